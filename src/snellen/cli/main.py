@@ -1,0 +1,66 @@
+"""The command line: collects the verbs, and turns errors into one clear line and an exit code.
+
+Exit codes: 0 fine; 1 findings of level error; 2 unusable input or could not judge; 130 interrupted, state saved.
+"""
+
+from __future__ import annotations
+
+import importlib
+import os
+import sys
+from typing import Annotated
+
+import typer
+
+from snellen import __version__
+from snellen.errors import SnellenError
+
+__all__ = ["app", "main"]
+
+VERBS = ("explain", "lint", "rules", "check", "doctor")
+"""One module of `snellen.cli` each, in the order of `snellen --help`; each holds `register(app)`."""
+
+app = typer.Typer(
+    name="snellen",
+    help="An eye chart for vision models: runs checked before they cost GPU time, guarded while they run, "
+    "explained if they still fail.",
+    epilog="Start with:  snellen demo",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+    rich_markup_mode="rich",
+)
+
+
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"snellen {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _options(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version and exit.")
+    ] = False,
+) -> None:
+    del version
+
+
+for _verb in VERBS:
+    importlib.import_module(f"snellen.cli.{_verb}").register(app)
+
+
+def main() -> None:
+    """Run the command line; the console script `snellen` calls this."""
+    try:
+        app()
+    except SnellenError as error:
+        typer.echo(f"snellen: {error}", err=True)
+        sys.exit(error.exit_code)
+    except BrokenPipeError:
+        # The reader of our output went away (`snellen rules | head`); pointing stdout elsewhere keeps Python's
+        # flush at exit from complaining.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(0)

@@ -1,0 +1,1 @@
+"""The vocabulary that all parts share: findings, evidence, rules, run folders. Standard library only."""

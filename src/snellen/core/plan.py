@@ -1,0 +1,61 @@
+"""The evidence that a rule's before facet is given: lazy facts about a run that has not started.
+
+A `Plan` answers questions by name and computes each answer once, however many checks ask. Plain data only, so that a
+check runs without torch wherever its facts do not need it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from enum import StrEnum
+from pathlib import Path
+from typing import Any, Protocol
+
+__all__ = ["Cost", "FactUnavailable", "NotApplicable", "Plan"]
+
+
+class Cost(StrEnum):
+    """What a check may take: `instant` reads settings, `seconds` reads files or imports torch, `minutes` runs steps."""
+
+    INSTANT = "instant"
+    SECONDS = "seconds"
+    MINUTES = "minutes"
+
+
+class NotApplicable(Exception):  # noqa: N818 - an answer, not a failure
+    """Raised by a before facet: the question does not arise for this run; the message says why."""
+
+
+class FactUnavailable(NotApplicable):
+    """Raised by a plan: a fact could not be had (for example torch is not installed); the message says why."""
+
+
+class Plan(Protocol):
+    """What is known of a run before it starts."""
+
+    @property
+    def path(self) -> Path | None:
+        """The run file, or `None` for a run made in Python."""
+        ...
+
+    @property
+    def root(self) -> Path:
+        """The folder that relative paths start from."""
+        ...
+
+    @property
+    def settings(self) -> Mapping[str, Any]:
+        """The run file as plain nested data, before validation; empty when it could not be parsed."""
+        ...
+
+    def line_of(self, key: str) -> int | None:
+        """The line of the run file on which a key path such as `optim.lr` stands."""
+        ...
+
+    def fact(self, name: str) -> Any:
+        """The fact of that name, computed once.
+
+        Raises:
+            FactUnavailable: It could not be had; the check becomes not-applicable with this reason.
+        """
+        ...
