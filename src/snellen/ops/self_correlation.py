@@ -183,10 +183,10 @@ def dense_patch_top_k(
             shape, type or a number cannot be used.
 
     Example:
-        >>> features = torch.tensor([[[[1.0, 2.0, 0.0, 5.0, 1.0, 2.0]]]])
+        >>> features = torch.tensor([[[[1.0, 2.0, 0.5, 5.0, 3.0, 4.0]]]])
         >>> matches = dense_patch_top_k(features, patch=1, top_k=1, exclusion_radius=1, normalisation="none")
         >>> matches.offsets[0, 0, 0, 0].tolist()
-        [3, 2, 1, -2, -1, -2]
+        [3, 2, 3, 2, -3, -2]
     """
     grid = PatchGrid.of(features, patch=patch, stride=stride)
     grid.check_matches(top_k=top_k, exclusion_radius=exclusion_radius)
