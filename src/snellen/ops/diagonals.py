@@ -15,7 +15,6 @@ from dataclasses import dataclass
 from typing import Literal
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
 from snellen.errors import ContractError
@@ -198,9 +197,12 @@ def _narrow(values: Tensor, start: int, lengths: dict[int, int]) -> Tensor:
 
 
 def _as_cells(features: Tensor, divisor: int) -> Tensor:
-    height, width = (size // divisor * divisor for size in features.shape[-2:])
-    shuffled = F.pixel_unshuffle(features[..., :height, :width], divisor)
-    return shuffled.permute(2, 0, 3, 1).contiguous()
+    """Space to depth and height first, in one copy: (H / divisor, B, W / divisor, C * divisor * divisor)."""
+    batch, channels, height, width = features.shape
+    rows, columns = height // divisor, width // divisor
+    whole = features[..., : rows * divisor, : columns * divisor]
+    parts = whole.reshape(batch, channels, rows, divisor, columns, divisor).permute(2, 0, 4, 1, 3, 5)
+    return parts.reshape(rows, batch, columns, channels * divisor * divisor).contiguous()
 
 
 def _patch_sums(values: Tensor, grid: PatchGrid) -> Tensor:

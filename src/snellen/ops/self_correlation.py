@@ -104,16 +104,19 @@ def pooled_self_correlation(
         raise ContractError(f"tile is {tile}, expected at least 1")
     with full_precision(features.device):
         descriptors = F.normalize(_patch_means(features, grid).flatten(2), dim=1)
+        sample = torch.arange(features.shape[0], device=features.device).view(-1, 1, 1)
         scores, indices = [], []
         for start in range(0, grid.count, tile):
             queries = torch.arange(start, min(start + tile, grid.count), device=features.device)
             cosines = descriptors[..., start : start + tile].transpose(1, 2) @ descriptors
-            # Chosen on a masked copy, read from the original: the graph then keeps indices, not a mask of N x N.
+            # Chosen on a masked copy, then read from the original by index: the graph keeps neither mask nor scores,
+            # where `gather` would keep the scores of every tile.
             masked = cosines.detach().masked_fill(
                 grid.too_close(queries, exclusion_radius), masking_value(cosines.dtype)
             )
-            indices.append(masked.topk(top_k, dim=-1).indices)
-            scores.append(cosines.gather(-1, indices[-1]))
+            best = masked.topk(top_k, dim=-1).indices
+            scores.append(cosines[sample, (queries - start).view(1, -1, 1), best])
+            indices.append(best)
     return _matches(torch.cat(scores, dim=1), torch.cat(indices, dim=1), grid)
 
 
