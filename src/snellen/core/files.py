@@ -1,0 +1,159 @@
+"""Files that are whole or absent: atomic writes, append-only JSON lines, and JSON in which NaN cannot hide."""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import enum
+import errno
+import json
+import math
+import os
+import secrets
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from snellen.errors import RunFolderError
+
+__all__ = ["append_json_line", "plain", "read_json", "read_json_lines", "write_json", "write_text", "writing"]
+
+_REASONS = {
+    errno.ENOSPC: ("the disk is full", "free some space, or choose another folder with `output:`"),
+    errno.EDQUOT: ("the disk quota is used up", "free some space, or choose another folder with `output:`"),
+    errno.EACCES: ("permission denied", "choose a folder you may write to with `output:`"),
+    errno.EPERM: ("permission denied", "choose a folder you may write to with `output:`"),
+    errno.EROFS: ("the file system is read-only", "choose a folder you may write to with `output:`"),
+    errno.ENOTDIR: ("a part of this path is a file, not a folder", "choose another folder with `output:`"),
+    errno.EISDIR: ("this is a folder, expected a file", "choose another name"),
+}
+
+
+@contextlib.contextmanager
+def writing(path: Path) -> Iterator[None]:
+    """Turn every `OSError` of a write into one clear line.
+
+    Raises:
+        RunFolderError: The disk is full, the folder is not writable, a file stands in the way.
+    """
+    try:
+        yield
+    except OSError as error:
+        reason, hint = _REASONS.get(error.errno or 0, (error.strerror or str(error), None))
+        raise RunFolderError(f"cannot write {path}: {reason}", hint=hint) from error
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write a file so that a crash at any moment leaves the old content or the new one, never a part.
+
+    The text is written beside the file, synced to disk and renamed over it.
+
+    Raises:
+        RunFolderError: It cannot be written.
+
+    Example:
+        >>> import tempfile
+        >>> folder = Path(tempfile.mkdtemp())
+        >>> write_text(folder / "a.txt", "whole")
+        >>> [entry.name for entry in folder.iterdir()]
+        ['a.txt']
+    """
+    beside = path.with_name(f".{path.name}.{os.getpid()}-{secrets.token_hex(3)}.tmp")
+    with writing(path):
+        try:
+            with beside.open("w", encoding="utf-8", newline="\n") as file:
+                file.write(text)
+                file.flush()
+                os.fsync(file.fileno())
+            beside.replace(path)
+        except BaseException:
+            with contextlib.suppress(OSError):
+                beside.unlink()
+            raise
+    _sync_folder(path.parent)
+
+
+def write_json(path: Path, data: Any) -> None:
+    """Write data as indented JSON, atomically; see `plain` for what may stand in it.
+
+    Raises:
+        RunFolderError: It cannot be written.
+    """
+    write_text(path, json.dumps(plain(data), indent=2, ensure_ascii=False, allow_nan=False) + "\n")
+
+
+def read_json(path: Path) -> Any:
+    """Read a JSON file.
+
+    Raises:
+        RunFolderError: It is missing or torn.
+    """
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise RunFolderError(f"cannot read {path}: {error.strerror}") from error
+    except (ValueError, RecursionError) as error:
+        raise RunFolderError(f"{path} is torn or not JSON: {error}") from error
+
+
+def append_json_line(path: Path, data: Mapping[str, Any]) -> None:
+    """Add one record to a `.jsonl` file; a line torn by an earlier crash is closed first.
+
+    Raises:
+        RunFolderError: It cannot be written.
+    """
+    line = json.dumps(plain(data), ensure_ascii=False, allow_nan=False).encode() + b"\n"
+    with writing(path), path.open("ab+") as file:
+        if file.tell() > 0:
+            file.seek(-1, os.SEEK_END)
+            line = line if file.read(1) == b"\n" else b"\n" + line
+        file.write(line)
+
+
+def read_json_lines(path: Path) -> Iterator[dict[str, Any]]:
+    """Records of a `.jsonl` file in order; torn lines are passed over, a missing file has none."""
+    if not path.exists():
+        return
+    with path.open(encoding="utf-8", errors="replace") as file:
+        for line in file:
+            with contextlib.suppress(ValueError):
+                record = json.loads(line)
+                if isinstance(record, dict):
+                    yield record
+
+
+def plain(value: Any) -> Any:  # noqa: PLR0911 - one answer per kind of value reads best
+    """The value as JSON can hold it: dataclasses, mappings, enumerations and paths become plain data.
+
+    NaN and infinities, which JSON does not have, become the strings `"nan"`, `"inf"` and `"-inf"`; `float()` reads
+    them back. Anything unknown becomes its `str`.
+
+    Example:
+        >>> plain({"loss": float("nan"), "file": Path("a.png"), "sizes": (1, 2)})
+        {'loss': 'nan', 'file': 'a.png', 'sizes': [1, 2]}
+    """
+    if dataclasses.is_dataclass(value) and not isinstance(value, type):
+        return {field.name: plain(getattr(value, field.name)) for field in dataclasses.fields(value)}
+    if isinstance(value, enum.Enum):
+        return plain(value.value)
+    if isinstance(value, Mapping):
+        return {str(key): plain(item) for key, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [plain(item) for item in value]
+    if isinstance(value, (set, frozenset)):
+        return sorted((plain(item) for item in value), key=str)
+    if isinstance(value, float):
+        return float(value) if math.isfinite(value) else str(float(value))
+    if value is None or isinstance(value, (bool, int, str)):
+        return value
+    return str(value)
+
+
+def _sync_folder(folder: Path) -> None:
+    # A rename is only durable once the folder itself is on disk; some file systems and Windows cannot sync a folder.
+    with contextlib.suppress(OSError):
+        handle = os.open(folder, os.O_RDONLY)
+        try:
+            os.fsync(handle)
+        finally:
+            os.close(handle)
