@@ -6,9 +6,14 @@ import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 
-from snellen.core.finding import Evidence, Fix
+from snellen.core.finding import Evidence, Fix, Location
 
 __all__ = ["Diagnosis", "Frame", "Log", "LogLine", "LogMatch", "LoggedException", "MetricRecord"]
+
+_EVIDENCE_WIDTH = 300
+_LIBRARY = re.compile(
+    r"(?:^|/)(?:site-packages|dist-packages|lib/python3?[\d.]*|lib64/python3?[\d.]*|Lib)/|^<frozen|^<string"
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -17,6 +22,11 @@ class LogLine:
 
     number: int
     text: str
+
+    @property
+    def evidence(self) -> Evidence:
+        """The line as a fact that a diagnosis rests on."""
+        return Evidence(self.text.strip()[:_EVIDENCE_WIDTH], Location("log", self.number))
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,6 +37,17 @@ class Frame:
     line: int
     function: str
     code: str = ""
+
+    @property
+    def in_library(self) -> bool:
+        """Whether the file belongs to an installed library or to Python itself, not to the user's project."""
+        return bool(_LIBRARY.search(self.path.replace("\\", "/")))
+
+    @property
+    def evidence(self) -> Evidence:
+        """The frame as a fact that a diagnosis rests on."""
+        place = f"{self.path}:{self.line}" if self.line else self.path
+        return Evidence(f"{place} in {self.function}: {self.code}".rstrip(": "), Location(self.path, self.line or None))
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,6 +70,22 @@ class LoggedException:
     def text(self) -> str:
         """Type and message in one string."""
         return f"{self.type}: {self.message}" if self.message else self.type
+
+    @property
+    def name(self) -> str:
+        """The type without its module: `OutOfMemoryError` of `torch.OutOfMemoryError`."""
+        return self.type.rpartition(".")[2]
+
+    @property
+    def evidence(self) -> Evidence:
+        """The exception as a fact that a diagnosis rests on."""
+        return Evidence(" ".join(self.text.split())[:_EVIDENCE_WIDTH], Location("log", self.line or None))
+
+    @property
+    def user_frame(self) -> Frame | None:
+        """The innermost frame outside installed libraries, else the innermost of all."""
+        own = [frame for frame in self.frames if not frame.in_library] or self.frames
+        return own[-1] if own else None
 
 
 @dataclass(frozen=True, slots=True)

@@ -36,7 +36,17 @@ HEADINGS = ("What happens", "Why", "How to confirm", "Fix", "When it is somethin
 """The sections of every rule's page, in this order."""
 
 Family = Literal[
-    "environment", "data", "shapes", "precision", "autograd", "memory", "compile", "weights", "tracking", "tasks"
+    "environment",
+    "config",
+    "data",
+    "shapes",
+    "precision",
+    "autograd",
+    "memory",
+    "compile",
+    "weights",
+    "tracking",
+    "tasks",
 ]
 Moment = Literal["log", "source", "before", "during"]
 

@@ -11,7 +11,20 @@ from typing import Final
 
 from snellen.core.finding import Edit, Evidence, Fix, Level
 
-__all__ = ["UNKNOWN", "Argument", "Assignment", "CallSite", "Hit", "SourceFile", "Span", "Unknown"]
+__all__ = [
+    "UNKNOWN",
+    "Argument",
+    "Assignment",
+    "CallSite",
+    "Hit",
+    "Import",
+    "Origin",
+    "ShellCommand",
+    "SourceFile",
+    "Span",
+    "TryBlock",
+    "Unknown",
+]
 
 
 class Unknown:
@@ -35,6 +48,22 @@ class Span:
 
 
 @dataclass(frozen=True, slots=True)
+class Origin:
+    """Where a value came from.
+
+    Args:
+        name: Qualified name of the call that made it, for example `yaml.safe_load`.
+        call: That call.
+        through: What was done to it since and kept its contents: names of methods and functions such as `view`,
+            `[]` for an index or a key.
+    """
+
+    name: str
+    call: CallSite
+    through: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
 class Argument:
     """One argument of a call.
 
@@ -43,14 +72,14 @@ class Argument:
         span: Where the value stands.
         name: Keyword, or `None` for a positional argument.
         value: The constant it is known to be (a literal, or a name that holds one), else `UNKNOWN`.
-        origin: Qualified name of the call that its value came from, for example `yaml.safe_load`, else `None`.
+        origin: The call that its value came from, `None` when that is not known.
     """
 
     code: str
     span: Span
     name: str | None = None
     value: object = UNKNOWN
-    origin: str | None = None
+    origin: Origin | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,11 +93,12 @@ class CallSite:
         span: Where the call stands.
         arguments: In the order written.
         receiver: Text of what the method is called on, `None` for a function.
-        receiver_origin: Qualified name of the call that made the receiver, when it is known.
+        receiver_origin: The call that made the receiver, when it is known.
         function: Dotted path of the enclosing functions and classes, `""` at module level.
         contexts: Qualified names of the `with` items around it, outermost first, for example `torch.autocast`.
         in_loop: Whether it stands in a loop of its own function.
         target: The name that its result is assigned to, if it is one.
+        discarded: Whether nothing is done with its result.
     """
 
     name: str
@@ -76,11 +106,12 @@ class CallSite:
     span: Span
     arguments: tuple[Argument, ...] = ()
     receiver: str | None = None
-    receiver_origin: str | None = None
+    receiver_origin: Origin | None = None
     function: str = ""
     contexts: tuple[str, ...] = ()
     in_loop: bool = False
     target: str | None = None
+    discarded: bool = False
 
     @property
     def method(self) -> str:
@@ -118,16 +149,71 @@ class Assignment:
 
 
 @dataclass(frozen=True, slots=True)
+class TryBlock:
+    """One `try` with one of its handlers.
+
+    Args:
+        exceptions: Qualified names of what is caught; empty for a bare `except:`.
+        span: The `except` line.
+        tried: Calls inside the `try`.
+        swallows: Whether the handler does nothing but `pass`, `continue` or `...`.
+        body: Text of the handler's body.
+        function: Dotted path of the enclosing functions and classes.
+    """
+
+    exceptions: tuple[str, ...]
+    span: Span
+    tried: tuple[CallSite, ...] = ()
+    swallows: bool = False
+    body: str = ""
+    function: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Import:
+    """One imported module, in the order of the text.
+
+    Args:
+        module: Dotted name as written.
+        names: What is taken from it; empty for `import module`.
+        line: Where.
+    """
+
+    module: str
+    names: tuple[str, ...]
+    line: int
+
+
+@dataclass(frozen=True, slots=True)
+class ShellCommand:
+    """A line of a notebook that the shell or IPython runs: `!git pull`, `%cd folder`.
+
+    Args:
+        code: The command without its mark.
+        mark: `!` or `%`.
+        line: Where.
+    """
+
+    code: str
+    mark: str
+    line: int
+
+
+@dataclass(frozen=True, slots=True)
 class SourceFile:
     """One parsed file.
 
     Args:
         path: As the user named it.
-        text: Whole text.
+        text: Whole text; for a notebook the code cells, one after another.
         imports: Local name to qualified name.
         calls: In the order of the text.
         assignments: In the order of the text.
-        calls_elsewhere: Calls of the other files of the same project, by path, for facts that span files.
+        tries: Handlers of exceptions, in the order of the text.
+        imported: Import statements, in the order of the text.
+        shell: Shell and IPython commands of a notebook.
+        is_notebook: Whether it is one.
+        elsewhere: The other files of the same project, for facts that span files.
     """
 
     path: str
@@ -135,7 +221,11 @@ class SourceFile:
     imports: Mapping[str, str] = field(default_factory=dict)
     calls: tuple[CallSite, ...] = ()
     assignments: tuple[Assignment, ...] = ()
-    calls_elsewhere: Mapping[str, tuple[CallSite, ...]] = field(default_factory=dict)
+    tries: tuple[TryBlock, ...] = ()
+    imported: tuple[Import, ...] = ()
+    shell: tuple[ShellCommand, ...] = ()
+    is_notebook: bool = False
+    elsewhere: tuple[SourceFile, ...] = ()
 
     def calls_to(self, *names: str) -> Iterator[CallSite]:
         """Calls whose qualified name is one of `names`; a name that starts with a dot matches any receiver."""
