@@ -1,0 +1,1 @@
+"""Networks and detectors, each with a contract that says what it takes and gives."""

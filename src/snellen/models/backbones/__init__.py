@@ -1,0 +1,1 @@
+"""Backbones of the libraries that publish them, behind one adapter with a contract."""

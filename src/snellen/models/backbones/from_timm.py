@@ -1,0 +1,169 @@
+"""Any timm model as a dense feature extractor whose contract is read from timm's own configuration."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import timm
+from timm.models.vision_transformer import VisionTransformer, checkpoint_filter_fn
+from torch import Tensor, nn
+
+from snellen.errors import UsageError, WeightsError
+from snellen.models.contract import Contract, check_features
+from snellen.models.weights import load_into, read_state_dict
+
+__all__ = ["ALIASES", "TimmBackbone", "describe_backbone", "load_backbone"]
+
+ALIASES = {
+    "dinov2_vits14": "vit_small_patch14_dinov2",
+    "dinov2_vitb14": "vit_base_patch14_dinov2",
+    "dinov2_vitl14": "vit_large_patch14_dinov2",
+    "dinov2_vits14_reg": "vit_small_patch14_reg4_dinov2",
+    "dinov2_vitb14_reg": "vit_base_patch14_reg4_dinov2",
+    "dinov2_vitl14_reg": "vit_large_patch14_reg4_dinov2",
+}
+"""The names of the DINOv2 repository, and timm's for the same architectures."""
+
+
+class TimmBackbone(nn.Module):
+    """A timm model that gives one feature map.
+
+    Args:
+        network: A timm model with `forward_intermediates`.
+        index: Which intermediate feature map is given.
+        contract: What it takes and gives.
+
+    Input shape: `(B, 3, H, W)`, normalised as the contract says, sides multiples of `contract.side_multiple`.
+
+    Output shape: `(B, contract.out_channels, H / contract.stride, W / contract.stride)`; never permute it.
+    """
+
+    def __init__(self, network: Any, *, index: int, contract: Contract) -> None:
+        super().__init__()
+        self.network = network
+        self.index = index
+        self.contract = contract
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Features of normalised images."""
+        intermediates: Callable[..., list[Tensor]] = self.network.forward_intermediates
+        features = intermediates(images, indices=[self.index], intermediates_only=True, stop_early=True)[0]
+        check_features(features, self.contract, (images.shape[2], images.shape[3]))
+        return features
+
+
+def timm_name(name: str) -> str:
+    """The name that timm has for a backbone.
+
+    Raises:
+        UsageError: timm has no such model; names the nearest.
+    """
+    resolved = ALIASES.get(name, name)
+    if timm.is_model(resolved.partition(".")[0]):
+        return resolved
+    known = [*ALIASES, *timm.list_models()]
+    nearest = difflib.get_close_matches(name, known, n=3)
+    raise UsageError(
+        f"no backbone named {name!r} in timm {timm.__version__}",
+        hint=f"did you mean {' or '.join(nearest)}?" if nearest else "list them with timm.list_models()",
+    )
+
+
+def _build(name: str, *, pretrained: bool) -> Any:
+    resolved = timm_name(name)
+    # timm's families say "takes any size" by different arguments and refuse those of the others.
+    variants: tuple[dict[str, Any], ...] = ({"dynamic_img_size": True}, {"strict_img_size": False}, {})
+    for options in variants:
+        try:
+            return timm.create_model(resolved, pretrained=pretrained, num_classes=0, **options)
+        except TypeError:
+            continue
+        except (OSError, RuntimeError) as error:
+            if not pretrained:
+                raise
+            raise WeightsError(
+                f"the pretrained weights of {resolved} could not be had: {type(error).__name__}",
+                hint="without a network, give a file with model.weights, or set model.pretrained: false",
+                slug="hub-offline",
+            ) from error
+    raise UsageError(f"timm cannot build {resolved} without classes", hint="choose another backbone")
+
+
+def _feature_info(network: Any, max_stride: int) -> tuple[int, int, int]:
+    """Index, channels and stride of the deepest feature map with at most this stride."""
+    candidates = [
+        (int(entry["reduction"]), index, int(entry["num_chs"])) for index, entry in enumerate(network.feature_info)
+    ]
+    fitting = [candidate for candidate in candidates if candidate[0] <= max_stride] or candidates[:1]
+    stride, index, channels = max(fitting)
+    return index, channels, stride
+
+
+def load_backbone(
+    name: str,
+    *,
+    weights: Path | None = None,
+    pretrained: bool = False,
+    max_stride: int = 16,
+) -> TimmBackbone:
+    """Build a backbone and its contract.
+
+    Args:
+        name: A timm model name, or a DINOv2 name such as `dinov2_vits14`.
+        weights: A local file to load; DINOv2's own key names are understood.
+        pretrained: Fetch the published weights through timm; needs a network or a filled cache.
+        max_stride: The deepest feature map with at most this stride is given.
+
+    Returns:
+        The backbone in training mode, with its `contract`.
+
+    Raises:
+        UsageError: No such model.
+        WeightsError: Weights that cannot be had, read or fitted.
+
+    Example:
+        >>> load_backbone("resnet18", max_stride=8).contract.out_channels
+        128
+    """
+    network = _build(name, pretrained=pretrained and weights is None)
+    source = "random"
+    if weights is not None:
+        state = read_state_dict(weights)
+        if isinstance(network, VisionTransformer):
+            # Published ViT checkpoints differ from timm's names and in the size of the position grid.
+            state = checkpoint_filter_fn(state, network)
+        load_into(network, state, source=str(weights))
+        source = str(weights)
+    elif pretrained:
+        source = str(network.pretrained_cfg.get("hf_hub_id") or "timm")
+    index, channels, stride = _feature_info(network, max_stride)
+    # Layers behind the feature map would cost memory and leave parameters without gradients, which DDP refuses.
+    network.prune_intermediate_layers([index], prune_norm=True, prune_head=True)
+    configuration: dict[str, Any] = network.pretrained_cfg
+    contract = Contract(
+        part=f"backbone {name}",
+        out_channels=channels,
+        mean=tuple(configuration["mean"]),
+        std=tuple(configuration["std"]),
+        side_multiple=stride,
+        stride=stride,
+        licence=configuration.get("license"),
+        weights=source,
+    )
+    return TimmBackbone(network, index=index, contract=contract)
+
+
+def describe_backbone(name: str, *, max_stride: int = 16) -> Contract:
+    """The contract of a backbone without allocating its weights (built on the meta device).
+
+    Example:
+        >>> describe_backbone("dinov2_vits14").side_multiple
+        14
+    """
+    import torch  # noqa: PLC0415
+
+    with torch.device("meta"):
+        return load_backbone(name, max_stride=max_stride).contract

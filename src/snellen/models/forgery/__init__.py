@@ -1,0 +1,1 @@
+"""Copy-move forgery: two detectors behind one interface, and their fusion."""

@@ -1,0 +1,1 @@
+"""The learned copy-move detector: backbone, self-correlation, decoder."""
