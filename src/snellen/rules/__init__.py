@@ -1,0 +1,1 @@
+"""The known failures: one file each, found by folder; see `snellen.rules.catalogue`."""

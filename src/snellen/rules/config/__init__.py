@@ -1,0 +1,1 @@
+"""Settings of the wrong type or name."""

@@ -1,0 +1,55 @@
+"""A folder or an ending is written in another case than on disk.
+
+What happens
+------------
+Data that is found on Windows or macOS is missing on Linux: `FileNotFoundError: data/train/0001.png`, while the disk holds
+`data/Train/0001.PNG`. Or half of the images are silently left out, because the camera wrote `.JPG` and the pattern says
+`*.jpg`.
+
+Why
+---
+File systems of Linux tell upper from lower case; those of Windows and macOS, by default, do not. Archives carry the names
+of the machine they were packed on.
+
+How to confirm
+--------------
+`ls -d data/*` and compare letter by letter with the path in the settings.
+
+Fix
+---
+Write the name as it stands on disk. Compare endings with `path.suffix.lower()`.
+
+When it is something else
+-------------------------
+A name that differs in more than its case is `missing-file` or `empty-dataset`.
+
+Sources
+-------
+- `pathlib`, case sensitivity of `glob`: https://docs.python.org/3/library/pathlib.html#pathlib.Path.glob
+- Linux, case sensitivity of directories: https://docs.kernel.org/admin-guide/ext4.html
+"""
+
+from __future__ import annotations
+
+from snellen.core.finding import Level
+from snellen.core.log import Log, LogMatch
+from snellen.core.rule import LogFacet, Rule, absent
+
+__all__ = ["RULE"]
+
+
+def _examine(log: Log) -> LogMatch | None:
+    return None
+
+
+RULE = Rule(
+    slug="split-case",
+    family="data",
+    title="A path differs from the disk in upper and lower case",
+    level=Level.ERROR,
+    log=LogFacet(("no such file", "not found", "cannot find"), _examine),
+    source=absent("only the disk tells how the name is written"),
+    before=absent("filled by check"),
+    during=absent("paths are read before the first step"),
+    module=__name__,
+)

@@ -1,0 +1,1 @@
+"""What Python imports, and from where."""

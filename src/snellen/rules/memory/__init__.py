@@ -1,0 +1,1 @@
+"""Memory that is asked for and not needed."""

@@ -1,0 +1,101 @@
+"""A feature map's axes are permuted although they are already in place.
+
+What happens
+------------
+A layer behind a frozen backbone complains about channels: `expected input[4, 16, 384, 16] to have 384 channels, but got 16
+channels instead`. Where the layer takes any number of channels nothing is raised at all, and the model learns from rows
+and columns that were taken for channels.
+
+Why
+---
+`get_intermediate_layers(x, n, reshape=True)` of DINOv2 (and of the Vision Transformers of timm) returns maps of shape
+`(B, C, H, W)`, and so does timm's `forward_intermediates`. The name `reshape` suggests tokens in `(B, H, W, C)`, so
+`permute(0, 3, 1, 2)` is put behind it, which makes `(B, W, C, H)` of it.
+
+How to confirm
+--------------
+Print the shape before the permute: with a ViT-S/14 on 224 x 224 pixels it is `(B, 384, 16, 16)` already. A non-square
+input (224 x 448) shows which axis is which.
+
+Fix
+---
+Remove the permute. Where the layout is your own choice say it: `output_fmt="NCHW"` in timm.
+
+When it is something else
+-------------------------
+Without `reshape=True` the result is `(B, N, C)`, tokens, and has to be reshaped. Swin and other hierarchical transformers
+of timm do return `(B, H, W, C)` from some methods. An image of shape `(H, W, 3)` given to a model is not this: it is an
+image that was never turned into `(3, H, W)`.
+
+Sources
+-------
+- DINOv2, `get_intermediate_layers`:
+  https://github.com/facebookresearch/dinov2/blob/main/dinov2/models/vision_transformer.py
+- timm, feature extraction: https://huggingface.co/docs/timm/feature_extraction
+- Oquab et al., DINOv2: Learning Robust Visual Features without Supervision: https://arxiv.org/abs/2304.07193
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+
+from snellen.core.finding import Fix, Level
+from snellen.core.log import Log, LogMatch
+from snellen.core.rule import LogFacet, Rule, SourceFacet, absent
+from snellen.core.source import Hit, SourceFile
+
+__all__ = ["RULE"]
+
+_MESSAGE = re.compile(
+    r"expected input\[(?P<shape>[\d, ]+)\] to have (?P<wanted>\d+) channels, but got (?P<got>\d+) channels"
+)
+_FEWEST_FEATURES = 16
+"""Fewer channels than this are an image, whose own layout is another failure."""
+
+
+def _examine_log(log: Log) -> LogMatch | None:
+    for error in log.exceptions:
+        found = _MESSAGE.search(error.message)
+        if found is None:
+            continue
+        shape = [int(part) for part in found["shape"].split(",")]
+        wanted, got = int(found["wanted"]), int(found["got"])
+        # The channels that are missed stand on another axis, once: then it is the order that is wrong.
+        if len(shape) != 4 or wanted < _FEWEST_FEATURES or shape[2:].count(wanted) != 1:
+            continue
+        cause = (
+            f"The feature map has shape {tuple(shape)}: its {wanted} channels stand on axis "
+            f"{shape.index(wanted, 2)}, where the layer expects them on axis 1 and finds {got}."
+        )
+        return LogMatch(0.85, _evidence(log, error), cause, _fix(shape.index(wanted, 2)))
+    return None
+
+
+def _evidence(log, error):  # type: ignore[no-untyped-def]
+    return (error.evidence,)
+
+
+def _fix(axis: int) -> Fix:
+    back = "permute(0, 3, 1, 2)" if axis == 3 else "permute(0, 2, 3, 1)"
+    return Fix(
+        "Remove the permute between the backbone and this layer: `get_intermediate_layers(..., reshape=True)` and "
+        f"`forward_intermediates` give (B, C, H, W) already. If the backbone really ends like this, undo it with `{back}`."
+    )
+
+
+def _examine_source(file: SourceFile) -> Iterator[Hit]:
+    yield from ()
+
+
+RULE = Rule(
+    slug="layout-scrambled",
+    family="shapes",
+    title="A feature map's axes are in the wrong order",
+    level=Level.ERROR,
+    log=LogFacet(("channels, but got",), _examine_log),
+    source=SourceFacet(("permute", "rearrange", "transpose"), _examine_source),
+    before=absent("filled by check"),
+    during=absent("the shape is settled at the first forward pass, before any step"),
+    module=__name__,
+)
