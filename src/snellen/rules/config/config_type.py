@@ -2,8 +2,9 @@
 
 What happens
 ------------
-`TypeError: '<=' not supported between instances of 'float' and 'str'`, raised far from the configuration, inside the
-optimiser: it checks `0.0 <= lr`. Or `'str' object cannot be interpreted as an integer` where the epochs are counted.
+`TypeError: '<=' not supported between instances of 'float' and 'str'`, raised far from the configuration, inside
+the optimiser: it checks `0.0 <= lr`. Or `'str' object cannot be interpreted as an integer` where the epochs are
+counted.
 
 Why
 ---
@@ -12,12 +13,13 @@ variables are always text, and so are command line options that were declared wi
 
 How to confirm
 --------------
-`print(repr(lr))` shows quotes: `'1e-4'`. `python -c "import yaml; print(repr(yaml.safe_load('1e-4')))"` does the same.
+`print(repr(lr))` shows quotes: `'1e-4'`. `python -c "import yaml; print(repr(yaml.safe_load('1e-4')))"` does the
+same.
 
 Fix
 ---
-Convert where the value is read, `float(config["lr"])`, or write `0.0001`, or read the file as YAML 1.2 (ruamel.yaml), or
-validate it against types when it is loaded. `type=float` for `argparse`.
+Convert where the value is read, `float(config["lr"])`, or write `0.0001`, or read the file as YAML 1.2
+(ruamel.yaml), or validate it against types when it is loaded. `type=float` for `argparse`.
 
 When it is something else
 -------------------------

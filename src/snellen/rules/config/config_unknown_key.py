@@ -2,14 +2,14 @@
 
 What happens
 ------------
-Either a crash while the model or the data set is built: `__init__() got an unexpected keyword argument 'val'`, `Key 'lrr'
-is not in struct`, `Non-existent config key: MODEL.MASKIOU_ON`. Or nothing at all: a lenient loader drops `bath_size: 64`
-and the run takes the default.
+Either a crash while the model or the data set is built: `__init__() got an unexpected keyword argument 'val'`, `Key
+'lrr' is not in struct`, `Non-existent config key: MODEL.MASKIOU_ON`. Or nothing at all: a lenient loader drops
+`bath_size: 64` and the run takes the default.
 
 Why
 ---
-A misspelling, a key in the wrong section, a key of another version of the program, or a key that stands twice, of which
-PyYAML silently keeps the last one.
+A misspelling, a key in the wrong section, a key of another version of the program, or a key that stands twice, of
+which PyYAML silently keeps the last one.
 
 How to confirm
 --------------
@@ -17,13 +17,13 @@ Look the key up in the program's own default configuration of the same version.
 
 Fix
 ---
-Write the nearest key that exists, or move it to the section where it belongs. Read configurations strictly, so that an
-unknown or repeated key is an error when the file is read.
+Write the nearest key that exists, or move it to the section where it belongs. Read configurations strictly, so that
+an unknown or repeated key is an error when the file is read.
 
 When it is something else
 -------------------------
-`got an unexpected keyword argument` without a configuration in between is a call in code: often an API that changed between
-two versions of a library.
+`got an unexpected keyword argument` without a configuration in between is a call in code: often an API that changed
+between two versions of a library.
 
 Sources
 -------

@@ -2,13 +2,13 @@
 
 What happens
 ------------
-It works until somebody writes `lr: 1e-4` instead of `lr: 0.0001`, or passes `--lr 0.001` instead of taking the default.
-Then the value is text, and the error comes from inside the optimiser or the scheduler: see `config-type`.
+It works until somebody writes `lr: 1e-4` instead of `lr: 0.0001`, or passes `--lr 0.001` instead of taking the
+default. Then the value is text, and the error comes from inside the optimiser or the scheduler: see `config-type`.
 
 Why
 ---
-PyYAML reads YAML 1.1: a float needs a dot, `1e-4` is text. `os.environ` holds text only. `argparse` gives text unless
-`type=` is stated, but leaves the default as it is, so that the mistake hides until the option is used.
+PyYAML reads YAML 1.1: a float needs a dot, `1e-4` is text. `os.environ` holds text only. `argparse` gives text
+unless `type=` is stated, but leaves the default as it is, so that the mistake hides until the option is used.
 
 How to confirm
 --------------

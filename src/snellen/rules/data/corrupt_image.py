@@ -2,18 +2,18 @@
 
 What happens
 ------------
-`PIL.UnidentifiedImageError: cannot identify image file`, `OSError: image file is truncated (57 bytes not processed)`, `broken
-PNG file`, in the middle of an epoch, when the file is drawn.
+`PIL.UnidentifiedImageError: cannot identify image file`, `OSError: image file is truncated (57 bytes not
+processed)`, `broken PNG file`, in the middle of an epoch, when the file is drawn.
 
 Why
 ---
-A download or a copy ended early, a web server sent an error page under the name of an image, the disk was full when the
-file was written, or the ending does not fit the format.
+A download or a copy ended early, a web server sent an error page under the name of an image, the disk was full when
+the file was written, or the ending does not fit the format.
 
 How to confirm
 --------------
-`file NAME` and `ls -l NAME`: zero bytes, HTML, or fewer bytes than the source has. `Image.open(name).load()` raises the
-same error.
+`file NAME` and `ls -l NAME`: zero bytes, HTML, or fewer bytes than the source has. `Image.open(name).load()` raises
+the same error.
 
 Fix
 ---
@@ -22,8 +22,8 @@ Fetch the file again or take it off the list. Decode every file once before trai
 
 When it is something else
 -------------------------
-All images fail: the decoder is missing (AVIF, HEIC, some TIFF compressions) or the folder holds something else. A file that
-is not there is `missing-file`.
+All images fail: the decoder is missing (AVIF, HEIC, some TIFF compressions) or the folder holds something else. A
+file that is not there is `missing-file`.
 
 Sources
 -------

@@ -2,15 +2,15 @@
 
 What happens
 ------------
-`ValueError: num_samples should be a positive integer value, but got num_samples=0`, `Found no valid file for the classes`,
-`Couldn't find any class folder`, or, where nothing checks, an epoch that ends at once and a `ZeroDivisionError` in
-`total_loss / len(loader)`.
+`ValueError: num_samples should be a positive integer value, but got num_samples=0`, `Found no valid file for the
+classes`, `Couldn't find any class folder`, or, where nothing checks, an epoch that ends at once and a
+`ZeroDivisionError` in `total_loss / len(loader)`.
 
 Why
 ---
-The path is wrong or relative to another folder than the one the program was started in; the split has another name or case
-(`Train`, `train`); the files end in `.JPG` where `.jpg` is looked for; there is one level of folders too many after
-unpacking; a filter throws everything away.
+The path is wrong or relative to another folder than the one the program was started in; the split has another name
+or case (`Train`, `train`); the files end in `.JPG` where `.jpg` is looked for; there is one level of folders too
+many after unpacking; a filter throws everything away.
 
 How to confirm
 --------------
@@ -19,13 +19,13 @@ How to confirm
 
 Fix
 ---
-Point at the folder that holds the samples, use an absolute path, look for endings without regard to case, and let the
-program state how many samples each split has before it starts.
+Point at the folder that holds the samples, use an absolute path, look for endings without regard to case, and let
+the program state how many samples each split has before it starts.
 
 When it is something else
 -------------------------
-A division by zero that counts something else than samples: boxes, matches, classes. A data set that is there but whose
-files cannot be decoded is `corrupt-image`.
+A division by zero that counts something else than samples: boxes, matches, classes. A data set that is there but
+whose files cannot be decoded is `corrupt-image`.
 
 Sources
 -------

@@ -2,14 +2,14 @@
 
 What happens
 ------------
-Data that is found on Windows or macOS is missing on Linux: `FileNotFoundError: data/train/0001.png`, while the disk holds
-`data/Train/0001.PNG`. Or half of the images are silently left out, because the camera wrote `.JPG` and the pattern says
-`*.jpg`.
+Data that is found on Windows or macOS is missing on Linux: `FileNotFoundError: data/train/0001.png`, while the disk
+holds `data/Train/0001.PNG`. Or half of the images are silently left out, because the camera wrote `.JPG` and the
+pattern says `*.jpg`.
 
 Why
 ---
-File systems of Linux tell upper from lower case; those of Windows and macOS, by default, do not. Archives carry the names
-of the machine they were packed on.
+File systems of Linux tell upper from lower case; those of Windows and macOS, by default, do not. Archives carry the
+names of the machine they were packed on.
 
 How to confirm
 --------------

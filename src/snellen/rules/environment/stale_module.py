@@ -2,27 +2,30 @@
 
 What happens
 ------------
-After `git pull`, an edit or `pip install --upgrade` in a notebook, the old code still runs: the bug that was mended is back,
-old debug prints appear, the version printed is the old one, a name that the file surely has cannot be imported.
+After `git pull`, an edit or `pip install --upgrade` in a notebook, the old code still runs: the bug that was mended
+is back, old debug prints appear, the version printed is the old one, a name that the file surely has cannot be
+imported.
 
 Why
 ---
-Python imports a module once and keeps it in `sys.modules` until the process ends. A second `import` looks there, not at the
-disk. A package that was upgraded while parts of it were loaded is half old and half new.
+Python imports a module once and keeps it in `sys.modules` until the process ends. A second `import` looks there,
+not at the disk. A package that was upgraded while parts of it were loaded is half old and half new.
 
 How to confirm
 --------------
-`import inspect, model; print(inspect.getsource(model)[:500])` reads the file, `model.some_function.__code__.co_consts` shows
-what runs. If a restart of the kernel helps, this was it.
+`import inspect, model; print(inspect.getsource(model)[:500])` reads the file,
+`model.some_function.__code__.co_consts` shows what runs. If a restart of the kernel helps, this was it.
 
 Fix
 ---
 Restart the kernel after a `git pull` or `pip install`, and put both in front of all imports. While editing:
-`%load_ext autoreload`, `%autoreload 2`; or `importlib.reload(module)` followed by the `from module import ...` lines.
+`%load_ext autoreload`, `%autoreload 2`; or `importlib.reload(module)` followed by the `from module import ...`
+lines.
 
 When it is something else
 -------------------------
-The wrong file is imported, not an old one: print `module.__file__`; two copies of the project are `wrong-project-root`.
+The wrong file is imported, not an old one: print `module.__file__`; two copies of the project are
+`wrong-project-root`.
 
 Sources
 -------

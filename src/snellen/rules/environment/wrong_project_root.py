@@ -2,28 +2,29 @@
 
 What happens
 ------------
-`ModuleNotFoundError: No module named 'utils'` (or `models`, `src`, the project's own name), although the folder is there. Or
-`ImportError: cannot import name 'build_model' from 'project' (unknown location)`.
+`ModuleNotFoundError: No module named 'utils'` (or `models`, `src`, the project's own name), although the folder is
+there. Or `ImportError: cannot import name 'build_model' from 'project' (unknown location)`.
 
 Why
 ---
-`python tools/train.py` puts `tools/` on `sys.path`, not the folder it is started in. A repository cloned while standing inside
-its own folder lies at `project/project`, and the outer, empty one is found first. A package of the same name that is installed
-hides the project's own.
+`python tools/train.py` puts `tools/` on `sys.path`, not the folder it is started in. A repository cloned while
+standing inside its own folder lies at `project/project`, and the outer, empty one is found first. A package of the
+same name that is installed hides the project's own.
 
 How to confirm
 --------------
-`python -c "import sys; print(sys.path[0])"`, and `find . -name utils -maxdepth 3`. After a clone in a notebook: `!ls project`
-shows `project` again.
+`python -c "import sys; print(sys.path[0])"`, and `find . -name utils -maxdepth 3`. After a clone in a notebook:
+`!ls project` shows `project` again.
 
 Fix
 ---
-Start from the project's root as `python -m tools.train`, or set `PYTHONPATH=.`, or install the project once with `pip install
--e .`. A nested clone: move to the inner folder, or delete it and clone once from the parent folder.
+Start from the project's root as `python -m tools.train`, or set `PYTHONPATH=.`, or install the project once with
+`pip install -e .`. A nested clone: move to the inner folder, or delete it and clone once from the parent folder.
 
 When it is something else
 -------------------------
-A library that is not installed: the name is one of PyPI and not a folder of the project. Look for it with `pip show NAME`.
+A library that is not installed: the name is one of PyPI and not a folder of the project. Look for it with `pip show
+NAME`.
 
 Sources
 -------

@@ -2,18 +2,20 @@
 
 What happens
 ------------
-`F.unfold` of a small feature map asks for gigabytes: patches of 12 x 12 from 384 channels of 32 x 32 positions, batch 8,
-are 3.5 GiB in float32, and the normalised copy doubles it. `CUDA out of memory. Tried to allocate 8.08 GiB`.
+`F.unfold` of a small feature map asks for gigabytes: patches of 12 x 12 from 384 channels of 64 x 64 positions,
+batch 8, are 4.63 GiB in float32, and a normalised copy doubles it. `CUDA out of memory. Tried to allocate 4.63
+GiB`.
 
 Why
 ---
-`unfold` copies every value once for each patch that it lies in: `kernel² / stride²` times. What follows is often a mean
-over the patch, which is a pooling, or a product of all patches with all others, which is a sum of shifted products. Both
-have the same numbers without the copy.
+`unfold` copies every value once for each patch that it lies in: `kernel² / stride²` times. What follows is often a
+mean over the patch, which is a pooling, or a product of all patches with all others, which is a sum of shifted
+products. Both have the same numbers without the copy.
 
 How to confirm
 --------------
-The size is `B * C * kernel² * positions * bytes`. `torch.cuda.max_memory_allocated()` before and after the line shows it.
+The size is `B * C * kernel² * positions * bytes`. `torch.cuda.max_memory_allocated()` before and after the line
+shows it.
 
 Fix
 ---
@@ -22,8 +24,8 @@ patches: correlate positions first and sum along the diagonals, or go through th
 
 When it is something else
 -------------------------
-Out of memory on another line than the unfold. Unfolding a single image with large strides, where nothing overlaps, copies
-each value once and is harmless.
+Out of memory on another line than the unfold. Unfolding a single image with large strides, where nothing overlaps,
+copies each value once and is harmless.
 
 Sources
 -------

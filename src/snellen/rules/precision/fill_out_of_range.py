@@ -8,8 +8,8 @@ Nothing, as long as everything is float32. Under `torch.autocast` or after `.hal
 
 Why
 ---
--1e9 and friends are habits of float32. float16 ends at 65504, and which precision a line runs in is decided far away, by
-the training script. Nobody sees the line when mixed precision is switched on.
+-1e9 and friends are habits of float32. float16 ends at 65504, and which precision a line runs in is decided far
+away, by the training script. Nobody sees the line when mixed precision is switched on.
 
 How to confirm
 --------------
@@ -18,13 +18,14 @@ included.
 
 Fix
 ---
-`torch.finfo(x.dtype).min`, where `x` is the tensor that is filled. It follows the tensor's precision. `float("-inf")`
-fits every floating dtype, too, but a row that is masked as a whole then becomes NaN in a softmax.
+`torch.finfo(x.dtype).min`, where `x` is the tensor that is filled. It follows the tensor's precision.
+`float("-inf")` fits every floating dtype, too, but a row that is masked as a whole then becomes NaN in a softmax.
 
 When it is something else
 -------------------------
-A tensor that is surely float32 (`x.float().masked_fill(...)`, `dtype=torch.float32`) or an integer one may hold such
-numbers; the rule leaves the ones it can recognise alone. Mute the others with `# snellen: ignore[fill-out-of-range]`.
+A tensor that is surely float32 (`x.float().masked_fill(...)`, `dtype=torch.float32`) or an integer one may hold
+such numbers; the rule leaves the ones it can recognise alone. Mute the others with `# snellen:
+ignore[fill-out-of-range]`.
 
 Sources
 -------

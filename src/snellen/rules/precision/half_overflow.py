@@ -2,16 +2,16 @@
 
 What happens
 ------------
-The forward pass stops with `RuntimeError: value cannot be converted to type at::Half without overflow` the first time
-it runs under automatic mixed precision, although it ran in float32. Usually it is the constant of an attention or
-similarity mask: `scores.masked_fill(mask, -1e9)`.
+The forward pass stops with `RuntimeError: value cannot be converted to type at::Half without overflow` the first
+time it runs under automatic mixed precision, although it ran in float32. Usually it is the constant of an attention
+or similarity mask: `scores.masked_fill(mask, -1e9)`.
 
 Why
 ---
-float16 ends at 65504. Inside `torch.autocast` the results of matrix products and convolutions are float16, so a constant
-such as -1e9, which stood for "minus infinity" in float32, no longer fits the tensor that it is written into. PyTorch
-refuses to convert it. The same constant multiplied in instead of written in raises nothing: it becomes -inf, and a row
-that is masked as a whole becomes NaN in the softmax.
+float16 ends at 65504. Inside `torch.autocast` the results of matrix products and convolutions are float16, so a
+constant such as -1e9, which stood for "minus infinity" in float32, no longer fits the tensor that it is written
+into. PyTorch refuses to convert it. The same constant multiplied in instead of written in raises nothing: it
+becomes -inf, and a row that is masked as a whole becomes NaN in the softmax.
 
 How to confirm
 --------------
@@ -20,13 +20,13 @@ Print the dtype of the tensor on the failing line: it is `torch.float16`. With `
 
 Fix
 ---
-Take the constant from the tensor: `scores.masked_fill(mask, torch.finfo(scores.dtype).min)`. It is right in float16,
-bfloat16 and float32. bfloat16 has the range of float32 and hides the mistake where the hardware has it.
+Take the constant from the tensor: `scores.masked_fill(mask, torch.finfo(scores.dtype).min)`. It is right in
+float16, bfloat16 and float32. bfloat16 has the range of float32 and hides the mistake where the hardware has it.
 
 When it is something else
 -------------------------
-A loss that turns NaN or Inf without this message overflowed in arithmetic, not in a constant: see `nan-loss`. The same
-message with `uint8_t` or `int` is an integer tensor that is given a number outside its range.
+A loss that turns NaN or Inf without this message overflowed in arithmetic, not in a constant: see `nan-loss`. The
+same message with `uint8_t` or `int` is an integer tensor that is given a number outside its range.
 
 Sources
 -------

@@ -2,20 +2,20 @@
 
 What happens
 ------------
-A layer behind a frozen backbone complains about channels: `expected input[4, 16, 384, 16] to have 384 channels, but got 16
-channels instead`. Where the layer takes any number of channels nothing is raised at all, and the model learns from rows
-and columns that were taken for channels.
+A layer behind a frozen backbone complains about channels: `expected input[4, 16, 384, 16] to have 384 channels, but
+got 16 channels instead`. Where the layer takes any number of channels nothing is raised at all, and the model
+learns from rows and columns that were taken for channels.
 
 Why
 ---
-`get_intermediate_layers(x, n, reshape=True)` of DINOv2 (and of the Vision Transformers of timm) returns maps of shape
-`(B, C, H, W)`, and so does timm's `forward_intermediates`. The name `reshape` suggests tokens in `(B, H, W, C)`, so
-`permute(0, 3, 1, 2)` is put behind it, which makes `(B, W, C, H)` of it.
+`get_intermediate_layers(x, n, reshape=True)` of DINOv2 (and of the Vision Transformers of timm) returns maps of
+shape `(B, C, H, W)`, and so does timm's `forward_intermediates`. The name `reshape` suggests tokens in `(B, H, W,
+C)`, so `permute(0, 3, 1, 2)` is put behind it, which makes `(B, W, C, H)` of it.
 
 How to confirm
 --------------
-Print the shape before the permute: with a ViT-S/14 on 224 x 224 pixels it is `(B, 384, 16, 16)` already. A non-square
-input (224 x 448) shows which axis is which.
+Print the shape before the permute: with a ViT-S/14 on 224 x 224 pixels it is `(B, 384, 16, 16)` already. A
+non-square input (224 x 448) shows which axis is which.
 
 Fix
 ---
@@ -23,9 +23,9 @@ Remove the permute. Where the layout is your own choice say it: `output_fmt="NCH
 
 When it is something else
 -------------------------
-Without `reshape=True` the result is `(B, N, C)`, tokens, and has to be reshaped. Swin and other hierarchical transformers
-of timm do return `(B, H, W, C)` from some methods. An image of shape `(H, W, 3)` given to a model is not this: it is an
-image that was never turned into `(3, H, W)`.
+Without `reshape=True` the result is `(B, N, C)`, tokens, and has to be reshaped. Swin and other hierarchical
+transformers of timm do return `(B, H, W, C)` from some methods. An image of shape `(H, W, 3)` given to a model is
+not this: it is an image that was never turned into `(3, H, W)`.
 
 Sources
 -------

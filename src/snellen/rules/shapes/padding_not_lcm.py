@@ -2,13 +2,13 @@
 
 What happens
 ------------
-The images are padded, and the backbone still refuses them: `Input image height 544 is not a multiple of patch height
-14`. Or the backbone takes them and the decoder's skip connections differ by one.
+The images are padded, and the backbone still refuses them: `Input image height 544 is not a multiple of patch
+height 14`. Or the backbone takes them and the decoder's skip connections differ by one.
 
 Why
 ---
-A patch embedding needs sides that are multiples of its patch (14 in DINOv2), a decoder with five halvings needs multiples
-of 32. 32 is not a multiple of 14: a side must be a multiple of both, of their least common multiple, 224.
+A patch embedding needs sides that are multiples of its patch (14 in DINOv2), a decoder with five halvings needs
+multiples of 32. 32 is not a multiple of 14: a side must be a multiple of both, of their least common multiple, 224.
 
 How to confirm
 --------------
@@ -16,12 +16,13 @@ How to confirm
 
 Fix
 ---
-Pad to the least common multiple of everything that the image passes through, and cut the padding off the output again.
+Pad to the least common multiple of everything that the image passes through, and cut the padding off the output
+again.
 
 When it is something else
 -------------------------
-Images that are not padded or resized at all need any padding first: the error is the same, the cause is simpler. A model
-that interpolates its position embedding and its patches (`dynamic_img_pad` in timm) takes any size.
+Images that are not padded or resized at all need any padding first: the error is the same, the cause is simpler. A
+model that interpolates its position embedding and its patches (`dynamic_img_pad` in timm) takes any size.
 
 Sources
 -------

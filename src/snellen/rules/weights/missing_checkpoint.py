@@ -2,13 +2,14 @@
 
 What happens
 ------------
-`FileNotFoundError: [Errno 2] No such file or directory: 'checkpoints/model.pth'` from `torch.load`, or, worse, a line `no
-checkpoint found at ...` after which the run goes on with random weights.
+`FileNotFoundError: [Errno 2] No such file or directory: 'checkpoints/model.pth'` from `torch.load`, or, worse, a
+line `no checkpoint found at ...` after which the run goes on with random weights.
 
 Why
 ---
-The weights were never downloaded; the path is a placeholder of a README; it is relative to another folder than the one the
-program was started in; the option was left empty; the run that should have written the file ended before its first save.
+The weights were never downloaded; the path is a placeholder of a README; it is relative to another folder than the
+one the program was started in; the option was left empty; the run that should have written the file ended before
+its first save.
 
 How to confirm
 --------------
@@ -16,12 +17,13 @@ How to confirm
 
 Fix
 ---
-Download the file, or give the path as an absolute one. A program that is told to load weights should stop when they are missing.
+Download the file, or give the path as an absolute one. A program that is told to load weights should stop when they
+are missing.
 
 When it is something else
 -------------------------
-A file that is there and cannot be read is a corrupt or unsafe checkpoint. A file of the data set is `missing-file`. A name of a
-model hub that cannot be reached is a network problem.
+A file that is there and cannot be read is a corrupt or unsafe checkpoint. A file of the data set is `missing-file`.
+A name of a model hub that cannot be reached is a network problem.
 
 Sources
 -------

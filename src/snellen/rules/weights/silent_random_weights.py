@@ -2,24 +2,24 @@
 
 What happens
 ------------
-Nothing is raised. The model trains, slowly, or predicts noise. The only trace is a warning: `Some weights were not initialized
-from the model checkpoint`, `missing keys in source state_dict`, or no trace at all.
+Nothing is raised. The model trains, slowly, or predicts noise. The only trace is a warning: `Some weights were not
+initialized from the model checkpoint`, `missing keys in source state_dict`, or no trace at all.
 
 Why
 ---
-`load_state_dict(state, strict=False)` ignores every key that does not fit, and its answer, which lists them, is thrown away. A
-prefix (`module.`, `backbone.`) makes all keys differ, so that nothing is loaded. `except: pass` around the loading hides even a
-missing file.
+`load_state_dict(state, strict=False)` ignores every key that does not fit, and its answer, which lists them, is
+thrown away. A prefix (`module.`, `backbone.`) makes all keys differ, so that nothing is loaded. `except: pass`
+around the loading hides even a missing file.
 
 How to confirm
 --------------
-`print(model.load_state_dict(state, strict=False))`: `missing_keys` must hold the new head and nothing else. Compare the norm of a
-layer before and after.
+`print(model.load_state_dict(state, strict=False))`: `missing_keys` must hold the new head and nothing else. Compare
+the norm of a layer before and after.
 
 Fix
 ---
-Keep `strict=True`, and remove or rename keys on purpose before. Where `strict=False` is needed, compare `missing_keys` with the
-list of parts that are meant to be new, and stop when there are others.
+Keep `strict=True`, and remove or rename keys on purpose before. Where `strict=False` is needed, compare
+`missing_keys` with the list of parts that are meant to be new, and stop when there are others.
 
 When it is something else
 -------------------------
