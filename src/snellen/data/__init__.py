@@ -1,0 +1,1 @@
+"""Images, masks and folders: reading, layouts, synthesis."""

@@ -1,0 +1,1 @@
+"""Training data made from authentic photos."""
