@@ -15,6 +15,7 @@ import torch
 from torch import Tensor
 
 from snellen.errors import ContractError
+from snellen.ops.padding import common_multiple
 
 __all__ = ["Contract", "check_features", "check_image", "common_side_multiple", "normalise", "padded_size"]
 
@@ -64,7 +65,7 @@ class Contract:
 
 def common_side_multiple(contracts: Sequence[Contract]) -> int:
     """The least side multiple that fits every part: the least common multiple of theirs."""
-    return math.lcm(*(contract.side_multiple for contract in contracts))
+    return common_multiple(*(contract.side_multiple for contract in contracts))
 
 
 def padded_size(height: int, width: int, multiple: int) -> tuple[int, int]:

@@ -13,7 +13,18 @@ from typing import Literal, Protocol
 import numpy as np
 import numpy.typing as npt
 
-__all__ = ["Area", "BoolMask", "Detection", "ForgeryDetector", "ImageArray", "RegionPair", "TransformKind"]
+from snellen.errors import DataError
+
+__all__ = [
+    "Area",
+    "BoolMask",
+    "Detection",
+    "ForgeryDetector",
+    "ImageArray",
+    "RegionPair",
+    "TransformKind",
+    "check_image_array",
+]
 
 ImageArray = npt.NDArray[np.uint8]
 """RGB image, shape `(height, width, 3)`, values 0 to 255."""
@@ -95,3 +106,19 @@ class ForgeryDetector(Protocol):
     def detect(self, image: ImageArray) -> Detection:
         """Find copied areas in one RGB image of any size, shape `(height, width, 3)`."""
         ...
+
+
+def check_image_array(image: object) -> None:
+    """Refuse anything but a non-empty RGB array of bytes.
+
+    Raises:
+        DataError: Names what was given.
+    """
+    given = f"{image.dtype} array of shape {image.shape}" if isinstance(image, np.ndarray) else type(image).__name__
+    if not isinstance(image, np.ndarray) or image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != 3:
+        raise DataError(
+            f"given {given}, expected an RGB image as uint8 array (height, width, 3)",
+            hint="snellen.data.reading.read_image(path).pixels gives one",
+        )
+    if image.size == 0:
+        raise DataError(f"given {given}, expected at least one pixel")

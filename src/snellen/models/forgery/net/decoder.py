@@ -47,9 +47,7 @@ class EvidenceDecoder(nn.Module):
     def __init__(self, *, evidence_channels: int, widths: tuple[int, ...] = (16, 24, 32, 48, 64)) -> None:
         super().__init__()
         self.contract = Contract(part="decoder", side_multiple=2 ** len(widths), stride=1, out_channels=1)
-        self.down = nn.ModuleList(
-            _block(narrow, wide, stride=2) for narrow, wide in pairwise((3, *widths))
-        )
+        self.down = nn.ModuleList(_block(narrow, wide, stride=2) for narrow, wide in pairwise((3, *widths)))
         self.read = nn.Sequential(_block(evidence_channels, 32), _block(32, 32))
         self.join = nn.ModuleList(_block(width + 32, width) for width in widths)
         self.up = nn.ModuleList(_block(deep + shallow, shallow) for shallow, deep in pairwise(widths))

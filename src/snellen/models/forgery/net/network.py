@@ -62,6 +62,12 @@ class ForgeryNet(nn.Module):
         """Of all parts that take the image."""
         return (self.backbone.contract, self.decoder.contract)
 
+    @property
+    def smallest_side(self) -> int:
+        """The smallest side, in pixels, at which every position has enough candidates outside its exclusion radius."""
+        cells = 2 * self.correlation.exclusion_radius + 1 + self.correlation.top_k
+        return cells * self.correlation.stride * self.backbone.contract.stride
+
     def forward(self, images: Tensor) -> Tensor:
         """Logits; raises `ContractError` for images that break a contract."""
         check_image(images, self.contracts)
