@@ -1,0 +1,155 @@
+"""The one step in which every `auto` becomes a value and every path absolute; the answer says why."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Generic, TypeVar
+
+from pydantic import BaseModel
+
+from snellen.config.document import join_key
+from snellen.config.machines import MACHINES, Machine
+from snellen.config.schema import RunConfig
+from snellen.errors import ConfigError
+
+__all__ = ["Resolution", "Resolved", "Resolver", "resolve", "target_machine"]
+
+C = TypeVar("C", bound=RunConfig)
+
+Resolver = Callable[[Any, Machine], tuple[Any, str]]
+"""Given the settings and the machine, the value of one key and why it is that."""
+
+
+@dataclass(frozen=True, slots=True)
+class Resolution:
+    """How one `auto` was settled."""
+
+    key: str
+    value: Any
+    why: str
+
+
+@dataclass(frozen=True, slots=True)
+class Resolved(Generic[C]):
+    """Settings in which nothing is open.
+
+    Args:
+        config: No `auto` is left, paths are absolute.
+        table: What was `auto`, in the order of the schema.
+    """
+
+    config: C
+    table: tuple[Resolution, ...]
+
+
+def target_machine(config: RunConfig, here: Machine) -> Machine:
+    """The machine that a run is meant for.
+
+    Args:
+        config: The settings.
+        here: This machine.
+    """
+    return MACHINES.get(config.machine, here)
+
+
+def resolve(
+    config: C, here: Machine, *, root: str | Path, resolvers: Mapping[str, Resolver] | None = None
+) -> Resolved[C]:
+    """Settle everything that a run file leaves open.
+
+    Args:
+        config: The settings as written.
+        here: This machine.
+        root: The folder that relative paths start from: that of the run file.
+        resolvers: The task's answers by key path, for example `{"data.pad_multiple": ...}`; they win over the
+            general ones.
+
+    Raises:
+        ConfigError: An `auto` has no answer.
+
+    Example:
+        >>> resolved = resolve(RunConfig(task="x"), Machine("here", "cpu", 1, 8.0, bf16=False, cpus=4), root="/run",
+        ...     resolvers={"data.pad_multiple": lambda config, machine: (14, "the backbone's patch")})
+        >>> resolved.config.precision, resolved.config.data.workers, resolved.config.data.pad_multiple
+        ('fp32', 3, 14)
+    """
+    answers = {**_GENERAL, **(resolvers or {})}
+    machine = target_machine(config, here)
+    base = Path(root).absolute()
+    changes: dict[str, Any] = {}
+    table: list[Resolution] = []
+    for key, value in _leaves(config, ""):
+        if value == "auto" and key in answers:
+            settled, why = answers[key](config, machine)
+            table.append(Resolution(key, settled, why))
+            changes[key] = settled
+        elif value == "auto":
+            raise ConfigError(f"{key} is auto, and nothing here can settle it", hint=f"give {key} a value")
+        elif isinstance(value, Path):
+            changes[key] = base / value
+        elif isinstance(value, tuple) and any(isinstance(item, Path) for item in value):
+            changes[key] = tuple(base / item for item in value)
+    return Resolved(_replace(config, changes, ""), tuple(table))
+
+
+def _leaves(model: BaseModel, prefix: str) -> Iterator[tuple[str, Any]]:
+    for name in type(model).model_fields:
+        key, value = join_key(prefix, name), getattr(model, name)
+        if isinstance(value, BaseModel):
+            yield from _leaves(value, key)
+        else:
+            yield key, value
+
+
+M = TypeVar("M", bound=BaseModel)
+
+
+def _replace(model: M, changes: Mapping[str, Any], prefix: str) -> M:
+    values: dict[str, Any] = {}
+    for name in type(model).model_fields:
+        key, value = join_key(prefix, name), getattr(model, name)
+        values[name] = _replace(value, changes, key) if isinstance(value, BaseModel) else changes.get(key, value)
+    return type(model)(**values)
+
+
+def _machine(_config: RunConfig, machine: Machine) -> tuple[str, str]:
+    # What this machine is stands in environment.json; the name "auto" keeps a resolved run file valid elsewhere.
+    return "auto", f"this machine ({machine.name})"
+
+
+def _precision(_config: RunConfig, machine: Machine) -> tuple[str, str]:
+    if machine.accelerator == "cpu":
+        return "fp32", "no accelerator: half precision is slower on a CPU"
+    if machine.accelerator == "mps":
+        return "fp32", "autocast on Apple GPUs covers too few operations"
+    if machine.bf16:
+        return "bf16", f"{machine.name} computes bfloat16, which needs no loss scaling"
+    return "fp16", f"{machine.name} has no bfloat16: float16 with loss scaling"
+
+
+def _workers(_config: RunConfig, machine: Machine) -> tuple[int, str]:
+    if machine.cpus is None:
+        return 4, f"the number of cores of {machine.name} is not known"
+    count = min(8, max(0, machine.cpus - 1))
+    return count, f"{machine.cpus} cores, one kept for the training process, 8 at most"
+
+
+def _devices(_config: RunConfig, machine: Machine) -> tuple[int, str]:
+    if machine.accelerator == "cpu":
+        return 1, "no accelerator"
+    return machine.devices, f"all devices of {machine.name}"
+
+
+def _wandb(_config: RunConfig, _machine: Machine) -> tuple[bool, str]:
+    return False, "this version has no Weights & Biases tracker"
+
+
+_GENERAL: Mapping[str, Resolver] = {
+    "precision": _precision,
+    "machine": _machine,
+    "devices": _devices,
+    "data.workers": _workers,
+    "track.wandb": _wandb,
+}
