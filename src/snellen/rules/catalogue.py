@@ -1,0 +1,122 @@
+"""Find the rules: a file below `rules/<family>/` is a rule; other packages add theirs by an entry point.
+
+A package adds rules with the entry point group `snellen.rules`, each naming a `Rule` or a list of them:
+
+    [project.entry-points."snellen.rules"]
+    mine = "my_package.rules:RULES"
+"""
+
+from __future__ import annotations
+
+import importlib
+import pkgutil
+from collections.abc import Iterable, Iterator, Mapping
+from functools import cache
+from importlib.metadata import EntryPoint, entry_points
+from types import MappingProxyType
+
+from snellen.core.file_kinds import nearest
+from snellen.core.rule import Rule
+from snellen.errors import SnellenError, UsageError
+
+__all__ = ["BrokenRuleError", "broken", "catalogue", "get"]
+
+ENTRY_POINT_GROUP = "snellen.rules"
+
+
+class BrokenRuleError(SnellenError):
+    """A rule of this package that breaks the catalogue's order; its message names the file."""
+
+
+@cache
+def catalogue() -> Mapping[str, Rule]:
+    """All rules by slug, in the order of family and name; read once.
+
+    Raises:
+        BrokenRuleError: A rule of this package has a name that is not its file's, or a slug that is taken.
+
+    Example:
+        >>> catalogue()["half-overflow"].family
+        'precision'
+    """
+    return _loaded()[0]
+
+
+@cache
+def broken() -> tuple[str, ...]:
+    """What is wrong with rules of other packages; they are left out."""
+    return _loaded()[1]
+
+
+def get(slug: str) -> Rule:
+    """One rule.
+
+    Raises:
+        UsageError: There is none of that name; the nearest is named.
+    """
+    found = catalogue()
+    if slug in found:
+        return found[slug]
+    close = nearest(slug, found)
+    hint = f"did you mean {close}? " if close else ""
+    raise UsageError(f"no rule is called {slug!r}", hint=f"{hint}`snellen rules` lists all {len(found)}")
+
+
+@cache
+def _loaded() -> tuple[Mapping[str, Rule], tuple[str, ...]]:
+    found: dict[str, Rule] = {}
+    for rule in _own():
+        if rule.slug in found:
+            raise BrokenRuleError(f"two rules are called {rule.slug}: {found[rule.slug].module} and {rule.module}")
+        found[rule.slug] = rule
+    problems: list[str] = []
+    for point in entry_points(group=ENTRY_POINT_GROUP):
+        _add(point, found, problems)
+    return MappingProxyType(found), tuple(problems)
+
+
+def _own() -> Iterator[Rule]:
+    root = importlib.import_module("snellen.rules")
+    for family in pkgutil.iter_modules(root.__path__):
+        if not family.ispkg:
+            continue
+        package = importlib.import_module(f"{root.__name__}.{family.name}")
+        for module in pkgutil.iter_modules(package.__path__):
+            yield _rule_of(f"{package.__name__}.{module.name}", family.name)
+
+
+def _rule_of(module: str, family: str) -> Rule:
+    rule = getattr(importlib.import_module(module), "RULE", None)
+    if not isinstance(rule, Rule):
+        raise BrokenRuleError(f"{module} has no constant RULE of type Rule")
+    slug = module.rpartition(".")[2].replace("_", "-")
+    for what, given, expected in (
+        ("slug", rule.slug, slug),
+        ("family", rule.family, family),
+        ("module", rule.module, module),
+    ):
+        if given != expected:
+            raise BrokenRuleError(f"{module}: {what} is {given!r}, expected {expected!r}")
+    return rule
+
+
+def _add(point: EntryPoint, found: dict[str, Rule], problems: list[str]) -> None:
+    try:
+        given = point.load()
+        for rule in [given] if isinstance(given, Rule) else _rules_in(given):
+            if rule.slug in found:
+                problems.append(f"{point.value}: a rule called {rule.slug} exists already")
+            else:
+                found[rule.slug] = rule
+    except Exception as error:  # noqa: BLE001 - somebody else's package must not take our rules with it
+        problems.append(f"{point.value}: {type(error).__name__}: {error}")
+
+
+def _rules_in(given: object) -> Iterable[Rule]:
+    if not isinstance(given, Iterable):
+        raise TypeError(f"expected a Rule or a list of them, got {type(given).__name__}")
+    items = list(given)
+    for item in items:
+        if not isinstance(item, Rule):
+            raise TypeError(f"expected a Rule, got {type(item).__name__}")
+    return items
