@@ -268,5 +268,7 @@ def _show_warning(message: Warning | str, category: type[Warning], *place: Any, 
     notes = getattr(_local, "notes", None)
     if notes is None:
         _Shared.show(message, category, *place, **more)
+    elif issubclass(category, Image.DecompressionBombWarning):
+        return  # sizes are held against our own limit
     elif (text := str(message).strip()) not in notes:
         notes.append(text)
