@@ -54,7 +54,7 @@ def test_evidence_is_high_inside_a_copy_and_low_outside() -> None:
 @pytest.mark.parametrize("size", [(1, 1), (40, 300), (33, 47), (150, 140)])
 @pytest.mark.parametrize("test_time", ["none", "flips"])
 def test_a_detector_takes_any_size(network: ForgeryNet, size: tuple[int, int], test_time: str) -> None:
-    settings = NetDetectorSettings(tile=128, overlap=32, test_time=test_time)  # type: ignore[arg-type]
+    settings = NetDetectorSettings(tile=128, test_time=test_time)  # type: ignore[arg-type]
     detection = NetDetector(network, settings).detect(np.random.default_rng(0).integers(0, 255, (*size, 3), np.uint8))
     assert detection.mask.shape == size
     assert detection.heatmap is not None

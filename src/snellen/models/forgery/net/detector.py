@@ -30,18 +30,22 @@ class NetDetectorSettings:
 
     Args:
         threshold: Probability from which a pixel counts as copied.
-        tile: Largest side, in pixels, that the network sees at once. A larger image is seen twice: as a whole, scaled
-            down to this side, so that far copies are found; and in tiles at full resolution, so that small ones are.
-        overlap: Least overlap of tiles, in pixels.
+        tile: Largest side, in pixels, that the network sees at once; 0 stands for 96 cells of the backbone. A larger
+            image is seen twice: as a whole, scaled down to this side, so that far copies are found; and in tiles, so
+            that small ones are. Comparing all cells with all costs time with the fourth power of the side.
+        max_side: Larger images are scaled down to this side, in pixels, before they are cut; 0 stands for three tiles.
         test_time: `none`, `flips` (4 views averaged) or `dihedral` (8 views).
         min_area: Smaller components are dropped from the mask, in pixels.
     """
 
     threshold: float = 0.5
-    tile: int = 1024
-    overlap: int = 128
+    tile: int = 0
+    max_side: int = 0
     test_time: Literal["none", "flips", "dihedral"] = "none"
     min_area: int = 64
+
+
+_CELLS = 96
 
 
 class NetDetector:
@@ -97,17 +101,16 @@ class NetDetector:
 
     def _heatmap(self, pixels: Tensor) -> Tensor:
         """Probabilities, shape `(H, W)`, of uint8 pixels `(3, H, W)`."""
-        height, width = pixels.shape[1:]
-        side = self.settings.tile
-        if max(height, width) <= side:
+        size = (pixels.shape[1], pixels.shape[2])
+        side = self.settings.tile or _CELLS * self.network.backbone.contract.stride
+        if max(size) <= side:
             return self._averaged(pixels)
-        scale = side / max(height, width)
-        small_size = (max(1, round(height * scale)), max(1, round(width * scale)))
-        small = F.interpolate(pixels[None].float(), size=small_size, mode="area")[0]
-        whole = self._averaged(small)[None, None]
-        heatmap = F.interpolate(whole, size=(height, width), mode="bilinear", align_corners=False)[0, 0]
-        cut = tiles(height, width, tile=side, overlap=self.settings.overlap)
-        return torch.maximum(heatmap, blend(self._tiled(pixels, cut), height=height, width=width)[0])
+        whole = _resized(self._averaged(_shrunk(pixels, side)), size)
+        working = _shrunk(pixels, self.settings.max_side or 3 * side)
+        height, width = working.shape[1:]
+        cut = tiles(height, width, tile=side, overlap=side // 8)
+        blended = blend(self._tiled(working, cut), height=height, width=width)[0]
+        return torch.maximum(whole, _resized(blended, size))
 
     def _tiled(self, pixels: Tensor, cut: tuple[Tile, ...]) -> Iterator[tuple[Tile, Tensor]]:
         for tile in cut:
@@ -136,6 +139,23 @@ class NetDetector:
             framed, common_side_multiple(self.network.contracts), mode="constant", value=0.5
         )
         return torch.sigmoid(unpad(self.network(padded), padding))[..., :height, :width]
+
+
+def _shrunk(pixels: Tensor, side: int) -> Tensor:
+    """Pixels `(3, H, W)` with no side above `side`."""
+    height, width = pixels.shape[1:]
+    scale = side / max(height, width)
+    if scale >= 1:
+        return pixels
+    size = (max(1, round(height * scale)), max(1, round(width * scale)))
+    # Bytes stay bytes: a huge photo in float32 would be four times as large.
+    return F.interpolate(pixels[None], size=size, mode="bilinear", align_corners=False, antialias=True)[0]
+
+
+def _resized(heatmap: Tensor, size: tuple[int, int]) -> Tensor:
+    if tuple(heatmap.shape) == size:
+        return heatmap
+    return F.interpolate(heatmap[None, None], size=size, mode="bilinear", align_corners=False)[0, 0]
 
 
 def _image_score(heatmap: np.ndarray) -> float:
