@@ -1,0 +1,109 @@
+"""A task as the verbs see it: a name, and a folder whose files have agreed names.
+
+`tasks/<task>/` may hold
+
+    config.py    SCHEMA: the run model                      facts.py    facts(...): what checks may ask; resolvers(...)
+    recipe.py    build_recipe(...): for the engine          predict.py  build_predictor(...): for any number of inputs
+    evaluate.py  evaluate(...): metrics on a split          data.py model.py loss.py metrics.py: parts of these
+
+Nothing is imported before it is asked for, so that listing tasks or checking a run file costs no torch.
+"""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol
+
+from snellen.config.resolve import Resolver
+from snellen.config.schema import RunConfig
+from snellen.core.plan import Plan
+from snellen.errors import UsageError
+
+__all__ = ["Evaluation", "Predictor", "Task"]
+
+
+@dataclass(frozen=True, slots=True)
+class Evaluation:
+    """Result of an evaluation.
+
+    Args:
+        metrics: Numbers by name.
+        rows: One mapping for each image, for the table.
+        notes: What a reader must know: images left out, and why.
+    """
+
+    metrics: Mapping[str, float]
+    rows: Sequence[Mapping[str, Any]] = ()
+    notes: Sequence[str] = ()
+
+
+class Predictor(Protocol):
+    """Turns one input after the other into files below a folder."""
+
+    def predict(self, item: Path) -> dict[str, Any]:
+        """Predict one input, write its files, and return a record of plain data for the ledger."""
+        ...
+
+    def finish(self, records: Sequence[Mapping[str, Any]]) -> list[Path]:
+        """Write what concerns all inputs, from the ledger's records; returns the files."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Task:
+    """One task.
+
+    Args:
+        name: As in `task:` of a run file, and the name of its folder.
+        title: One line for people.
+    """
+
+    name: str
+    title: str
+
+    def schema(self) -> type[RunConfig]:
+        """The run model of this task."""
+        schema: type[RunConfig] = self._part("config", "SCHEMA")
+        return schema
+
+    def facts(self) -> Mapping[str, Callable[[Plan], Any]]:
+        """Providers of the facts that only this task knows."""
+        facts: Mapping[str, Callable[[Plan], Any]] = self._part("facts", "FACTS")
+        return facts
+
+    def resolvers(self) -> Mapping[str, Resolver]:
+        """How this task settles its own `auto` values."""
+        resolvers: Mapping[str, Resolver] = self._part("facts", "RESOLVERS")
+        return resolvers
+
+    def build_recipe(self, config: RunConfig) -> Any:
+        """A `snellen.engine.recipe.Recipe`.
+
+        Raises:
+            UsageError: These settings have nothing to learn.
+        """
+        return self._part("recipe", "build_recipe")(config)
+
+    def build_predictor(self, config: RunConfig, *, checkpoints: Path | None, out: Path) -> Predictor:
+        """A predictor that writes below `out`, with the weights of a run when there are some."""
+        predictor: Predictor = self._part("predict", "build_predictor")(config, checkpoints=checkpoints, out=out)
+        return predictor
+
+    def evaluate(self, config: RunConfig, *, checkpoints: Path | None, split: str, limit: int | None) -> Evaluation:
+        """Metrics on a split."""
+        evaluation: Evaluation = self._part("evaluate", "evaluate")(
+            config, checkpoints=checkpoints, split=split, limit=limit
+        )
+        return evaluation
+
+    def _part(self, module: str, attribute: str) -> Any:
+        name = f"snellen.tasks.{self.name}.{module}"
+        try:
+            return getattr(importlib.import_module(name), attribute)
+        except ModuleNotFoundError as error:
+            if error.name != name:
+                raise
+            raise UsageError(f"the task {self.name} has no {module}") from error

@@ -1,0 +1,35 @@
+"""The tasks that exist."""
+
+from __future__ import annotations
+
+import difflib
+from types import MappingProxyType
+
+from snellen.errors import UsageError
+from snellen.tasks.base import Task
+
+__all__ = ["TASKS", "get"]
+
+TASKS = MappingProxyType(
+    {task.name: task for task in (Task("forgery", "copy-move forgery: find copied areas and where they came from"),)}
+)
+"""Tasks by name."""
+
+
+def get(name: str) -> Task:
+    """The task of a name.
+
+    Raises:
+        UsageError: There is none; names the nearest.
+
+    Example:
+        >>> get("forgery").name
+        'forgery'
+    """
+    if name in TASKS:
+        return TASKS[name]
+    nearest = difflib.get_close_matches(name, TASKS, n=1)
+    raise UsageError(
+        f"task: {name}, expected one of {', '.join(TASKS)}",
+        hint=f"did you mean {nearest[0]}?" if nearest else None,
+    )

@@ -1,0 +1,1 @@
+"""Copy-move forgery: which areas of a photo were copied, and from where."""
