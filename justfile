@@ -25,7 +25,7 @@ test-slow *arguments:
 
 # Build the site into site/; warnings are errors
 docs:
-    uv run mkdocs build --strict
+    NO_MKDOCS_2_WARNING=1 uv run mkdocs build --strict
 
 # Run one benchmark, for example: just bench self_correlation --json out.json
 bench name *arguments:
