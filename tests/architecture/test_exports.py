@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import importlib
 import inspect
+import subprocess
+import sys
 
 import pytest
 
@@ -51,3 +53,14 @@ def test_the_package_lists_what_it_gives() -> None:
     assert set(snellen.__all__) <= set(dir(snellen))
     for name in snellen.__all__:
         assert getattr(snellen, name) is not None
+
+
+def test_a_public_name_is_not_hidden_by_the_part_of_the_same_name() -> None:
+    """Importing `snellen.explain.parse` puts the folder's module where the function `snellen.explain` has to be."""
+    parts = {module.name for module in public_modules() if module.is_package and module.name.count(".") == 1}
+    shared = sorted({f"snellen.{name}" for name in snellen.__all__} & parts)
+    checks = "\n".join(f"assert callable({name}), {name}; assert callable({name}), {name}" for name in shared)
+    for first in ("import snellen", *(f"import {name}" for name in shared)):
+        program = f"{first}\n{checks}\n"
+        done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False)
+        assert done.returncode == 0, f"after `{first}`: {done.stderr}"
