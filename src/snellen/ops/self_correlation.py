@@ -37,8 +37,8 @@ __all__ = [
     "pooled_self_correlation",
 ]
 
-# Scores held at a time by the pooled search (16 MB in float32).
-_TILE_NUMBERS = 1 << 22
+# Scores held at a time by the pooled search (4 MB in float32).
+_TILE_NUMBERS = 1 << 20
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,7 +81,7 @@ def pooled_self_correlation(
         exclusion_radius: Patches at most this many grid steps away do not count as matches; the distance is Chebyshev,
             `max(|rows|, |columns|) <= exclusion_radius`. With 0 only the patch itself is left out.
         tile: Patches that are compared with all others at a time; bounds the memory, changes no number. None keeps a
-            tile near 16 MB.
+            tile near 4 MB.
 
     Returns:
         The matches.
