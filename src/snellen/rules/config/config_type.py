@@ -34,15 +34,87 @@ Sources
 
 from __future__ import annotations
 
-from snellen.core.finding import Level
-from snellen.core.log import Log, LogMatch
+import re
+
+from snellen.core.finding import Fix, Level
+from snellen.core.log import Log, LoggedException, LogMatch
 from snellen.core.rule import LogFacet, Rule, absent
 
 __all__ = ["RULE"]
 
 
+_COMPARED = re.compile(r"'[<>]=?' not supported between instances of '(float|int|str)' and '(float|int|str)'")
+_TEXT = re.compile(
+    r"unsupported operand type\(s\) for .*'str'|can't multiply sequence by non-int|must be real number, not str"
+    r"|'str' object cannot be interpreted as an integer|must be Tensor, not str|takes \d+ positional argument"
+)
+_CONVERTED = re.compile(
+    r"argument (?P<option>-[\w/, -]+): invalid (?:float|int) value: (?P<value>'[^']*')"
+    r"|Value (?P<value2>'[^']*') of type 'str' could not be converted to (?:Float|Integer|Boolean)"
+)
+_OPTIMISER = re.compile(r"optim|lr_scheduler|sched", re.IGNORECASE)
+_GROUP = re.compile(r"""group\[["'](?P<name>\w+)["']\]""")
+_SETTING = re.compile(
+    r"""(?:cfg|config|conf|args|opt|hparams|params|settings)(?:\.\w+)*(?:\[["'](?P<key>\w+)["']\]|\.(?P<attribute>\w+))
+        |\b(?P<known>lr|learning_rate|weight_decay|momentum|eps|epochs?|num_epochs|batch_size|warmup\w*|num_workers
+            |gamma)\b
+    """,
+    re.VERBOSE,
+)
+
+
 def _examine(log: Log) -> LogMatch | None:
+    for error in log.exceptions:
+        if error.name == "TypeError":
+            score = _score(error)
+            if score:
+                frame = error.user_frame
+                evidence = (error.evidence, *((frame.evidence,) if frame and frame.code else ()))
+                return LogMatch(score, evidence, _cause(_name(error)), _advice(_name(error)))
+    line = log.search(_CONVERTED.pattern)
+    if line is not None and (found := _CONVERTED.search(line.text)):
+        name = (found["option"] or "").strip(" -/,") or None
+        cause = f"{name or 'A setting'} is {found['value'] or found['value2']}, which is not a number."
+        return LogMatch(0.9, (line.evidence,), cause, Fix(f"Give a number for {name or 'it'}."))
     return None
+
+
+def _score(error: LoggedException) -> float:
+    compared = _COMPARED.search(error.message)
+    if compared and "str" not in compared.groups():
+        return 0.0
+    inside = any(_OPTIMISER.search(frame.path) for frame in error.frames[-3:])
+    named = _name(error) is not None
+    if compared:
+        # Without frames: the comparison of a float with text is the check `0.0 <= lr` of every optimiser.
+        bare = not error.frames and compared.groups() == ("float", "str")
+        return 0.95 if inside else 0.85 if bare else 0.75 if named else 0.0
+    if _TEXT.search(error.message):
+        in_group = bool(error.frames) and bool(_GROUP.search(error.frames[-1].code))
+        positional = "positional" in error.message
+        return (0.75 if inside and in_group else 0.0) if positional else 0.8 if inside else 0.7 if named else 0.0
+    return 0.0
+
+
+def _name(error: LoggedException) -> str | None:
+    """The setting that the failing lines speak of."""
+    for frame in reversed(error.frames):
+        found = _GROUP.search(frame.code) or _SETTING.search(frame.code)
+        if found:
+            return next(value for value in found.groupdict().values() if value)
+    return None
+
+
+def _cause(name: str | None) -> str:
+    return f"`{name}` is text where a number is needed." if name else "A setting is text where a number is needed."
+
+
+def _advice(name: str | None) -> Fix:
+    key = name or "lr"
+    return Fix(
+        f'Convert it where it is read: `float(config["{key}"])`. In the file write `0.0001` or `1.0e-4`: PyYAML reads '
+        "`1e-4`, without a dot, as text. On the command line declare the option with `type=float`."
+    )
 
 
 RULE = Rule(
@@ -50,7 +122,7 @@ RULE = Rule(
     family="config",
     title="A setting has the wrong type",
     level=Level.ERROR,
-    log=LogFacet(("typeerror",), _examine),
+    log=LogFacet(("typeerror", "invalid float value", "invalid int value", "could not be converted to"), _examine),
     source=absent("its pattern in source is a rule of its own: untyped-config-number"),
     before=absent("filled by check"),
     during=absent("a value of the wrong type fails before the first step"),

@@ -33,9 +33,10 @@ Sources
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 
-from snellen.core.finding import Level
+from snellen.core.finding import Evidence, Fix, Level
 from snellen.core.log import Log, LogMatch
 from snellen.core.rule import LogFacet, Rule, SourceFacet, absent
 from snellen.core.source import Hit, SourceFile
@@ -43,8 +44,46 @@ from snellen.core.source import Hit, SourceFile
 __all__ = ["RULE"]
 
 
+_STATED = re.compile(
+    r"cannot identify image file|image file is truncated|broken data stream when reading image file|broken PNG file"
+    r"|Truncated File Read|libpng error: (?!.*warning)|Input is not a (?:JPEG|PNG)|Image is corrupt"
+    r"|bad adaptive filter",
+    re.IGNORECASE,
+)
+_NAME = re.compile(r"""(?:name=|file |open )['"]?(?P<path>[^'"<>\n]+\.\w{2,5})\b""")
+_DECODER = re.compile(r"(?:Png|Jpeg|Tiff|Bmp|Gif|WebP)ImagePlugin\.py")
+
+
 def _examine_log(log: Log) -> LogMatch | None:
+    for error in log.exceptions:
+        if _STATED.search(error.text):
+            frame = error.user_frame
+            return _match((error.evidence, *((frame.evidence,) if frame else ())), error.message, 0.95)
+        if (
+            error.frames
+            and error.name in ("error", "SyntaxError", "OSError")
+            and _DECODER.search(error.frames[-1].path)
+        ):
+            return _match((error.evidence, error.frames[-1].evidence), error.message, 0.85)
+    line = log.search(_STATED.pattern)
+    if line is not None:
+        return _match((line.evidence,), line.text, 0.85)
+    inside = log.search(_DECODER.pattern)
+    shown = {error.name for error in log.exceptions} - {"error", "OSError", "RuntimeError"}
+    # A traceback cut off inside the decoder, after it had begun to read: its bytes are at fault.
+    if inside is not None and not shown and log.search(r"in (?:i16|i32)\w*$"):
+        return _match((inside.evidence,), "", 0.75)
     return None
+
+
+def _match(evidence: tuple[Evidence, ...], message: str, score: float) -> LogMatch:
+    named = _NAME.search(message)
+    which = f"`{named['path'].strip()}`" if named else "One image of the data set"
+    cause = f"{which} is there but cannot be decoded: it is cut short or not an image."
+    find = "" if named else " To find it, decode every file once: `Image.open(path).load()`."
+    return LogMatch(
+        score, evidence, cause, Fix(f"Fetch {which.replace('One', 'the')} again or take it off the list.{find}")
+    )
 
 
 def _examine_source(file: SourceFile) -> Iterator[Hit]:
@@ -56,7 +95,19 @@ RULE = Rule(
     family="data",
     title="An image cannot be decoded",
     level=Level.ERROR,
-    log=LogFacet(("identify image", "truncated", "broken png", "broken data stream", "pngimageplugin"), _examine_log),
+    log=LogFacet(
+        (
+            "identify image",
+            "image file is truncated",
+            "broken png",
+            "broken data stream",
+            "imageplugin.py",
+            "truncated file read",
+            "libpng error",
+            "corrupt",
+        ),
+        _examine_log,
+    ),
     source=SourceFacet(("except",), _examine_source),
     before=absent("filled by check"),
     during=absent("a bad file raises in the loader, before the step"),

@@ -35,15 +35,63 @@ Sources
 
 from __future__ import annotations
 
-from snellen.core.finding import Level
+import re
+
+from snellen.core.finding import Evidence, Fix, Level
 from snellen.core.log import Log, LogMatch
 from snellen.core.rule import LogFacet, Rule, absent
 
 __all__ = ["RULE"]
 
 
+_STATED = re.compile(
+    r"num_samples should be a positive integer value, but got num_samples=0"
+    r"|Found 0 (?:files|images|samples|videos)\b(?: in subfolders of: (?P<p1>.+))?"
+    r"|Found no valid file for the classes|Couldn't find any class folder in (?P<p2>.+?)\.?$"
+    r"|No (?:valid )?(?:images?|samples|videos|data|files) (?:were )?found (?:in|at|under) (?P<p3>[^\s,]+)"
+    r"|(?:data ?set|data ?loader) (?:at \S+ )?is empty|Total length of `?DataLoader`? across ranks is zero"
+    r"|directory at (?P<p4>\S+) doesn't contain any data files",
+    re.IGNORECASE | re.MULTILINE,
+)
+_COUNTED = re.compile(
+    r"/=?\s*(?:float\()?len\((?:\w+\.)*\w*(?:load|data|dl|images?|imgs?|samples|files|paths|set)\w*(?:\.\w+)*\)",
+    re.IGNORECASE,
+)
+
+
 def _examine(log: Log) -> LogMatch | None:
-    return None
+    for error in log.exceptions:
+        found = _STATED.search(error.message)
+        if found:
+            frame = error.user_frame
+            return _match((error.evidence, *((frame.evidence,) if frame else ())), _folder(found), 0.95)
+        frame = error.frames[-1] if error.frames else None
+        if error.name == "ZeroDivisionError" and frame and (_COUNTED.search(frame.code) or _counts_images(frame.code)):
+            return _match((error.evidence, frame.evidence), None, 0.8)
+    line = log.search(_STATED.pattern)
+    if line is None or log.exceptions:
+        return None
+    found = _STATED.search(line.text)
+    return _match((line.evidence,), _folder(found) if found else None, 0.8)
+
+
+def _counts_images(code: str) -> bool:
+    return bool(re.search(r"/\s*len\(.*(?:image|sample|file|data)", code, re.IGNORECASE))
+
+
+def _folder(found: re.Match[str]) -> str | None:
+    return next((path.strip().rstrip(".") for path in found.groupdict().values() if path), None)
+
+
+def _match(evidence: tuple[Evidence, ...], folder: str | None, score: float) -> LogMatch:
+    where = f"in {folder}" if folder else "where the program looks for them"
+    cause = f"No samples were found {where}."
+    listed = f"`ls {folder}`" if folder else "List that folder"
+    fix = Fix(
+        f"{listed}: it must hold the samples, or one folder per class with them, with the endings that are looked for "
+        "(.jpg is not .JPG) and the right case of the split's name. Give an absolute path if it is relative."
+    )
+    return LogMatch(score, evidence, cause, fix)
 
 
 RULE = Rule(
@@ -51,7 +99,20 @@ RULE = Rule(
     family="data",
     title="No samples were found",
     level=Level.ERROR,
-    log=LogFacet(("num_samples", "found 0", "found no", "no images", "division by zero", "class folder"), _examine),
+    log=LogFacet(
+        (
+            "num_samples=0",
+            "found 0",
+            "found no",
+            "class folder",
+            "found in",
+            "division by zero",
+            "is empty",
+            "across ranks is zero",
+            "any data files",
+        ),
+        _examine,
+    ),
     source=absent("only the folder tells how many samples there are"),
     before=absent("filled by check"),
     during=absent("a loader without samples fails before the first step"),

@@ -35,15 +35,71 @@ Sources
 
 from __future__ import annotations
 
-from snellen.core.finding import Level
-from snellen.core.log import Log, LogMatch
+import re
+
+from snellen.core.file_kinds import is_data, is_weights, name_of
+from snellen.core.finding import Evidence, Fix, Level
+from snellen.core.log import Log, LoggedException, LogMatch
 from snellen.core.rule import LogFacet, Rule, absent
 
 __all__ = ["RULE"]
 
 
+_MISSING = re.compile(r"(?:\[Errno 2\] |\[WinError [23]\] )?No such file or directory:?\s*['\"]?(?P<path>[^'\"\n]*)")
+_UNREADABLE = re.compile(r"imread_\(['\"](?P<path>[^'\"]+)['\"]\): can't open/read file")
+_NONE = re.compile(r"'NoneType' object (?:has no attribute '(?:shape|astype|dtype|copy|size)'|is not subscriptable)")
+_EMPTY = re.compile(r"Assertion failed\) !_?s(?:rc|size)\.empty\(\)")
+_READS_DATA = re.compile(r"__getitem__|DataLoader|_worker_loop|data_?set|data_?load|fetch", re.IGNORECASE)
+_DECODES = re.compile(
+    r"Image\.open|imread|read_image|np\.load|loader\(|pil_loader|sitk\.|nib\.|read_csv|listdir|scandir"
+)
+_WRITES = re.compile(r"['\"][wax]b?\+?['\"]|\bsave\w*\(|imwrite|to_csv|savetxt|torch\.load|load_checkpoint|mkdir|Popen")
+
+
 def _examine(log: Log) -> LogMatch | None:
+    for error in log.exceptions:
+        found = _MISSING.search(error.message)
+        if found and error.name in ("FileNotFoundError", "OSError", "IOError"):
+            match = _named(error, found["path"].strip())
+            if match:
+                return match
+    unread = log.search(_UNREADABLE.pattern)
+    if unread is not None and (found := _UNREADABLE.search(unread.text)):
+        return _match((unread.evidence,), found["path"], 0.85)
+    for error in log.exceptions:
+        reading = any(_DECODES.search(frame.code) or _READS_DATA.search(frame.function) for frame in error.frames)
+        if reading and (_NONE.search(error.message) or (_EMPTY.search(error.message) and error.name == "error")):
+            frame = error.user_frame
+            return _match((error.evidence, *((frame.evidence,) if frame else ())), None, 0.65)
     return None
+
+
+def _named(error: LoggedException, path: str) -> LogMatch | None:
+    if is_weights(path) or any(_WRITES.search(frame.code) for frame in error.frames[-3:]):
+        return None
+    reading = any(
+        _DECODES.search(frame.code) or _READS_DATA.search(frame.function) or "PIL" in frame.path
+        for frame in error.frames
+    )
+    score = 0.92 if is_data(path) else 0.8 if reading else 0.0
+    frame = error.user_frame
+    return _match((error.evidence, *((frame.evidence,) if frame else ())), path, score) if score else None
+
+
+def _match(evidence: tuple[Evidence, ...], path: str | None, score: float) -> LogMatch:
+    if not path:
+        cause = "An image could not be read: OpenCV's `imread` gave `None`, most often because the file is not there."
+        fix = "Print the path before it is read, and test the result of `cv2.imread` for `None`."
+        return LogMatch(score, evidence, cause, Fix(fix))
+    cause = f"`{name_of(path)}` is not at `{path}`."
+    parts = []
+    if "\\" in path and "/" in path:
+        parts.append("The path mixes / and \\: put it together with `pathlib.Path`.")
+    if not re.match(r"^(?:[\\/~]|[A-Za-z]:)", path):
+        parts.append("It is relative: it counts from the folder that the program was started in.")
+    parts.append("If the file is there under another name, mend the list or the joining of root and name; ")
+    text = " ".join(parts).rstrip("; ") + ". Check all paths of the list once before training."
+    return LogMatch(score, evidence, cause, Fix(text))
 
 
 RULE = Rule(

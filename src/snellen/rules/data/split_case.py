@@ -31,14 +31,40 @@ Sources
 
 from __future__ import annotations
 
-from snellen.core.finding import Level
+import re
+
+from snellen.core.finding import Fix, Level
 from snellen.core.log import Log, LogMatch
 from snellen.core.rule import LogFacet, Rule, absent
 
 __all__ = ["RULE"]
 
 
+_MISSING = re.compile(r"(?:No such file or directory|cannot find the (?:path|file) specified)\W+(?P<path>[^'\"\n]+)")
+_PATH = re.compile(r"[\w.~-]*(?:[\\/][\w.-]+)+")
+
+
 def _examine(log: Log) -> LogMatch | None:
+    for error in log.exceptions:
+        found = _MISSING.search(error.message)
+        if found is None:
+            continue
+        missing = found["path"].strip().replace("\\\\", "/").replace("\\", "/")
+        for line in log.lines:
+            for path in _PATH.findall(line.text):
+                twin = _twin(missing, path.replace("\\", "/"))
+                if twin and line.number != error.line:
+                    cause = f"`{missing}` is missing, while the log also names `{path}`, which differs in case only."
+                    fix = Fix(f"Write the name as it stands on disk: compare `{twin[0]}` with `{twin[1]}`.")
+                    return LogMatch(0.92, (error.evidence, line.evidence), cause, fix)
+    return None
+
+
+def _twin(missing: str, other: str) -> tuple[str, str] | None:
+    """The first parts of two paths that are the same but for their case, when all before them are equal."""
+    for mine, theirs in zip(missing.split("/"), other.split("/"), strict=False):
+        if mine != theirs:
+            return (mine, theirs) if mine.lower() == theirs.lower() and mine else None
     return None
 
 
@@ -47,7 +73,7 @@ RULE = Rule(
     family="data",
     title="A path differs from the disk in upper and lower case",
     level=Level.ERROR,
-    log=LogFacet(("no such file", "not found", "cannot find"), _examine),
+    log=LogFacet(("no such file", "cannot find"), _examine),
     source=absent("only the disk tells how the name is written"),
     before=absent("filled by check"),
     during=absent("paths are read before the first step"),

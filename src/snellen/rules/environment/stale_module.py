@@ -36,18 +36,72 @@ Sources
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 
-from snellen.core.finding import Level
-from snellen.core.log import Log, LogMatch
+from snellen.core.finding import Evidence, Fix, Level
+from snellen.core.log import Log, LogLine, LogMatch
 from snellen.core.rule import LogFacet, Rule, SourceFacet, absent
 from snellen.core.source import Hit, SourceFile
 
 __all__ = ["RULE"]
 
 
+_COLAB = re.compile(r"packages were previously imported in this runtime|must restart the runtime in order to use newly")
+_INSTALLED = re.compile(r"^Successfully installed (?P<items>.+)$")
+_OLD = re.compile(r"Found existing installation: (?P<name>[\w.-]+) (?P<version>[\w.]+)")
+_PULLED = re.compile(r"^ ?(?P<path>[\w./-]+\.py)\s+\|\s+\d+ [+-]")
+_IMPORTED = re.compile(r"cannot import name '\w+' from '(?P<a>[\w.]+)'|module '(?P<b>[\w.]+)' has no attribute")
+
+
 def _examine_log(log: Log) -> LogMatch | None:
+    told = log.search(_COLAB.pattern)
+    others = {error.name for error in log.exceptions} - {"ImportError", "AttributeError", "ModuleNotFoundError"}
+    if told is not None and not others:
+        return _match((told.evidence,), "A package was upgraded after this kernel had imported it.", 0.9)
+    return _printed_old(log) or _changed(log)
+
+
+def _printed_old(log: Log) -> LogMatch | None:
+    """The version that was uninstalled is still the one that is printed."""
+    old = {found["version"]: line for line in log.lines if (found := _OLD.search(line.text))}
+    installed = next((line for line in log.find(_INSTALLED.pattern)), None)
+    if installed is None:
+        return None
+    for line in log.lines:
+        if line.number > installed.number and line.text.strip() in old:
+            before = old[line.text.strip()]
+            cause = f"{installed.text.strip()}, but version {line.text.strip()} is still in use."
+            return _match((before.evidence, installed.evidence, line.evidence), cause, 0.9)
     return None
+
+
+def _changed(log: Log) -> LogMatch | None:
+    """A name is missing in a module that was pulled or installed a few lines before."""
+    changed: dict[str, LogLine] = {}
+    for line in log.lines:
+        pulled, installed = _PULLED.match(line.text), _INSTALLED.match(line.text)
+        if pulled:
+            changed[pulled["path"].rpartition("/")[2].removesuffix(".py")] = line
+        for item in installed["items"].split() if installed else ():
+            changed[item.rpartition("-")[0].replace("-", "_").lower()] = line
+    for error in log.exceptions:
+        found = _IMPORTED.search(error.message)
+        module = (found["a"] or found["b"]) if found else ""
+        cause_line = changed.get(module.rpartition(".")[2]) or changed.get(module.partition(".")[0].lower())
+        if cause_line is not None and cause_line.number < error.line:
+            cause = f"`{module}` was changed on disk after this process had imported it."
+            return _match((cause_line.evidence, error.evidence), cause, 0.75)
+    return None
+
+
+def _match(evidence: tuple[Evidence, ...], cause: str, score: float) -> LogMatch:
+    return LogMatch(
+        score,
+        evidence,
+        cause,
+        Fix("Restart the kernel, then run the cells from the top; install and pull before importing."),
+    )
 
 
 def _examine_source(file: SourceFile) -> Iterator[Hit]:

@@ -35,18 +35,86 @@ Sources
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 
-from snellen.core.finding import Level
-from snellen.core.log import Log, LogMatch
+from snellen.core.finding import Evidence, Fix, Level
+from snellen.core.log import Log, LoggedException, LogMatch
 from snellen.core.rule import LogFacet, Rule, SourceFacet, absent
 from snellen.core.source import Hit, SourceFile
 
 __all__ = ["RULE"]
 
 
+_MISSING = re.compile(r"No module named ['\"]?(?P<module>[\w.]+)['\"]?(?P<package>; .* is not a package)?")
+_HOLLOW = re.compile(r"cannot import name '(?P<name>\w+)' from '(?P<module>[\w.]+)' \(unknown location\)")
+_RELATIVE = re.compile(r"attempted relative import (?:with no known parent package|beyond top-level package)")
+_OWN_NAMES = frozenset(
+    "src util utils lib libs model models dataset datasets dataloader dataloaders data config configs core common "
+    "modules network networks net nets layers losses loss metrics engine trainer train tools helpers helper scripts "
+    "backbone backbones options transforms preprocess evaluation inference".split()  # noqa: SIM905 - reads better
+)
+"""What projects call their own folders; no library that is imported under such a name is meant."""
+
+
 def _examine_log(log: Log) -> LogMatch | None:
+    for error in log.exceptions:
+        if error.name not in ("ModuleNotFoundError", "ImportError"):
+            continue
+        hollow, missing = _HOLLOW.search(error.message), _MISSING.search(error.message)
+        if hollow:
+            return _hollow(error, hollow["module"])
+        if _RELATIVE.search(error.message):
+            cause = "A file inside a package was started as a script, so Python does not know its package."
+            return LogMatch(0.8, _evidence(error), cause, Fix(_module_call(error)))
+        if missing:
+            match = _missing(error, missing["module"], shadowed=bool(missing["package"]))
+            if match:
+                return match
     return None
+
+
+def _hollow(error: LoggedException, module: str) -> LogMatch:
+    top = module.partition(".")[0]
+    cause = f"`{module}` is found as a folder without `__init__.py`, most often the outer one of a clone `{top}/{top}`."
+    fix = Fix(
+        f'`python -c "import {top}; print({top}.__path__)"` shows the folder; move it away, or start in `{top}/`.'
+    )
+    return LogMatch(0.8, _evidence(error), cause, fix)
+
+
+def _missing(error: LoggedException, module: str, *, shadowed: bool) -> LogMatch | None:
+    top = module.partition(".")[0]
+    if shadowed:
+        cause = f"Another file called `{top}.py` is found before the project's folder `{top}`."
+        return LogMatch(
+            0.75, _evidence(error), cause, Fix(f"Rename that file, or put the project first: {_path_call(error)}")
+        )
+    in_path = any(f"/{top}/" in frame.path.replace("\\", "/") and not frame.in_library for frame in error.frames)
+    # Python names the part that it could not find: with a dot in it, the first part was found.
+    if "." not in module and (top in _OWN_NAMES or in_path):
+        cause = f"`{top}` is a folder of the project itself, and the project's root is not on `sys.path`."
+        return LogMatch(0.8, _evidence(error), cause, Fix(f"{_path_call(error)} {_module_call(error)}"))
+    return None
+
+
+def _evidence(error: LoggedException) -> tuple[Evidence, ...]:
+    frame = error.user_frame
+    return (error.evidence, *((frame.evidence,) if frame else ()))
+
+
+def _script(error: LoggedException) -> str:
+    first = next((frame.path for frame in error.frames if frame.path.endswith(".py")), "tools/train.py")
+    return first.replace("\\", "/")
+
+
+def _path_call(error: LoggedException) -> str:
+    return f"From the project's root: `PYTHONPATH=. python {_script(error)}`."
+
+
+def _module_call(error: LoggedException) -> str:
+    parts = _script(error).removesuffix(".py").split("/")[-2:]
+    return f"Or as a module, from the folder above its package: `python -m {'.'.join(parts)}`."
 
 
 def _examine_source(file: SourceFile) -> Iterator[Hit]:

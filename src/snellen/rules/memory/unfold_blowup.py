@@ -35,9 +35,10 @@ Sources
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 
-from snellen.core.finding import Level
+from snellen.core.finding import Fix, Level
 from snellen.core.log import Log, LogMatch
 from snellen.core.rule import LogFacet, Rule, SourceFacet, absent
 from snellen.core.source import Hit, SourceFile
@@ -45,7 +46,25 @@ from snellen.core.source import Hit, SourceFile
 __all__ = ["RULE"]
 
 
+_OUT_OF_MEMORY = re.compile(r"out of memory|not enough memory|can't allocate memory|OutOfMemory", re.IGNORECASE)
+_AMOUNT = re.compile(r"allocate (?P<amount>[\d.]+ ?(?:[KMGT]i?B|bytes))", re.IGNORECASE)
+_UNFOLDS = re.compile(r"\b(?:[Uu]nfold|im2col)\s*\(")
+
+
 def _examine_log(log: Log) -> LogMatch | None:
+    for error in log.exceptions:
+        frame = next((f for f in error.frames if _UNFOLDS.search(f.code) or f.function == "unfold"), None)
+        if frame is None or not _OUT_OF_MEMORY.search(error.text):
+            continue
+        amount = _AMOUNT.search(error.message)
+        asked = f" asks for {amount['amount']}" if amount else " asks for more memory than there is"
+        cause = f"The unfold{asked}: it copies every value once for each patch that it lies in."
+        fix = Fix(
+            "If the patches are averaged, use `F.avg_pool2d` with the same kernel and stride: the same numbers without "
+            "the copy. If they are compared with each other, go through them in blocks. A smaller batch only moves the "
+            "limit."
+        )
+        return LogMatch(0.92, (error.evidence, frame.evidence), cause, fix)
     return None
 
 

@@ -42,15 +42,88 @@ Sources
 
 from __future__ import annotations
 
-from snellen.core.finding import Level
-from snellen.core.log import Log, LogMatch
+import math
+import re
+
+from snellen.core.finding import Fix, Level
+from snellen.core.log import Log, LogMatch, MetricRecord
 from snellen.core.rule import LogFacet, Rule, absent
 
 __all__ = ["RULE"]
 
 
+_STATED = re.compile(
+    r"\bloss (?:is|was|became|turned|=) ?(?:nan|inf|not finite|infinite)|non-?finite loss"
+    r"|nan or inf found in input tensor"
+    r"|returned nan values in its \d+th output|\b(?:nan|inf) (?:in )?loss\b|\bloss (?:contains|has) (?:nan|inf)",
+    re.IGNORECASE,
+)
+_LOSS = re.compile(r"loss|\bcost\b|\bnll\b|objective", re.IGNORECASE)
+_OTHER = re.compile(r"^(?:val|valid|validation|test|eval)[_/.-]|scale|weight|coef", re.IGNORECASE)
+_HALF = re.compile(r"\b(?:fp16|float16|half precision|16-mixed|amp)\b", re.IGNORECASE)
+
+
 def _examine(log: Log) -> LogMatch | None:
-    return None
+    bad = _first_bad(log)
+    stated = log.search(_STATED.pattern)
+    if bad is None and stated is None:
+        return None
+    by_number = {line.number: line for line in log.lines}
+    before = _last_finite(log, bad) if bad is not None else None
+    numbers = (before[0] if before else None, bad.line if bad else None)
+    evidence = [by_number[number].evidence for number in numbers if number in by_number]
+    if stated is not None and (bad is None or stated.number != bad.line):
+        evidence.append(stated.evidence)
+    half = log.search(_HALF.pattern) is not None
+    return LogMatch(0.9, tuple(evidence), _cause(log, bad, before), _advice(log, bad, before, half=half))
+
+
+def _losses(record: MetricRecord) -> dict[str, float]:
+    return {key: value for key, value in record.values.items() if _LOSS.search(key) and not _OTHER.search(key)}
+
+
+def _first_bad(log: Log) -> MetricRecord | None:
+    return next((r for r in log.metrics if any(not math.isfinite(value) for value in _losses(r).values())), None)
+
+
+def _last_finite(log: Log, bad: MetricRecord) -> tuple[int, float] | None:
+    """Line and value of the same loss in the record before the first bad one."""
+    key = next(key for key, value in _losses(bad).items() if not math.isfinite(value))
+    key = "loss" if not math.isfinite(bad.values.get("loss", 0.0)) else key
+    earlier = [r for r in log.metrics if r.line < bad.line and math.isfinite(r.values.get(key, math.nan))]
+    return (earlier[-1].line, earlier[-1].values[key]) if earlier else None
+
+
+def _grew(log: Log, before: tuple[int, float] | None) -> bool:
+    """Whether the loss rose to several times its lowest value before it was lost."""
+    if before is None:
+        return False
+    seen = [value for r in log.metrics if r.line <= before[0] for value in _losses(r).values() if math.isfinite(value)]
+    return len(seen) >= 3 and before[1] > 3 * max(min(seen), 1e-12)
+
+
+def _cause(log: Log, bad: MetricRecord | None, before: tuple[int, float] | None) -> str:
+    if bad is None:
+        return "The loss or a gradient became NaN or infinite."
+    step = f" at step {bad.step}" if bad.step is not None else ""
+    names = ", ".join(key for key, value in _losses(bad).items() if not math.isfinite(value))
+    start = f"{names} is not finite from line {bad.line}{step} on"
+    if before is None:
+        return f"{start}, the first that reports it: it was so at once."
+    grew = "after it had grown for a while" if _grew(log, before) else f"right after a value of {before[1]:g}"
+    return f"{start}, {grew}."
+
+
+def _advice(log: Log, bad: MetricRecord | None, before: tuple[int, float] | None, *, half: bool) -> Fix:
+    if bad is not None and before is None:
+        start = "Not finite from the first report: check inputs, labels and weights for NaN before the learning rate."
+    elif _grew(log, before):
+        start = "The loss grew first: divide the learning rate by three to ten, warm up longer, clip gradients to 1."
+    elif half:
+        start = "Sudden, and in float16: try bfloat16 or float32; if that helps it is an overflow."
+    else:
+        start = "Run the batch of that step again in float32 under `torch.autograd.set_detect_anomaly(True)`."
+    return Fix(f"{start} Resume from a checkpoint that was written before the first NaN.")
 
 
 RULE = Rule(
@@ -58,7 +131,7 @@ RULE = Rule(
     family="precision",
     title="The loss is NaN or infinite",
     level=Level.ERROR,
-    log=LogFacet(("nan", "inf"), _examine),
+    log=LogFacet((" nan", ":nan", "=nan", "(nan", " inf", "=inf", "infinite", "non-finite"), _examine),
     source=absent("which division or logarithm meets a zero depends on the data, not on the text"),
     before=absent("whether a run diverges cannot be told from its plan"),
     during=absent("filled by the guard"),

@@ -40,8 +40,8 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 
-from snellen.core.finding import Fix, Level
-from snellen.core.log import Log, LogMatch
+from snellen.core.finding import Evidence, Fix, Level
+from snellen.core.log import Log, LoggedException, LogMatch
 from snellen.core.rule import LogFacet, Rule, SourceFacet, absent
 from snellen.core.source import Hit, SourceFile
 
@@ -68,19 +68,21 @@ def _examine_log(log: Log) -> LogMatch | None:
             f"The feature map has shape {tuple(shape)}: its {wanted} channels stand on axis "
             f"{shape.index(wanted, 2)}, where the layer expects them on axis 1 and finds {got}."
         )
-        return LogMatch(0.85, _evidence(log, error), cause, _fix(shape.index(wanted, 2)))
+        return LogMatch(0.85, _evidence(error), cause, _fix(shape.index(wanted, 2)))
     return None
 
 
-def _evidence(log, error):  # type: ignore[no-untyped-def]
-    return (error.evidence,)
+def _evidence(error: LoggedException) -> tuple[Evidence, ...]:
+    telling = [frame.evidence for frame in error.frames if "permute" in frame.code or "intermediate" in frame.code]
+    return (error.evidence, *telling[-2:])
 
 
 def _fix(axis: int) -> Fix:
     back = "permute(0, 3, 1, 2)" if axis == 3 else "permute(0, 2, 3, 1)"
     return Fix(
         "Remove the permute between the backbone and this layer: `get_intermediate_layers(..., reshape=True)` and "
-        f"`forward_intermediates` give (B, C, H, W) already. If the backbone really ends like this, undo it with `{back}`."
+        "`forward_intermediates` give (B, C, H, W) already. "
+        f"If the backbone really ends like this, undo it with `{back}`."
     )
 
 

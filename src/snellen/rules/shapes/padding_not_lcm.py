@@ -34,17 +34,61 @@ Sources
 
 from __future__ import annotations
 
+import math
+import re
 from collections.abc import Iterator
 
-from snellen.core.finding import Level
-from snellen.core.log import Log, LogMatch
+from snellen.core.finding import Evidence, Fix, Level
+from snellen.core.log import Log, LoggedException, LogMatch
 from snellen.core.rule import LogFacet, Rule, SourceFacet, absent
 from snellen.core.source import Hit, SourceFile
 
 __all__ = ["RULE"]
 
 
+_REFUSED = re.compile(
+    r"input (?:image )?(?P<axis>height|width) ?\(?(?P<side>\d+)?\)? ?(?:is )?"
+    r"(?:not a multiple of patch (?:height|width)|should be divisible by patch size) ?\(?(?P<patch>\d+)",
+    re.IGNORECASE,
+)
+_PADS = re.compile(r"\bpad\w*\b|ceil\(|-\s*\w+\s*%\s*\d+", re.IGNORECASE)
+_MULTIPLE = re.compile(
+    r"//\s*(\d+)\s*\)?\s*\*\s*\1|%\s*(\d+)|(?:multiple|divisor|divisible)\w*(?: of| by)?\W{0,3}(\d+)"
+)
+
+
 def _examine_log(log: Log) -> LogMatch | None:
+    for error in log.exceptions:
+        found = _REFUSED.search(error.message)
+        # Without a trace of padding the images were simply never brought to a fitting size.
+        padding = _padding(log, error) if found else None
+        if found is None or padding is None:
+            continue
+        patch = int(found["patch"])
+        side = int(found["side"]) if found["side"] else None
+        multiple = padding[1] or next((m for m in (64, 32, 16) if side and side % m == 0), None)
+        if multiple is None or multiple % patch == 0:
+            continue
+        both = math.lcm(patch, multiple)
+        size = f"{math.ceil(side / both) * both} pixels for a side of {side}" if side else f"a multiple of {both}"
+        cause = (
+            f"The images are padded to a multiple of {multiple}, the backbone needs a multiple of its patch, {patch}."
+        )
+        fix = Fix(
+            f"Pad to a multiple of lcm({patch}, {multiple}) = {both}: {size}. Cut the padding off the output again."
+        )
+        return LogMatch(0.9, (error.evidence, padding[0]), cause, fix)
+    return None
+
+
+def _padding(log: Log, error: LoggedException) -> tuple[Evidence, int | None] | None:
+    """What shows that the images were padded, and to a multiple of what."""
+    told: list[tuple[Evidence, str]] = [(frame.evidence, frame.code) for frame in error.frames]
+    told += [(line.evidence, line.text) for line in log.lines if "pad" in line.text.lower()]
+    for evidence, text in told:
+        if _PADS.search(text) and not _REFUSED.search(text):
+            number = _MULTIPLE.search(text)
+            return evidence, int(next(part for part in number.groups() if part)) if number else None
     return None
 
 

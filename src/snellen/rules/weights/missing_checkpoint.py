@@ -33,18 +33,67 @@ Sources
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 
-from snellen.core.finding import Level
-from snellen.core.log import Log, LogMatch
+from snellen.core.file_kinds import is_weights, name_of
+from snellen.core.finding import Evidence, Fix, Level
+from snellen.core.log import Log, LoggedException, LogMatch
 from snellen.core.rule import LogFacet, Rule, SourceFacet, absent
 from snellen.core.source import Hit, SourceFile
 
 __all__ = ["RULE"]
 
 
+_MISSING = re.compile(r"No such file or directory:?\s*['\"]?(?P<path>[^'\"\n]*)")
+_STATED = re.compile(
+    r"no (?:checkpoint|weights|pretrained model) found (?:at|in) ['\"]?(?P<path>[^'\"\s]*)"
+    r"|Error no file named .{0,200} found in directory (?P<folder>[^\s.]+)",
+    re.IGNORECASE,
+)
+_ABSENT = re.compile(
+    r"['\"]?(?P<path>[^\s'\"]+\.(?:pth\.tar|pth|pt|ckpt|safetensors|bin|onnx|weights))['\"]?:? "
+    r"(?:does not exist|doesn't exist|not found|is not a file|cannot be found|not exist)",
+    re.IGNORECASE,
+)
+_LOADS = re.compile(r"torch\.load\(|load_file\(|load_checkpoint\(|safe_open\(|load_state_dict\(|load_from_checkpoint\(")
+_PLACEHOLDER = re.compile(r"path/to|/path|XXX|your[_-]|<|\.\.\./", re.IGNORECASE)
+
+
 def _examine_log(log: Log) -> LogMatch | None:
-    return None
+    for error in log.exceptions:
+        found = _MISSING.search(error.message)
+        if found and error.name in ("FileNotFoundError", "OSError", "IOError"):
+            path, loads = found["path"].strip(), any(_LOADS.search(frame.code) for frame in error.frames)
+            saves = any("torch.save" in frame.code or "save_" in frame.function for frame in error.frames)
+            if (is_weights(path) or loads) and not saves:
+                return _match(_evidence(error), path, 0.95 if is_weights(path) else 0.85)
+        found = _STATED.search(error.message) or _ABSENT.search(error.message)
+        if found:
+            return _match(_evidence(error), next(iter(part for part in found.groups() if part), ""), 0.85)
+    line = log.search(_STATED.pattern)
+    if line is None:
+        return None
+    found = _STATED.search(line.text)
+    path = next((part for part in found.groups() if part), "") if found else ""
+    return _match((line.evidence,), path, 0.7 if log.exceptions else 0.85)
+
+
+def _evidence(error: LoggedException) -> tuple[Evidence, ...]:
+    frame = error.user_frame
+    return (error.evidence, *((frame.evidence,) if frame else ()))
+
+
+def _match(evidence: tuple[Evidence, ...], path: str, score: float) -> LogMatch:
+    if not path:
+        return LogMatch(score, evidence, "The path of the checkpoint is empty.", Fix("Give the option that names it."))
+    cause = f"The weights `{name_of(path)}` are not at `{path}`."
+    if _PLACEHOLDER.search(path):
+        return LogMatch(
+            score, evidence, f"`{path}` is a placeholder.", Fix("Put the path of your own file in its place.")
+        )
+    relative = "" if re.match(r"^(?:[\\/~]|[A-Za-z]:)", path) else " It is relative to the folder of the start."
+    return LogMatch(score, evidence, cause, Fix(f"Download `{name_of(path)}` or correct the path.{relative}"))
 
 
 def _examine_source(file: SourceFile) -> Iterator[Hit]:
@@ -56,7 +105,10 @@ RULE = Rule(
     family="weights",
     title="The checkpoint is not there",
     level=Level.ERROR,
-    log=LogFacet(("no such file", "no checkpoint found", "no file named", "checkpoint"), _examine_log),
+    log=LogFacet(
+        ("no such file", "no checkpoint found", "no file named", "does not exist", "not found", "is not a file"),
+        _examine_log,
+    ),
     source=SourceFacet((".load", "load_file"), _examine_source),
     before=absent("filled by check"),
     during=absent("weights are loaded before the first step"),

@@ -33,9 +33,10 @@ Sources
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 
-from snellen.core.finding import Level
+from snellen.core.finding import Fix, Level
 from snellen.core.log import Log, LogMatch
 from snellen.core.rule import LogFacet, Rule, SourceFacet, absent
 from snellen.core.source import Hit, SourceFile
@@ -43,7 +44,33 @@ from snellen.core.source import Hit, SourceFile
 __all__ = ["RULE"]
 
 
+_LISTED = re.compile(
+    r"missing_keys=\[(?P<a>[^\]]+)\]|are newly initialized(?: because the shapes did not match)?: \[(?P<b>[^\]]+)\]"
+    r"|missing keys in source state_dict: (?P<c>.+)"
+)
+_MEANT = re.compile(
+    r"classifier|head|(?:^|\.)fc\b|score|pooler|logits|num_batches_tracked|position_ids"
+    r"|relative_position_index|running_"
+)
+_FEWEST = 3
+"""So many keys beside the head must be missing: one or two are often buffers."""
+
+
 def _examine_log(log: Log) -> LogMatch | None:
+    if log.exceptions:
+        return None
+    for line in log.find(_LISTED.pattern):
+        found = _LISTED.search(line.text)
+        listed = next((part for part in found.groups() if part), "") if found else ""
+        keys = [key.strip(" '\"") for key in listed.split(",") if key.strip(" '\"")]
+        lost = [key for key in keys if not _MEANT.search(key)]
+        if len(lost) >= _FEWEST:
+            cause = f"{len(lost)} entries beside the head stay at random values, for example `{lost[0]}`."
+            fix = Fix(
+                f"Compare `{lost[0]}` with the names in the checkpoint: a prefix such as `module.` or `backbone.` "
+                "has to be removed or added. Load with `strict=True` once that is done."
+            )
+            return LogMatch(0.75, (line.evidence,), cause, fix)
     return None
 
 
