@@ -22,6 +22,7 @@ Runs = npt.NDArray[np.int64]
 """Shape `(runs, 2)`: number of the first pixel, counted from 1, and length."""
 
 _JSON = re.compile(r"\[\s*(?:-?\d+\s*(?:,\s*-?\d+\s*)*)?\]")
+_LARGEST = 2**53
 _SPACES = re.compile(r"-?\d+(?:\s+-?\d+)*")
 
 
@@ -103,8 +104,10 @@ def parse_runs(text: str) -> Runs:
         raise DataError(f"expected whole numbers such as [123, 4, 200, 3] or 123 4 200 3, got {shown}")
     try:
         numbers = np.array(text.strip("[]").replace(",", " ").split(), dtype=np.int64)
-    except (OverflowError, ValueError) as error:
-        raise DataError("a number is too large for any image") from error
+    except (OverflowError, ValueError):
+        numbers = np.array([_LARGEST + 1])
+    if numbers.size and np.abs(numbers).max() > _LARGEST:
+        raise DataError("a number is too large for any image")
     if numbers.size % 2:
         raise DataError(f"{numbers.size} numbers, an odd count: every run is a start and a length")
     return numbers.reshape(-1, 2)

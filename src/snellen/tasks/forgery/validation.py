@@ -67,7 +67,7 @@ def validate_submission(
     order: PixelOrder = "columns",
     limit: int = 1000,
 ) -> list[SubmissionProblem]:
-    """Check a submission file, one line in memory at a time.
+    r"""Check a submission file, one line in memory at a time.
 
     Found are: a wrong header, byte order marks and blank lines; ids that are empty, padded with blanks, unknown, given
     twice or missing; annotations that are empty, mix `authentic` with runs or are not whole numbers; runs that are
@@ -90,7 +90,7 @@ def validate_submission(
     Example:
         >>> import tempfile
         >>> path = Path(tempfile.mkdtemp()) / "submission.csv"
-        >>> _ = path.write_text('case_id,annotation\\n1,"[5, 3, 6, 9]"\\n1,Authentic\\n')
+        >>> _ = path.write_text('case_id,annotation\n1,"[5, 3, 6, 9]"\n1,Authentic\n')
         >>> for problem in validate_submission(path, images={"1": (4, 3), "2": (4, 3)}):
         ...     print(problem)
         line 2 (1): run 2 starts at 6, inside run 1, which ends at 7
@@ -240,7 +240,7 @@ def _mask_problems(text: str, size: tuple[int, int] | None, order: PixelOrder) -
     yield from _run_problems(runs, size)
     if size is not None and _numbered_otherwise(runs, size, order):
         other = "rows" if order == "columns" else "columns"
-        yield f"the runs seem to be numbered along the {other}, expected {order}: their steps fit that side of the image"
+        yield f"the runs seem to be numbered along the {other}, expected {order}: by their steps from one to the next"
 
 
 def _run_problems(runs: Runs, size: tuple[int, int] | None) -> Iterator[str]:
