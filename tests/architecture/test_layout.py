@@ -24,15 +24,14 @@ EXTRA_TASK_FILES = {
         "detect",  # any image, folder or stream -> detections, with padding, tiling and test-time augmentation
         "gallery",  # pictures of the worst errors
         "outputs",  # what a prediction leaves on disk
-        "predict",
-        "submission",  # competition files and their validator
+        "predict",  # the same into a folder, resumable
+        "rle",  # run lengths of masks, as competition files hold them
+        "submission",  # competition files
         "synthesis",  # forged photos made from authentic ones
+        "validation",  # of competition files, row by row
     },
 }
 """What a task has beyond them, and what for."""
-
-SHARED_BY_TASKS = {"__init__", "base", "catalogue", "protocol"}
-"""Files of `tasks/` itself may have any name; these never need a reason."""
 
 CLI_HELPERS = {"__init__", "__main__", "main"}
 """Files of `cli/` that are not verbs; others start with an underscore."""
