@@ -66,7 +66,7 @@ class ForgeryModel(ModelConfig):
 class SubmissionConfig(Section):
     """Form of `submission.csv`."""
 
-    order: Literal["column", "row"] = "column"
+    order: Literal["columns", "rows"] = "columns"
     """Whether runs go down the columns or along the rows."""
 
 

@@ -1,0 +1,171 @@
+"""Forged and authentic images as samples: random crops to train on, whole images to evaluate."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+import torch
+from torch.utils.data import Dataset
+
+from snellen.data.folders import ForgeryFolder, discover
+from snellen.data.masks import read_mask
+from snellen.data.reading import read_image
+from snellen.engine.recipe import Batch
+from snellen.errors import DataError
+from snellen.models.forgery.detection import BoolMask, ImageArray
+
+__all__ = ["ForgerySample", "TrainingCrops", "WholeImages", "collate", "list_samples", "load_sample"]
+
+_JPEG_QUALITY = (70, 95)
+
+
+@dataclass(frozen=True, slots=True)
+class ForgerySample:
+    """One image and its mask on disk; `mask` is `None` for an authentic image."""
+
+    name: str
+    image: Path
+    mask: Path | None
+
+
+def list_samples(folder: ForgeryFolder) -> list[ForgerySample]:
+    """Forged images with a mask, then authentic ones."""
+    forged = [ForgerySample(pair.name, pair.image, pair.mask) for pair in folder.pairs]
+    return forged + [ForgerySample(path.stem, path, None) for path in folder.authentic]
+
+
+def samples_of(root: Path | None, *, key: str) -> list[ForgerySample]:
+    """The samples of a split.
+
+    Args:
+        root: The folder.
+        key: The key of the run file that names it, for the message.
+
+    Raises:
+        DataError: No folder, or nothing in it that has a truth.
+    """
+    if root is None:
+        raise DataError(f"{key} is not set", hint=f"add {key}: FOLDER to the run file")
+    folder = discover(root)
+    samples = list_samples(folder)
+    if not samples:
+        raise DataError(
+            f"{root} ({key}) holds {len(folder.unmasked)} images and no mask",
+            hint=f"put images into {root}/forged with masks in {root}/masks, and untouched ones into {root}/authentic",
+            slug="empty-dataset",
+        )
+    return samples
+
+
+def load_sample(sample: ForgerySample, *, max_pixels: int) -> tuple[ImageArray, BoolMask]:
+    """Read image and mask; an authentic image gets an empty mask.
+
+    Raises:
+        DataError: A file that cannot be read, or a mask of another size.
+    """
+    image = read_image(sample.image, max_pixels=max_pixels).pixels
+    size = (image.shape[0], image.shape[1])
+    if sample.mask is None:
+        return image, np.zeros(size, dtype=bool)
+    mask = read_mask(sample.mask, size=size).mask
+    if mask.shape != size:
+        raise DataError(
+            f"{sample.mask} is {mask.shape[1]} x {mask.shape[0]} pixels, its image is {size[1]} x {size[0]}",
+            hint="make the mask at the size of the image; it is never resized silently",
+            slug="spatial-mismatch",
+        )
+    return image, mask
+
+
+class TrainingCrops(Dataset[dict[str, Any]]):
+    """Square crops with flips, quarter turns and JPEG.
+
+    A forged image is scaled so that the whole of it fits the crop as often as not: a copy without its source in the
+    same crop teaches nothing. Random numbers come from the `random` module, which the engine seeds for every sample.
+
+    Args:
+        samples: What to draw from.
+        side: Side of the crops, in pixels.
+        max_pixels: Larger images are refused.
+    """
+
+    def __init__(self, samples: Sequence[ForgerySample], *, side: int, max_pixels: int) -> None:
+        self.samples = list(samples)
+        self.side = side
+        self.max_pixels = max_pixels
+
+    def __len__(self) -> int:
+        return len(self.samples)
+
+    def __getitem__(self, index: int) -> dict[str, Any]:
+        """A sample: `image` float32 `(3, S, S)` in 0 to 1, `mask` float32 `(1, S, S)`, `file`."""
+        sample = self.samples[index]
+        image, mask = load_sample(sample, max_pixels=self.max_pixels)
+        image, mask = _fit(image, mask, self.side)
+        image, mask = _turn(image, mask)
+        if random.random() < 0.5:
+            image = _jpeg(image, random.randint(*_JPEG_QUALITY))
+        return {
+            "image": torch.from_numpy(np.ascontiguousarray(image)).permute(2, 0, 1).float() / 255,
+            "mask": torch.from_numpy(np.ascontiguousarray(mask))[None].float(),
+            "file": str(sample.image),
+        }
+
+
+class WholeImages(Dataset[dict[str, Any]]):
+    """Whole images as byte arrays, of any size."""
+
+    def __init__(self, samples: Sequence[ForgerySample], *, max_pixels: int) -> None:
+        self.samples = list(samples)
+        self.max_pixels = max_pixels
+
+    def __len__(self) -> int:
+        return len(self.samples)
+
+    def __getitem__(self, index: int) -> dict[str, Any]:
+        """A sample: `pixels` uint8 `(H, W, 3)`, `truth` bool `(H, W)`, `name`, `file`."""
+        sample = self.samples[index]
+        pixels, truth = load_sample(sample, max_pixels=self.max_pixels)
+        return {"pixels": pixels, "truth": truth, "name": sample.name, "file": str(sample.image)}
+
+
+def collate(samples: Sequence[dict[str, Any]]) -> Batch:
+    """Stack crops; keep whole images, which differ in size, in lists."""
+    batch: Batch = {"files": [sample["file"] for sample in samples]}
+    for name in samples[0]:
+        if name != "file":
+            values = [sample[name] for sample in samples]
+            batch[name] = torch.stack(values) if isinstance(values[0], torch.Tensor) else values
+    return batch
+
+
+def _fit(image: ImageArray, mask: BoolMask, side: int) -> tuple[ImageArray, BoolMask]:
+    """Scale to between whole-image-in-crop and 1, then crop or pad with grey to `side`."""
+    height, width = mask.shape
+    whole = side / max(height, width)
+    scale = whole if random.random() < 0.5 else random.uniform(min(whole, 1.0), max(whole, 1.0))
+    size = (max(1, round(width * scale)), max(1, round(height * scale)))
+    method = cv2.INTER_AREA if scale < 1 else cv2.INTER_LINEAR
+    scaled = np.asarray(cv2.resize(image, size, interpolation=method), dtype=np.uint8)
+    labels = np.asarray(cv2.resize(mask.astype(np.uint8), size, interpolation=cv2.INTER_NEAREST)) > 0
+    top, left = (random.randint(0, max(0, length - side)) for length in labels.shape)
+    scaled, labels = scaled[top : top + side, left : left + side], labels[top : top + side, left : left + side]
+    missing = ((0, side - labels.shape[0]), (0, side - labels.shape[1]))
+    return np.pad(scaled, (*missing, (0, 0)), constant_values=127), np.pad(labels, missing)
+
+
+def _turn(image: ImageArray, mask: BoolMask) -> tuple[ImageArray, BoolMask]:
+    turns = random.randint(0, 3)
+    image, mask = np.rot90(image, turns), np.rot90(mask, turns)
+    return (image[:, ::-1], mask[:, ::-1]) if random.random() < 0.5 else (image, mask)
+
+
+def _jpeg(image: ImageArray, quality: int) -> ImageArray:
+    _, encoded = cv2.imencode(".jpg", image[:, :, ::-1], [cv2.IMWRITE_JPEG_QUALITY, quality])
+    return np.asarray(cv2.imdecode(encoded, cv2.IMREAD_COLOR)[:, :, ::-1], dtype=np.uint8)
