@@ -25,6 +25,9 @@ class Checker(HTMLParser):
             self.open.append(tag)
         self.addresses += [value or "" for name, value in attrs if name in {"src", "href"}]
 
+    def handle_startendtag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        pass
+
     def handle_endtag(self, tag: str) -> None:
         assert self.open.pop() == tag
 
