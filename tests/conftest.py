@@ -25,9 +25,10 @@ SET_BY_LIBRARIES = {
     "KMP_INIT_AT_FORK",
     "LD_LIBRARY_PATH",
     "PYTEST_CURRENT_TEST",
+    "PYTORCH_NVML_BASED_CUDA_CHECK",
     "TORCHINDUCTOR_CACHE_DIR",
 }
-"""Environment variables that pytest, scikit-learn, OpenCV and torch set when they are first used."""
+"""Environment variables that pytest, scikit-learn, OpenCV, torch and Fabric set when they are first used."""
 
 SECONDS_FOR_THREADS_TO_END = 2.0
 

@@ -20,6 +20,7 @@ TASK_FILES = {"__init__", "config", "data", "loss", "metrics", "model", "recipe"
 
 EXTRA_TASK_FILES = {
     "forgery": {
+        "bootstrap",  # intervals of the metrics by resampling
         "commands",  # the verbs that the task adds to the command line
         "detect",  # any image, folder or stream -> detections, with padding, tiling and test-time augmentation
         "gallery",  # pictures of the worst errors
@@ -28,6 +29,7 @@ EXTRA_TASK_FILES = {
         "rle",  # run lengths of masks, as competition files hold them
         "submission",  # competition files
         "synthesis",  # forged photos made from authentic ones
+        "sweep",  # thresholds against metrics
         "validation",  # of competition files, row by row
     },
 }

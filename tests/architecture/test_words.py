@@ -9,14 +9,13 @@ import pytest
 
 from source_tree import Module, modules
 
-UNFINISHED = ("TO" + "DO", "FIX" + "ME", "XX" + "X", "HA" + "CK", "NotImplemented" + "Error")
-
 BANNED = {
     "the path of one machine": re.compile(
         r"(?<![\w.])/(root|Users|work|farm|scratch|mnt)/\w|(?<![\w.])/home/(?!user\b|you\b|me\b)\w"
     ),
     "a package registry": re.compile(r"\b(pypi\.org|pythonhosted\.org|anaconda\.org)"),
-    "unfinished work": re.compile(rf"\b({'|'.join(UNFINISHED)})\b"),
+    # Spelled so that this file does not hold them itself.
+    "unfinished work": re.compile(r"(TO[D]O|FIX[M]E)|#.*(X[X]X|HA[C]K)|raise NotImplemented[E]rror"),
 }
 
 
