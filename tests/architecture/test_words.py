@@ -11,11 +11,11 @@ from source_tree import Module, modules
 
 BANNED = {
     "the path of one machine": re.compile(
-        r"(?<![\w.])/(root|Users|work|farm|scratch|mnt)/\w|(?<![\w.])/home/(?!user\b|you\b|me\b)\w"
+        r"(?<![\w.])/(root|Users|mnt|scratch|work\w*)/\w|(?<![\w.])/home/(?!user\b|you\b|me\b)\w"
     ),
     "a package registry": re.compile(r"\b(pypi\.org|pythonhosted\.org|anaconda\.org)"),
     # Spelled so that this file does not hold them itself.
-    "unfinished work": re.compile(r"(TO[D]O|FIX[M]E)|#.*(X[X]X|HA[C]K)|raise NotImplemented[E]rror"),
+    "unfinished work": re.compile(r"\b(TO[D]O|FIX[M]E)\b|#.*\b(X[X]X|HA[C]K)\b|\braise NotImplemented[E]rror"),
 }
 
 
