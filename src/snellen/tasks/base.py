@@ -43,12 +43,12 @@ class Evaluation:
 class Predictor(Protocol):
     """Turns one input after the other into files below a folder."""
 
-    def predict(self, item: Path) -> dict[str, Any]:
-        """Predict one input, write its files, and return a record of plain data for the ledger."""
+    def predict(self, item: Path, name: str) -> dict[str, Any]:
+        """Predict one input, write its files under a name of its own, and return plain data for the ledger."""
         ...
 
-    def finish(self, records: Sequence[Mapping[str, Any]]) -> list[Path]:
-        """Write what concerns all inputs, from the ledger's records; returns the files."""
+    def finish(self, names: Sequence[str], records: Mapping[str, Mapping[str, Any]]) -> list[Path]:
+        """Write what concerns all inputs; an input that failed has a name and no record. Returns the files."""
         ...
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import random
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,7 +19,7 @@ from snellen.engine.recipe import Batch
 from snellen.errors import DataError
 from snellen.models.forgery.detection import BoolMask, ImageArray
 
-__all__ = ["ForgerySample", "TrainingCrops", "WholeImages", "collate", "list_samples", "load_sample"]
+__all__ = ["ForgerySample", "TrainingCrops", "WholeImages", "collate", "list_samples", "load_sample", "samples_of"]
 
 _JPEG_QUALITY = (70, 95)
 
@@ -35,9 +34,9 @@ class ForgerySample:
 
 
 def list_samples(folder: ForgeryFolder) -> list[ForgerySample]:
-    """Forged images with a mask, then authentic ones."""
-    forged = [ForgerySample(pair.name, pair.image, pair.mask) for pair in folder.pairs]
-    return forged + [ForgerySample(path.stem, path, None) for path in folder.authentic]
+    """Forged images with a mask, then authentic ones; names are `folder/stem`, for both often share stems."""
+    forged = [ForgerySample(f"{pair.image.parent.name}/{pair.name}", pair.image, pair.mask) for pair in folder.pairs]
+    return forged + [ForgerySample(f"{path.parent.name}/{path.stem}", path, None) for path in folder.authentic]
 
 
 def samples_of(root: Path | None, *, key: str) -> list[ForgerySample]:
@@ -87,7 +86,7 @@ class TrainingCrops(Dataset[dict[str, Any]]):
     """Square crops with flips, quarter turns and JPEG.
 
     A forged image is scaled so that the whole of it fits the crop as often as not: a copy without its source in the
-    same crop teaches nothing. Random numbers come from the `random` module, which the engine seeds for every sample.
+    same crop teaches nothing. All random numbers follow from torch's, which the engine seeds for every sample.
 
     Args:
         samples: What to draw from.
@@ -107,10 +106,11 @@ class TrainingCrops(Dataset[dict[str, Any]]):
         """A sample: `image` float32 `(3, S, S)` in 0 to 1, `mask` float32 `(1, S, S)`, `file`."""
         sample = self.samples[index]
         image, mask = load_sample(sample, max_pixels=self.max_pixels)
-        image, mask = _fit(image, mask, self.side)
-        image, mask = _turn(image, mask)
-        if random.random() < 0.5:
-            image = _jpeg(image, random.randint(*_JPEG_QUALITY))
+        numbers = np.random.default_rng(int(torch.randint(2**62, ())))
+        image, mask = _fit(image, mask, self.side, numbers)
+        image, mask = _turn(image, mask, numbers)
+        if numbers.random() < 0.5:
+            image = _jpeg(image, int(numbers.integers(*_JPEG_QUALITY)))
         return {
             "image": torch.from_numpy(np.ascontiguousarray(image)).permute(2, 0, 1).float() / 255,
             "mask": torch.from_numpy(np.ascontiguousarray(mask))[None].float(),
@@ -145,25 +145,25 @@ def collate(samples: Sequence[dict[str, Any]]) -> Batch:
     return batch
 
 
-def _fit(image: ImageArray, mask: BoolMask, side: int) -> tuple[ImageArray, BoolMask]:
+def _fit(image: ImageArray, mask: BoolMask, side: int, numbers: np.random.Generator) -> tuple[ImageArray, BoolMask]:
     """Scale to between whole-image-in-crop and 1, then crop or pad with grey to `side`."""
     height, width = mask.shape
     whole = side / max(height, width)
-    scale = whole if random.random() < 0.5 else random.uniform(min(whole, 1.0), max(whole, 1.0))
+    scale = whole if numbers.random() < 0.5 else numbers.uniform(min(whole, 1.0), max(whole, 1.0))
     size = (max(1, round(width * scale)), max(1, round(height * scale)))
     method = cv2.INTER_AREA if scale < 1 else cv2.INTER_LINEAR
     scaled = np.asarray(cv2.resize(image, size, interpolation=method), dtype=np.uint8)
     labels = np.asarray(cv2.resize(mask.astype(np.uint8), size, interpolation=cv2.INTER_NEAREST)) > 0
-    top, left = (random.randint(0, max(0, length - side)) for length in labels.shape)
+    top, left = (int(numbers.integers(max(0, length - side) + 1)) for length in labels.shape)
     scaled, labels = scaled[top : top + side, left : left + side], labels[top : top + side, left : left + side]
     missing = ((0, side - labels.shape[0]), (0, side - labels.shape[1]))
     return np.pad(scaled, (*missing, (0, 0)), constant_values=127), np.pad(labels, missing)
 
 
-def _turn(image: ImageArray, mask: BoolMask) -> tuple[ImageArray, BoolMask]:
-    turns = random.randint(0, 3)
+def _turn(image: ImageArray, mask: BoolMask, numbers: np.random.Generator) -> tuple[ImageArray, BoolMask]:
+    turns = int(numbers.integers(4))
     image, mask = np.rot90(image, turns), np.rot90(mask, turns)
-    return (image[:, ::-1], mask[:, ::-1]) if random.random() < 0.5 else (image, mask)
+    return (image[:, ::-1], mask[:, ::-1]) if numbers.random() < 0.5 else (image, mask)
 
 
 def _jpeg(image: ImageArray, quality: int) -> ImageArray:

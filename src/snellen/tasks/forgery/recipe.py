@@ -17,10 +17,54 @@ from snellen.models.forgery.net.network import ForgeryNet
 from snellen.tasks.forgery.config import ForgeryRun
 from snellen.tasks.forgery.data import TrainingCrops, WholeImages, collate, samples_of
 from snellen.tasks.forgery.loss import forgery_loss
-from snellen.tasks.forgery.metrics import DetectionMetrics
+from snellen.tasks.forgery.metrics import ForgeryMetrics, ImageRow, pixel_scores
 from snellen.tasks.forgery.model import build_network, net_detector
 
-__all__ = ["ForgeryRecipe", "build_recipe"]
+__all__ = ["DetectionMetrics", "ForgeryRecipe", "build_recipe"]
+
+
+class DetectionMetrics:
+    """Figures of an evaluation during training, merged over ranks.
+
+    The headline is the mean over forged images: an all-background mask scores 0 there, where a mean over all images
+    would reward it for every authentic one.
+    """
+
+    def __init__(self) -> None:
+        self._collected = ForgeryMetrics()
+        self._rows: dict[str, ImageRow] = {}
+
+    def update(self, outputs: list[Detection], batch: Batch) -> None:
+        """Score the detections of one batch of whole images."""
+        for detection, name, truth in zip(outputs, batch["name"], batch["truth"], strict=True):
+            if name not in self._rows:
+                self._rows[name] = self._collected.update(name, mask=detection.mask, truth=truth, score=detection.score)
+
+    def state(self) -> list[ImageRow]:
+        """One row for each image."""
+        return list(self._rows.values())
+
+    def merge(self, states: Sequence[list[ImageRow]]) -> None:
+        """Join the rows of all ranks; an image that two ranks saw counts once."""
+        self._rows = {row.name: row for rows in states for row in rows}
+
+    def compute(self) -> dict[str, float]:
+        """Mean pixel F1 over forged images, pooled pixel F1, and the rates of detections and false alarms."""
+        forged = [row for row in self._rows.values() if row.forged]
+        authentic = [row for row in self._rows.values() if not row.forged]
+        everything = list(self._rows.values())
+        pooled = pixel_scores(
+            sum(row.hits for row in everything),
+            sum(row.false_pixels for row in everything),
+            sum(row.missed_pixels for row in everything),
+        )
+        figures = {"pixel_f1_pooled": pooled["f1"], "images": float(len(everything))}
+        if forged:
+            figures["pixel_f1"] = sum(row.scores["f1"] for row in forged) / len(forged)
+            figures["detection_rate"] = sum(row.flagged for row in forged) / len(forged)
+        if authentic:
+            figures["false_alarm_rate"] = sum(row.flagged for row in authentic) / len(authentic)
+        return figures
 
 
 class ForgeryRecipe:
