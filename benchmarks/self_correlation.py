@@ -1,6 +1,6 @@
 """Self-correlation of a feature map: ours against `torch.nn.functional.unfold`, same machine, same run.
 
-    uv run python benchmarks/self_correlation.py                       # every case, 3 repetitions, about 5 minutes
+    uv run python benchmarks/self_correlation.py                       # every case, 3 repetitions, about 6 minutes
     uv run python benchmarks/self_correlation.py --case pooled --repetitions 5 --json out.json
 
 Every repetition of every variant is a process of its own. It makes its input, warms up on a small one, gives free
