@@ -5,8 +5,9 @@ Two descriptors of a patch, both without unfolding the map:
 - `pooled_self_correlation`: the mean feature of the patch. Cheap; blind to the arrangement inside the patch.
 - `dense_patch_correlation`, `dense_patch_top_k`: all features of the patch in their places, exact.
 
-`torch.nn.functional.unfold` copies each cell of the map up to `patch * patch` times: 0.87 GiB in float32 for 8
-maps of 384 x 100 x 100 with patch 12 and stride 4, 13 GiB with stride 1. Nothing here does, and top-k search never holds the whole matrix of scores.
+`torch.nn.functional.unfold` copies each cell of the map up to `patch * patch` times: 0.87 GiB in float32 for 8 maps of
+384 x 100 x 100 with patch 12 and stride 4, 13 GiB with stride 1. Nothing here does, and top-k search never holds the
+whole matrix of scores.
 
 All arithmetic is in float32 (float64 for float64 input), also under autocast and for half inputs, so that float16 and
 bfloat16 differ from float32 only by the rounding of the input: about 1e-3 and 1e-2 in a cosine at most. Gradients flow
