@@ -10,7 +10,7 @@ Two descriptors of a patch, both without unfolding the map:
 whole matrix of scores.
 
 All arithmetic is in float32 (float64 for float64 input), also under autocast and for half inputs, so that float16 and
-bfloat16 differ from float32 only by the rounding of the input: about 1e-3 and 1e-2 in a cosine at most. Gradients flow
+bfloat16 differ from float32 only by the rounding of the input (the tests allow 1e-3 and 1e-2 in a cosine). Gradients flow
 through the scores into the features; indices and offsets have none. Features that are not finite give NaN scores.
 """
 
@@ -81,8 +81,8 @@ def pooled_self_correlation(
         top_k: Matches kept for each patch.
         exclusion_radius: Patches at most this many grid steps away do not count as matches; the distance is Chebyshev,
             `max(|rows|, |columns|) <= exclusion_radius`. With 0 only the patch itself is left out.
-        tile: Patches that are compared with all others at a time; bounds the memory, changes no number. None keeps a
-            tile near 4 MB.
+        tile: Patches that are compared with all others at a time; bounds the memory, changes results by rounding at
+            most. None keeps a tile near 4 MB.
 
     Returns:
         The matches.
