@@ -10,8 +10,8 @@ Two descriptors of a patch, both without unfolding the map:
 whole matrix of scores.
 
 All arithmetic is in float32 (float64 for float64 input), also under autocast and for half inputs, so that float16 and
-bfloat16 differ from float32 only by the rounding of the input (the tests allow 1e-3 and 1e-2 in a cosine). Gradients flow
-through the scores into the features; indices and offsets have none. Features that are not finite give NaN scores.
+bfloat16 differ from float32 only by the rounding of the input (the tests allow 1e-3 and 1e-2 in a cosine). Gradients
+flow through the scores into the features; indices and offsets have none. Features that are not finite give NaN scores.
 """
 
 from __future__ import annotations
