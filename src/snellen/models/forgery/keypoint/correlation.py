@@ -36,17 +36,20 @@ class Residual:
     Args:
         values: `(height, width)`, grey levels.
         energy: Mean square of `values` over the window around each pixel.
+        smooth: The blur.
     """
 
     values: FloatArray
     energy: FloatArray
+    smooth: FloatArray
 
 
 def residual_of(grey: npt.NDArray[np.uint8]) -> Residual:
     """The fine detail of an image."""
     image = grey.astype(np.float32)
-    values = image - cv2.GaussianBlur(image, (0, 0), _SIGMA)
-    return Residual(values, _mean(values * values))
+    smooth = cv2.GaussianBlur(image, (0, 0), _SIGMA)
+    values = image - smooth
+    return Residual(values, _mean(values * values), smooth)
 
 
 def patch_correlation(residual: Residual, matches: Matches) -> FloatArray:

@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
+
+from snellen.models.forgery.detection import Area
 
 from snellen.models.forgery.keypoint.clustering import agreement, evidence
 from snellen.models.forgery.keypoint.correlation import Matrix, Residual, model_correlation, patch_correlation
 from snellen.models.forgery.keypoint.geometry import candidate_matrices, transfer_error
 from snellen.models.forgery.keypoint.matching import IndexArray, Matches
+from snellen.models.forgery.keypoint.refinement import refine_matrix
+from snellen.models.forgery.keypoint.scoring import probability
 from snellen.models.forgery.keypoint.settings import KeypointSettings
-from snellen.models.forgery.keypoint.verification import Candidate, grow_region
+from snellen.models.forgery.keypoint.verification import Candidate, carry_area, grow_region
 
 __all__ = ["find_candidates", "photometric_matches"]
 
@@ -34,10 +40,12 @@ def find_candidates(residual: Residual, matches: Matches, settings: KeypointSett
     weight = evidence(matches.correlation)
     alive = np.ones(len(matches), np.float32)
     found: list[Candidate] = []
-    for _ in range(settings.max_hypotheses):
+    for turn in range(settings.max_hypotheses):
         votes = (agrees @ (weight * alive)) * alive
         votes += weight * (votes > 0)
-        seed = int(votes.argmax())
+        # Many poor matches must not outvote a few perfect ones, so the votes are measured against their own spread.
+        support = votes / np.sqrt(agrees @ alive + 1.0) if turn % 2 else votes
+        seed = int(support.argmax())
         if votes[seed] < 3.0:
             break
         group = _group(agrees[seed] * alive, seed, weight)
@@ -50,7 +58,20 @@ def find_candidates(residual: Residual, matches: Matches, settings: KeypointSett
         alive[follows] = 0.0
         if candidate is not None:
             found.append(candidate)
+            if probability(candidate) < 0.2:
+                alive[_same_resemblance(candidate, matches, residual.values.shape)] = 0.0
     return found
+
+
+def _same_resemblance(candidate: Candidate, matches: Matches, shape):
+    both = np.zeros(shape, np.bool_)
+    for area in (candidate.source, carry_area(candidate.source, candidate.matrix, shape)):
+        x0, y0, x1, y1 = area.box
+        both[y0:y1, x0:x1] |= area.mask
+    inside = np.ones(len(matches), np.bool_)
+    for points in (matches.source, matches.copy):
+        inside &= both[np.round(points.imag).astype(int), np.round(points.real).astype(int)]
+    return inside & (matches.correlation < 0.97)
 
 
 def _group(agreeing, seed: int, weight) -> IndexArray:
@@ -84,4 +105,23 @@ def _verify(residual: Residual, matches: Matches, matrix: Matrix, group: IndexAr
     correlation = model_correlation(residual, inliers.source, matrix)
     if np.median(correlation) < 0.55 or (precision < 0.4 and np.median(correlation) < 0.97):
         return None
-    return grow_region(residual, matrix, inliers, precision=precision)
+    candidate = grow_region(residual, matrix, inliers, precision=precision)
+    if candidate is not None and candidate.median < 0.97 and candidate.overlap < 0.2:
+        refined = refine_matrix(residual.smooth, candidate.source, matrix)
+        again = grow_region(residual, refined, inliers, precision=precision) if refined is not matrix else None
+        if again is not None and again.lower * again.source.pixels**0.2 > candidate.lower * candidate.source.pixels**0.2:
+            candidate = again
+    return None if candidate is None else replace(candidate, dominance=_dominance(candidate.source, matches, follows))
+
+
+def _dominance(area: Area, matches: Matches, follows) -> float:
+    x0, y0, x1, y1 = area.box
+    touching = np.zeros(len(matches), np.bool_)
+    for points in (matches.source, matches.copy):
+        x, y = np.round(points.real).astype(int), np.round(points.imag).astype(int)
+        inside = (x >= x0) & (x < x1) & (y >= y0) & (y < y1)
+        touching[inside] |= area.mask[y[inside] - y0, x[inside] - x0]
+    weight = evidence(matches.correlation)
+    mine = float(weight[touching & follows].sum())
+    other = float(weight[touching & ~follows & (matches.correlation < 0.97)].sum())
+    return mine / max(mine + other, 1e-6)

@@ -28,7 +28,7 @@ class KeypointSettings:
 
     max_pixels: int = 1_600_000
     contrast_threshold: float = 0.01
-    edge_threshold: float = 10.0
+    edge_threshold: float = 12.0
     max_keypoints: int = 5000
     similarity: float = 0.86
     neighbours: int = 5

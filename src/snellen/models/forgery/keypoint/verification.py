@@ -34,7 +34,11 @@ class Candidate:
             as one; of similar objects only some points happen to fall into line.
         median: Median correlation over the area.
         lower: Lower decile of the correlation over the area.
+        hull: Mean correlation inside the convex hull of the matches, whether or not the area includes a pixel.
+        quiet: Mean correlation over the third of the area with the least fine detail: grain rather than edges.
+        contrast: Mean correlation inside less that in a ring around: a pasted area ends at a line.
         overlap: Share of the area that its own copy covers; only a periodic texture repeats over itself.
+        dominance: Share of the evidence of all matches that touch the area.
     """
 
     matrix: Matrix
@@ -43,7 +47,11 @@ class Candidate:
     precision: float
     median: float
     lower: float
+    hull: float
+    quiet: float
+    contrast: float
     overlap: float
+    dominance: float
 
 
 def grow_region(residual: Residual, matrix: Matrix, inliers: Matches, *, precision: float) -> Candidate | None:
@@ -69,19 +77,35 @@ def grow_region(residual: Residual, matrix: Matrix, inliers: Matches, *, precisi
         margin *= 2
     if not region.any():
         return None
-    return _measure(residual, matrix, inliers.take(np.isin(hits, seeded)), box, region, labels, correlation, precision)
+    return _measure(residual, matrix, inliers.take(np.isin(hits, seeded)), box, region, labels, correlation, energy, precision)
 
 
-def _measure(residual, matrix, matches, box, region, labels, correlation, precision):
+def _measure(residual, matrix, matches, box, region, labels, correlation, energy, precision):
     values = correlation[region]
+    filled = _fill(region)
+    informative = energy > 0.3
+    detail = energy[region]
+    quiet = values[detail <= np.quantile(detail, 0.33)]
+    points = np.round(to_points(matches.source) - [box[0], box[1]]).astype(np.int32)
+    hull = np.zeros(region.shape, np.uint8)
+    cv2.fillConvexPoly(hull, cv2.convexHull(points), 1)
+    for x, y in points:
+        cv2.circle(hull, (int(x), int(y)), 5, 1, cv2.FILLED)
+    inside = (hull > 0) & informative
+    ring = cv2.dilate(filled.astype(np.uint8), np.ones((15, 15), np.uint8)) > cv2.dilate(filled.astype(np.uint8), np.ones((7, 7), np.uint8))
+    ring &= informative
     return Candidate(
         matrix,
-        Area(box, _fill(region)),
+        Area(box, filled),
         matches,
         precision,
         float(np.median(values)),
         float(np.quantile(values, 0.2)),
+        float(correlation[inside].mean()) if inside.any() else 0.0,
+        float(quiet.mean()),
+        float(values.mean() - (correlation[ring].mean() if ring.any() else 0.0)),
         _self_overlap(matrix, box, np.where(region, labels, 0)),
+        0.0,
     )
 
 
