@@ -1,0 +1,110 @@
+"""A run before it starts: facts by name, each computed once and only when somebody asks."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+from snellen.core.plan import FactUnavailable, Plan
+from snellen.errors import SnellenError
+
+__all__ = ["Provider", "RunPlan"]
+
+Provider = Callable[[Plan], Any]
+"""Computes one fact; it may ask the plan for others."""
+
+
+class RunPlan:
+    """What is known of a run; implements `snellen.core.plan.Plan`.
+
+    Args:
+        root: The folder that relative paths start from.
+        path: The run file, `None` for a run made in Python.
+        settings: Its keys and values as plain nested data.
+        lines: Line of each key path.
+        providers: Fact name to the function that computes it.
+
+    Example:
+        >>> plan = RunPlan(root=Path("."), providers={"half": lambda plan: 21, "all": lambda p: 2 * p.fact("half")})
+        >>> plan.fact("all")
+        42
+    """
+
+    def __init__(
+        self,
+        *,
+        root: Path,
+        path: Path | None = None,
+        settings: Mapping[str, Any] | None = None,
+        lines: Mapping[str, int] | None = None,
+        providers: Mapping[str, Provider] | None = None,
+    ) -> None:
+        self._root = root
+        self._path = path
+        self._settings = settings or {}
+        self._lines = lines or {}
+        self._providers = dict(providers or {})
+        self._answers: dict[str, Any] = {}
+        self._refusals: dict[str, str] = {}
+        self._asking: list[str] = []
+
+    @property
+    def path(self) -> Path | None:
+        """The run file."""
+        return self._path
+
+    @property
+    def root(self) -> Path:
+        """The folder that relative paths start from."""
+        return self._root
+
+    @property
+    def settings(self) -> Mapping[str, Any]:
+        """The run file as plain nested data."""
+        return self._settings
+
+    def line_of(self, key: str) -> int | None:
+        """The line on which a key path stands."""
+        return self._lines.get(key)
+
+    def knows(self, name: str) -> bool:
+        """Whether anybody provides the fact; it may still turn out not to be had."""
+        return name in self._providers
+
+    def fact(self, name: str) -> Any:
+        """The fact of that name, computed once; a refusal is remembered, too.
+
+        Raises:
+            FactUnavailable: Nobody provides it, or computing it failed; the message says why.
+        """
+        if name in self._answers:
+            return self._answers[name]
+        if name not in self._refusals:
+            try:
+                self._answers[name] = self._compute(name)
+                return self._answers[name]
+            except FactUnavailable as refusal:
+                self._refusals[name] = str(refusal)
+        raise FactUnavailable(self._refusals[name])
+
+    def _compute(self, name: str) -> Any:
+        provider = self._providers.get(name)
+        if provider is None:
+            raise FactUnavailable(f"nothing here tells the {name.replace('_', ' ')} of this run")
+        if name in self._asking:
+            raise FactUnavailable(f"{' needs '.join([*self._asking, name])}: a circle")
+        self._asking.append(name)
+        try:
+            return provider(self)
+        except FactUnavailable:
+            raise
+        except ImportError as error:
+            raise FactUnavailable(f"{error.name or error} is not installed") from error
+        except SnellenError as error:
+            raise FactUnavailable(error.message) from error
+        except Exception as error:  # one fact that fails must not take the other checks with it
+            what = name.replace("_", " ")
+            raise FactUnavailable(f"the {what} could not be had: {type(error).__name__}: {error}") from error
+        finally:
+            self._asking.pop()
