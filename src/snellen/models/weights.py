@@ -16,7 +16,7 @@ from torch import Tensor, nn
 
 from snellen.errors import WeightsError
 
-__all__ = ["LoadReport", "load_into", "read_state_dict"]
+__all__ = ["LoadReport", "compare_state", "load_into", "read_state_dict"]
 
 _SHOWN = 5
 _WRAPPERS = ("state_dict", "model", "teacher", "model_state_dict", "module")
@@ -110,6 +110,24 @@ def _unreadable(path: Path, error: Exception) -> WeightsError:
     )
 
 
+def compare_state(module: nn.Module, state: Mapping[str, Tensor]) -> LoadReport:
+    """How a state dict would fit a module; nothing is loaded.
+
+    Example:
+        >>> compare_state(nn.Linear(2, 1), {"weight": torch.zeros(1, 2)}).missing
+        ('bias',)
+    """
+    own = module.state_dict()
+    mismatched = tuple(
+        (name, tuple(state[name].shape), tuple(own[name].shape))
+        for name in own
+        if name in state and state[name].shape != own[name].shape
+    )
+    missing = tuple(name for name in own if name not in state)
+    unexpected = tuple(name for name in state if name not in own)
+    return LoadReport(len(own) - len(missing) - len(mismatched), missing, unexpected, mismatched)
+
+
 def load_into(
     module: nn.Module, state: Mapping[str, Tensor], *, source: str, allow_partial: bool = False
 ) -> LoadReport:
@@ -132,21 +150,14 @@ def load_into(
         2
     """
     own = module.state_dict()
-    mismatched = tuple(
-        (name, tuple(state[name].shape), tuple(own[name].shape))
-        for name in own
-        if name in state and state[name].shape != own[name].shape
-    )
-    missing = tuple(name for name in own if name not in state)
-    unexpected = tuple(name for name in state if name not in own)
-    report = LoadReport(len(own) - len(missing) - len(mismatched), missing, unexpected, mismatched)
-    if mismatched or (missing and not allow_partial):
+    report = compare_state(module, state)
+    if report.mismatched or (report.missing and not allow_partial):
         raise WeightsError(
             f"{source} does not fit {type(module).__name__}: {_describe(report, total=len(own))}",
             hint="choose the architecture that these weights were made for",
-            slug="state-dict-mismatch" if mismatched or report.loaded == 0 else "silent-random-weights",
+            slug="state-dict-mismatch" if report.mismatched or report.loaded == 0 else "silent-random-weights",
         )
-    module.load_state_dict({name: value for name, value in state.items() if name in own}, strict=not missing)
+    module.load_state_dict({name: value for name, value in state.items() if name in own}, strict=not report.missing)
     return report
 
 

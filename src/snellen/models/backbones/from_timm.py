@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -13,9 +13,9 @@ from torch import Tensor, nn
 
 from snellen.errors import UsageError, WeightsError
 from snellen.models.contract import Contract, check_features
-from snellen.models.weights import load_into, read_state_dict
+from snellen.models.weights import LoadReport, compare_state, load_into, read_state_dict
 
-__all__ = ["ALIASES", "TimmBackbone", "describe_backbone", "load_backbone"]
+__all__ = ["ALIASES", "TimmBackbone", "describe_backbone", "fit_of_weights", "load_backbone"]
 
 ALIASES = {
     "dinov2_vits14": "vit_small_patch14_dinov2",
@@ -131,11 +131,7 @@ def load_backbone(
     network = _build(name, pretrained=pretrained and weights is None)
     source = "random"
     if weights is not None:
-        state = read_state_dict(weights)
-        if isinstance(network, VisionTransformer):
-            # Published ViT checkpoints differ from timm's names and in the size of the position grid.
-            state = checkpoint_filter_fn(state, network)
-        load_into(network, state, source=str(weights))
+        load_into(network, _renamed(read_state_dict(weights), network), source=str(weights))
         source = str(weights)
     elif pretrained:
         source = str(network.pretrained_cfg.get("hf_hub_id") or "timm")
@@ -154,6 +150,33 @@ def load_backbone(
         weights=source,
     )
     return TimmBackbone(network, index=index, contract=contract)
+
+
+def fit_of_weights(name: str, weights: Path) -> LoadReport:
+    """How far a weights file fits a backbone, without loading it.
+
+    Args:
+        name: As for `load_backbone`.
+        weights: The file.
+
+    Raises:
+        UsageError: No such model.
+        WeightsError: The file cannot be read.
+    """
+    network = _build(name, pretrained=False)
+    return compare_state(network, _renamed(read_state_dict(weights), network))
+
+
+def _renamed(state: Mapping[str, Tensor], network: Any) -> dict[str, Tensor]:
+    """Published ViT checkpoints differ from timm in names and in the size of the position grid."""
+    if not isinstance(network, VisionTransformer):
+        return dict(state)
+    try:
+        renamed: dict[str, Tensor] = checkpoint_filter_fn(dict(state), network)
+    except (KeyError, RuntimeError, ValueError, AttributeError, IndexError):
+        # Not the checkpoint of a ViT at all: the comparison of names says so better than the filter does.
+        return dict(state)
+    return renamed
 
 
 def describe_backbone(name: str, *, max_stride: int = 16) -> Contract:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from itertools import pairwise
 
 import torch
@@ -44,9 +45,13 @@ class EvidenceDecoder(nn.Module):
         torch.Size([1, 1, 64, 96])
     """
 
-    def __init__(self, *, evidence_channels: int, widths: tuple[int, ...] = (16, 24, 32, 48, 64)) -> None:
+    CONTRACT = Contract(part="decoder", side_multiple=32, stride=1, out_channels=1)
+
+    def __init__(self, *, evidence_channels: int, widths: Sequence[int] = (16, 24, 32, 48, 64)) -> None:
         super().__init__()
-        self.contract = Contract(part="decoder", side_multiple=2 ** len(widths), stride=1, out_channels=1)
+        if len(widths) != 5:
+            raise ValueError(f"widths has {len(widths)} entries, expected 5, one for each stride from 2 to 32")
+        self.contract = self.CONTRACT
         self.down = nn.ModuleList(_block(narrow, wide, stride=2) for narrow, wide in pairwise((3, *widths)))
         self.read = nn.Sequential(_block(evidence_channels, 32), _block(32, 32))
         self.join = nn.ModuleList(_block(width + 32, width) for width in widths)

@@ -1,0 +1,113 @@
+"""What only the forgery task can tell a check, and how it settles its own `auto` values."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+from pydantic import ValidationError
+
+from snellen.config.machines import Machine
+from snellen.config.resolve import Resolver
+from snellen.core.facts import FitFacts, UnfoldFacts
+from snellen.core.plan import FactUnavailable, NotApplicable, Plan
+from snellen.data.folders import discover
+from snellen.errors import SnellenError
+from snellen.models.backbones.from_timm import describe_backbone, fit_of_weights
+from snellen.models.contract import Contract, common_side_multiple
+from snellen.models.forgery.net.decoder import EvidenceDecoder
+from snellen.tasks.forgery.config import ForgeryModel, ForgeryRun
+
+__all__ = ["FACTS", "RESOLVERS"]
+
+
+def _model(plan: Plan) -> ForgeryModel:
+    try:
+        return ForgeryModel.model_validate_json(json.dumps(plan.settings.get("model") or {}))
+    except (ValidationError, TypeError) as error:
+        raise FactUnavailable("the model section of the run file has problems of its own") from error
+
+
+def _network_model(plan: Plan) -> ForgeryModel:
+    model = _model(plan)
+    if model.detector == "keypoint":
+        raise NotApplicable("the keypoint detector has no network")
+    return model
+
+
+def _contracts_of(model: ForgeryModel) -> tuple[Contract, Contract]:
+    return describe_backbone(model.backbone, max_stride=model.max_stride), EvidenceDecoder.CONTRACT
+
+
+def _contracts(plan: Plan) -> tuple[dict[str, Any], ...]:
+    try:
+        return tuple(contract.to_dict() for contract in _contracts_of(_network_model(plan)))
+    except SnellenError as error:
+        raise FactUnavailable(error.message) from error
+
+
+def _unfold(plan: Plan) -> UnfoldFacts:
+    """Sizes for an `unfold` of this run's features, should the user's code contain one."""
+    backbone = _contracts_of(_network_model(plan))[0]
+    data, optim = plan.settings.get("data") or {}, plan.settings.get("optim") or {}
+    size, batch = data.get("image_size", 256), optim.get("batch_size", 8)
+    if not isinstance(size, int) or not isinstance(batch, int):
+        raise FactUnavailable("data.image_size or optim.batch_size is no whole number")
+    cells = max(1, size // backbone.stride)
+    why = f"images of {size} at stride {backbone.stride}, batch size {batch}"
+    return UnfoldFacts(batch, backbone.out_channels or 1, cells, cells, 4, why)
+
+
+def _weights_fit(plan: Plan) -> tuple[FitFacts, ...]:
+    model = _network_model(plan)
+    part = f"backbone {model.backbone}"
+    if model.weights is None:
+        source = "the hub" if model.pretrained else ""
+        return (FitFacts(part, "model.weights", source, loaded=1 if model.pretrained else 0, total=1),)
+    try:
+        report = fit_of_weights(model.backbone, plan.root / model.weights)
+    except SnellenError as error:
+        raise FactUnavailable(error.message) from error
+    total = report.loaded + len(report.missing) + len(report.mismatched)
+    missing = report.missing + tuple(name for name, _, _ in report.mismatched)
+    return (FitFacts(part, "model.weights", str(model.weights), report.loaded, total, missing[:5]),)
+
+
+def _unpaired(plan: Plan) -> tuple[str, ...]:
+    """Sentences about images without mask, masks without image and masks of another size."""
+    data = plan.settings.get("data") or {}
+    sentences = []
+    for split in ("train", "val", "test"):
+        folder = data.get(split)
+        if not isinstance(folder, str) or not Path(plan.root, folder).is_dir():
+            continue
+        try:
+            found = discover(Path(plan.root, folder))
+        except SnellenError:
+            continue
+        problems = [*found.problems, *found.size_problems()]
+        sentences += [f"data.{split}: {problem.message}" for problem in problems]
+    return tuple(sentences)
+
+
+FACTS: Mapping[str, Callable[[Plan], Any]] = {
+    "contracts": _contracts,
+    "unfold": _unfold,
+    "weights_fit": _weights_fit,
+    "unpaired": _unpaired,
+}
+"""Providers by the names of `snellen.core.facts`."""
+
+
+def _pad_multiple(config: Any, _machine: Machine) -> tuple[int, str]:
+    if not isinstance(config, ForgeryRun) or config.model.detector == "keypoint":
+        return 1, "the keypoint detector takes any size"
+    contracts = _contracts_of(config.model)
+    parts = " and ".join(f"{contract.side_multiple} ({contract.part})" for contract in contracts)
+    return common_side_multiple(contracts), f"least common multiple of {parts}"
+
+
+RESOLVERS: Mapping[str, Resolver] = {"data.pad_multiple": _pad_multiple}
+"""By key path."""
