@@ -55,7 +55,7 @@ class Origin:
         name: Qualified name of the call that made it, for example `yaml.safe_load`.
         call: That call.
         through: What was done to it since and kept its contents: names of methods and functions such as `view`,
-            `[]` for an index or a key.
+            `[]` for an index or a key, `.lr` for an attribute.
     """
 
     name: str
@@ -88,7 +88,7 @@ class CallSite:
 
     Args:
         name: Qualified name: `torch.nn.functional.unfold`; a method on something unknown starts with a dot
-            (`.masked_fill`).
+            (`.masked_fill`); `a @ b` is `operator.matmul`; calling an object whose class is known reads `torch.nn.Unfold.forward`.
         code: The whole call as written.
         span: Where the call stands.
         arguments: In the order written.
@@ -132,7 +132,7 @@ class Assignment:
     """One assignment to a name or an attribute.
 
     Args:
-        target: Text of the left side.
+        target: Text of the left side; `return` for a returned value.
         code: Text of the right side.
         span: Where the right side stands.
         value: The constant on the right, else `UNKNOWN`.

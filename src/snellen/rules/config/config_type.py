@@ -35,10 +35,12 @@ Sources
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
 
-from snellen.core.finding import Fix, Level
+from snellen.core.finding import Finding, Fix, Level
 from snellen.core.log import Log, LoggedException, LogMatch
-from snellen.core.rule import LogFacet, Rule, absent
+from snellen.core.plan import Cost, Plan
+from snellen.core.rule import BeforeFacet, LogFacet, Rule, absent
 
 __all__ = ["RULE"]
 
@@ -117,6 +119,10 @@ def _advice(name: str | None) -> Fix:
     )
 
 
+def _examine_plan(plan: Plan) -> Iterator[Finding]:
+    yield from (finding for finding in plan.fact("config_findings") if finding.slug == "config-type")
+
+
 RULE = Rule(
     slug="config-type",
     family="config",
@@ -124,7 +130,7 @@ RULE = Rule(
     level=Level.ERROR,
     log=LogFacet(("typeerror", "invalid float value", "invalid int value", "could not be converted to"), _examine),
     source=absent("its pattern in source is a rule of its own: untyped-config-number"),
-    before=absent("filled by check"),
+    before=BeforeFacet(Cost.INSTANT, _examine_plan),
     during=absent("a value of the wrong type fails before the first step"),
     module=__name__,
 )

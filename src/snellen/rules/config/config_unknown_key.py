@@ -35,11 +35,13 @@ Sources
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
 
 from snellen.core.file_kinds import nearest
-from snellen.core.finding import Fix, Level
+from snellen.core.finding import Finding, Fix, Level
 from snellen.core.log import Log, LoggedException, LogMatch
-from snellen.core.rule import LogFacet, Rule, absent
+from snellen.core.plan import Cost, Plan
+from snellen.core.rule import BeforeFacet, LogFacet, Rule, absent
 
 __all__ = ["RULE"]
 
@@ -100,6 +102,10 @@ def _keys_in(log: Log) -> set[str]:
     return {name for line in log.lines for found in pattern.finditer(line.text) for name in found.groups() if name}
 
 
+def _examine_plan(plan: Plan) -> Iterator[Finding]:
+    yield from (finding for finding in plan.fact("config_findings") if finding.slug == "config-unknown-key")
+
+
 RULE = Rule(
     slug="config-unknown-key",
     family="config",
@@ -119,7 +125,7 @@ RULE = Rule(
         _examine,
     ),
     source=absent("which keys exist is known to the program that reads the file, not to its callers"),
-    before=absent("filled by check"),
+    before=BeforeFacet(Cost.INSTANT, _examine_plan),
     during=absent("settings are read before the first step"),
     module=__name__,
 )

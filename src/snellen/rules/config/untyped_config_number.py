@@ -31,17 +31,126 @@ Sources
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 
-from snellen.core.finding import Level
+from snellen.core.finding import Fix, FixSafety, Level
 from snellen.core.rule import Rule, SourceFacet, absent
-from snellen.core.source import Hit, SourceFile
+from snellen.core.source import Argument, CallSite, Hit, Origin, SourceFile, Span
 
 __all__ = ["RULE"]
 
 
+_YAML = frozenset(f"yaml.{name}" for name in ("load", "safe_load", "full_load", "unsafe_load"))
+_ENVIRONMENT = frozenset({"os.environ.get", "os.getenv"})
+_FRACTIONS = frozenset(
+    [
+        "lr",
+        "learning_rate",
+        "base_lr",
+        "max_lr",
+        "min_lr",
+        "eta_min",
+        "weight_decay",
+        "eps",
+        "momentum",
+        "alpha",
+        "gamma",
+        "label_smoothing",
+    ]
+)
+"""Settings that people write as `1e-4`."""
+
+
 def _examine(file: SourceFile) -> Iterator[Hit]:
-    yield from ()
+    wrapped = {call.arguments[0].span for call in file.calls if call.name in ("float", "int") and call.arguments}
+    for call in file.calls:
+        if call.method == "add_argument":
+            yield from _option(file, call)
+        elif call.name in _ENVIRONMENT:
+            yield from _variable(file, call, wrapped)
+        elif call.method == "get" and call.receiver_origin is not None:
+            yield from _looked_up(file, call, wrapped)
+        yield from _passed(file, call)
+
+
+def _is_yaml(origin: Origin | None) -> bool:
+    return origin is not None and origin.name in _YAML
+
+
+def _converted_later(file: SourceFile, name: str | None) -> bool:
+    return name is not None and re.search(rf"\b(?:float|int)\(\s*{re.escape(name)}\s*\)", file.text) is not None
+
+
+def _float_around(file: SourceFile, span: Span, code: str, kind: str = "float") -> Fix:
+    return Fix(
+        f"Write `{kind}({code})`.",
+        safety=FixSafety.SAFE,
+        reason="a number stays what it is, text becomes the number it spells",
+        edits=(file.edit(span, f"{kind}({code})"),),
+    )
+
+
+def _option(file: SourceFile, call: CallSite) -> Iterator[Hit]:
+    """An option whose default is a number, but which is text as soon as somebody gives it."""
+    given = {argument.name for argument in call.arguments}
+    default = call.argument(99, "default")
+    number = default is not None and isinstance(default.value, (int, float)) and not isinstance(default.value, bool)
+    option = call.arguments[0].value if call.arguments else None
+    if not number or default is None or {"type", "action", "nargs", "choices", "const"} & given:
+        return
+    if not (isinstance(option, str) and option.startswith("-")):
+        return
+    kind = type(default.value).__name__
+    message = f"`{option}` has the default {default.code} but no type: given on the command line it is text"
+    fix = Fix(
+        f"Add `type={kind}`.",
+        safety=FixSafety.SAFE if kind == "float" else FixSafety.UNSAFE,
+        reason="the default is one" if kind == "float" else "a whole default does not prove that no fraction is meant",
+        edits=(file.edit(default.span, f"{default.code}, type={kind}"),),
+    )
+    yield Hit(message, default.span, fix)
+
+
+def _variable(file: SourceFile, call: CallSite, wrapped: set[Span]) -> Iterator[Hit]:
+    default = call.argument(1, "default")
+    number = default is not None and isinstance(default.value, (int, float)) and not isinstance(default.value, bool)
+    if (
+        default is None
+        or not number
+        or call.target is None
+        or call.span in wrapped
+        or _converted_later(file, call.target)
+    ):
+        return
+    message = f"text when the variable is set, the number {default.code} when it is not"
+    yield Hit(message, call.span, _float_around(file, call.span, call.code, type(default.value).__name__))
+
+
+def _looked_up(file: SourceFile, call: CallSite, wrapped: set[Span]) -> Iterator[Hit]:
+    """`config.get("lr", 1e-4)` on what PyYAML has read."""
+    default = call.argument(1, "default")
+    if default is None or not isinstance(default.value, float) or not _is_yaml(call.receiver_origin):
+        return
+    if call.target is None or call.span in wrapped or _converted_later(file, call.target):
+        return
+    message = "PyYAML reads `1e-4`, without a dot, as text"
+    yield Hit(message, call.span, _float_around(file, call.span, call.code))
+
+
+def _passed(file: SourceFile, call: CallSite) -> Iterator[Hit]:
+    """A value of a YAML file handed to an optimiser or scheduler as it is."""
+    if not call.name.startswith("torch.optim."):
+        return
+    for argument in call.arguments:
+        if argument.name in _FRACTIONS and _is_yaml(argument.origin) and not _found_above(file, argument):
+            message = f"`{argument.name}` comes from PyYAML, which reads `1e-4`, without a dot, as text"
+            yield Hit(message, argument.span, _float_around(file, argument.span, argument.code))
+
+
+def _found_above(file: SourceFile, argument: Argument) -> bool:
+    """Whether the place where the value was looked up is reported already."""
+    return any(call.target == argument.code and call.method == "get" and len(call.arguments) > 1 for call in file.calls)
 
 
 RULE = Rule(

@@ -36,10 +36,11 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 
-from snellen.core.finding import Evidence, Fix, Level
+from snellen.core.finding import Evidence, Finding, Fix, Level, Location
 from snellen.core.log import Log, LogMatch
-from snellen.core.rule import LogFacet, Rule, SourceFacet, absent
-from snellen.core.source import Hit, SourceFile
+from snellen.core.plan import Cost, NotApplicable, Plan
+from snellen.core.rule import BeforeFacet, LogFacet, Rule, SourceFacet, absent
+from snellen.core.source import CallSite, Hit, SourceFile
 
 __all__ = ["RULE"]
 
@@ -86,8 +87,42 @@ def _match(evidence: tuple[Evidence, ...], message: str, score: float) -> LogMat
     )
 
 
+_DECODERS = frozenset({"PIL.Image.open", "cv2.imread", "cv2.imdecode", "imageio.imread", "skimage.io.imread"})
+_BROAD = frozenset({"Exception", "BaseException", "OSError", "IOError", "PIL.UnidentifiedImageError"})
+
+
 def _examine_source(file: SourceFile) -> Iterator[Hit]:
-    yield from ()
+    for block in file.tries:
+        broad = not block.exceptions or bool(_BROAD & set(block.exceptions))
+        reader = next((call for call in block.tried if _decodes(call)), None)
+        if block.swallows and broad and reader is not None:
+            message = f"images that `{reader.method}` cannot read are dropped without a word"
+            fix = Fix("Log the path, count the files that were left out, and stop when there are more than a few.")
+            yield Hit(message, block.span, fix, level=Level.WARNING)
+
+
+def _decodes(call: CallSite) -> bool:
+    return call.name in _DECODERS or call.name.startswith("torchvision.io.")
+
+
+def _examine_plan(plan: Plan) -> Iterator[Finding]:
+    folders = plan.fact("images")
+    if not folders:
+        raise NotApplicable("no data folder holds an image")
+    for folder in folders:
+        if not folder.unreadable:
+            continue
+        path, reason = folder.unreadable[0]
+        more = f", and {len(folder.unreadable) - 1} more" if len(folder.unreadable) > 1 else ""
+        yield Finding(
+            "corrupt-image",
+            Level.ERROR,
+            f"{folder.key}: {len(folder.unreadable)} of {folder.looked_at} images looked at (of {folder.count}) "
+            f"cannot be decoded: {path}: {reason}{more}",
+            Location(str(plan.path or "the settings"), plan.line_of(folder.key), key=folder.key),
+            evidence=tuple(Evidence(why, Location(name)) for name, why in folder.unreadable[:20]),
+            fix=Fix("Fetch these files again, or move them away."),
+        )
 
 
 RULE = Rule(
@@ -109,7 +144,7 @@ RULE = Rule(
         _examine_log,
     ),
     source=SourceFacet(("except",), _examine_source),
-    before=absent("filled by check"),
+    before=BeforeFacet(Cost.SECONDS, _examine_plan),
     during=absent("a bad file raises in the loader, before the step"),
     module=__name__,
 )

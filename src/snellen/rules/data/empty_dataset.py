@@ -36,10 +36,12 @@ Sources
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
 
-from snellen.core.finding import Evidence, Fix, Level
+from snellen.core.finding import Evidence, Finding, Fix, Level, Location
 from snellen.core.log import Log, LogMatch
-from snellen.core.rule import LogFacet, Rule, absent
+from snellen.core.plan import Cost, NotApplicable, Plan
+from snellen.core.rule import BeforeFacet, LogFacet, Rule, absent
 
 __all__ = ["RULE"]
 
@@ -94,6 +96,27 @@ def _match(evidence: tuple[Evidence, ...], folder: str | None, score: float) -> 
     return LogMatch(score, evidence, cause, fix)
 
 
+def _examine_plan(plan: Plan) -> Iterator[Finding]:
+    folders = plan.fact("folders")
+    if not folders:
+        raise NotApplicable("no data folder is there to look into")
+    for folder in folders:
+        if folder.images and not folder.problem:
+            continue
+        others = ", ".join(f"{count} {suffix}" for suffix, count in folder.others)
+        held = f"it holds {others}" if others else "it is empty"
+        message = f"{folder.key}: {folder.path} cannot be read: {folder.problem}"
+        if not folder.problem:
+            message = f"{folder.key}: {folder.path} holds no image; {held}"
+        yield Finding(
+            "empty-dataset",
+            Level.ERROR,
+            message,
+            Location(str(plan.path or "the settings"), plan.line_of(folder.key), key=folder.key),
+            fix=Fix(f"Point {folder.key} at the folder that holds the images."),
+        )
+
+
 RULE = Rule(
     slug="empty-dataset",
     family="data",
@@ -114,7 +137,7 @@ RULE = Rule(
         _examine,
     ),
     source=absent("only the folder tells how many samples there are"),
-    before=absent("filled by check"),
+    before=BeforeFacet(Cost.SECONDS, _examine_plan),
     during=absent("a loader without samples fails before the first step"),
     module=__name__,
 )

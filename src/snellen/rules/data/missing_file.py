@@ -36,11 +36,14 @@ Sources
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
+from pathlib import PurePosixPath
 
 from snellen.core.file_kinds import is_data, is_weights, name_of
-from snellen.core.finding import Evidence, Fix, Level
+from snellen.core.finding import Evidence, Finding, Fix, FixSafety, Level, Location
 from snellen.core.log import Log, LoggedException, LogMatch
-from snellen.core.rule import LogFacet, Rule, absent
+from snellen.core.plan import Cost, NotApplicable, Plan
+from snellen.core.rule import BeforeFacet, LogFacet, Rule, absent
 
 __all__ = ["RULE"]
 
@@ -102,6 +105,45 @@ def _match(evidence: tuple[Evidence, ...], path: str | None, score: float) -> Lo
     return LogMatch(score, evidence, cause, Fix(text))
 
 
+def _examine_plan(plan: Plan) -> Iterator[Finding]:
+    paths = plan.fact("paths")
+    for path in paths:
+        # Another case is split-case, weights are missing-checkpoint.
+        if path.exists or path.other_case is not None or path.key.endswith("weights"):
+            continue
+        beside = f"; beside it: {', '.join(path.siblings)}" if path.siblings else ""
+        beside = beside if path.parent_exists else "; the folder that should hold it is not there either"
+        yield Finding(
+            "missing-file",
+            Level.ERROR,
+            f"{path.key}: there is no {path.path}{beside}",
+            Location(str(plan.path or "the settings"), plan.line_of(path.key), key=path.key),
+            fix=_nearest(path.key, path.given, path.nearest),
+        )
+    try:
+        unpaired = plan.fact("unpaired")
+    except NotApplicable:
+        return
+    if unpaired:
+        evidence = tuple(Evidence(text) for text in unpaired[:20])
+        more = f" and {len(unpaired) - 1} more" if len(unpaired) > 1 else ""
+        yield Finding(
+            "missing-file", Level.WARNING, f"{unpaired[0]}{more}", evidence=evidence, fix=Fix("Add the missing halves.")
+        )
+
+
+def _nearest(key: str, given: str, name: str | None) -> Fix:
+    if name is None:
+        return Fix(f"Give {key} the path of something that is there.")
+    path = str(PurePosixPath(given).with_name(name))
+    return Fix(
+        f"Write {key}: {path}, if that is what was meant.",
+        FixSafety.UNSAFE,
+        "it is only the nearest name",
+        settings=((key, path),),
+    )
+
+
 RULE = Rule(
     slug="missing-file",
     family="data",
@@ -109,7 +151,7 @@ RULE = Rule(
     level=Level.ERROR,
     log=LogFacet(("no such file", "'nonetype' object", "empty()", "can't open/read file"), _examine),
     source=absent("only the disk tells which files are there"),
-    before=absent("filled by check"),
+    before=BeforeFacet(Cost.SECONDS, _examine_plan),
     during=absent("a missing file raises in the loader, before the step"),
     module=__name__,
 )

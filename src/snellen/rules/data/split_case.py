@@ -32,10 +32,13 @@ Sources
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
+from pathlib import PurePath
 
-from snellen.core.finding import Fix, Level
+from snellen.core.finding import Finding, Fix, FixSafety, Level, Location
 from snellen.core.log import Log, LogMatch
-from snellen.core.rule import LogFacet, Rule, absent
+from snellen.core.plan import Cost, NotApplicable, Plan
+from snellen.core.rule import BeforeFacet, LogFacet, Rule, absent
 
 __all__ = ["RULE"]
 
@@ -68,6 +71,30 @@ def _twin(missing: str, other: str) -> tuple[str, str] | None:
     return None
 
 
+def _examine_plan(plan: Plan) -> Iterator[Finding]:
+    paths = plan.fact("paths")
+    if not paths:
+        raise NotApplicable("the run names no path")
+    for path in paths:
+        if path.other_case is None:
+            continue
+        on_disk = PurePath(path.other_case)
+        relative = on_disk.is_relative_to(plan.root) and not PurePath(path.given).is_absolute()
+        written = on_disk.relative_to(plan.root).as_posix() if relative else str(on_disk)
+        yield Finding(
+            "split-case",
+            Level.ERROR,
+            f"{path.key} is {path.given!r}, on disk it is {written!r}: Linux tells upper from lower case",
+            Location(str(plan.path or "the settings"), plan.line_of(path.key), key=path.key),
+            fix=Fix(
+                f"Write {path.key}: {written}",
+                FixSafety.SAFE,
+                "nothing else there differs in case only",
+                settings=((path.key, written),),
+            ),
+        )
+
+
 RULE = Rule(
     slug="split-case",
     family="data",
@@ -75,7 +102,7 @@ RULE = Rule(
     level=Level.ERROR,
     log=LogFacet(("no such file", "cannot find"), _examine),
     source=absent("only the disk tells how the name is written"),
-    before=absent("filled by check"),
+    before=BeforeFacet(Cost.INSTANT, _examine_plan),
     during=absent("paths are read before the first step"),
     module=__name__,
 )

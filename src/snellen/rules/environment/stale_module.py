@@ -37,12 +37,14 @@ Sources
 from __future__ import annotations
 
 import re
+import sys
 from collections.abc import Iterator
 
-from snellen.core.finding import Evidence, Fix, Level
+from snellen.core.finding import Evidence, Finding, Fix, Level, Location
 from snellen.core.log import Log, LogLine, LogMatch
-from snellen.core.rule import LogFacet, Rule, SourceFacet, absent
-from snellen.core.source import Hit, SourceFile
+from snellen.core.plan import Cost, Plan
+from snellen.core.rule import BeforeFacet, LogFacet, Rule, SourceFacet, absent
+from snellen.core.source import Hit, Import, SourceFile, Span
 
 __all__ = ["RULE"]
 
@@ -104,8 +106,101 @@ def _match(evidence: tuple[Evidence, ...], cause: str, score: float) -> LogMatch
     )
 
 
+_PULL = re.compile(r"\bgit\b.*\b(?:pull|checkout|switch|reset)\b")
+_UPGRADE = re.compile(r"\bpip3? install\b(?P<what>.*)")
+_RELOADS = re.compile(r"autoreload|reload\(|sys\.modules|spec_from_file_location|kill\(|do_shutdown")
+_LIBRARIES = frozenset(
+    [
+        "torch",
+        "torchvision",
+        "torchmetrics",
+        "torchaudio",
+        "numpy",
+        "pandas",
+        "PIL",
+        "cv2",
+        "matplotlib",
+        "seaborn",
+        "sklearn",
+        "skimage",
+        "scipy",
+        "timm",
+        "transformers",
+        "tqdm",
+        "yaml",
+        "albumentations",
+        "IPython",
+        "google",
+        "kaggle",
+        "kagglehub",
+        "kaggle_secrets",
+        "wandb",
+        "lightning",
+        "pytorch_lightning",
+        "accelerate",
+        "datasets",
+        "einops",
+        "safetensors",
+        "huggingface_hub",
+        "requests",
+        "psutil",
+        "tensorflow",
+        "keras",
+        "ultralytics",
+        "snellen",
+        "rich",
+        "ipywidgets",
+        "plotly",
+    ]
+)
+
+
 def _examine_source(file: SourceFile) -> Iterator[Hit]:
-    yield from ()
+    if not file.is_notebook or _RELOADS.search(file.text) or any(_RELOADS.search(c.code) for c in file.shell):
+        return
+    for command in file.shell:
+        span = Span(command.line, 0, command.line, len(command.code) + 1)
+        upgrade = _UPGRADE.search(command.code)
+        if _PULL.search(command.code):
+            own = next((item for item in file.imported if _is_own(item)), None)
+            if own is not None:
+                message = f"`{own.module}` stays as it was imported first: a pull does not change a running kernel"
+                yield Hit(message, span, _advice(own.module))
+        elif upgrade:
+            words = {re.split(r"[=<>\[~!]", word)[0].replace("-", "_").lower() for word in upgrade["what"].split()}
+            early = (item for item in file.imported if item.line < command.line)
+            loaded = next((item for item in early if item.module.partition(".")[0].lower() in words), None)
+            if loaded is not None:
+                message = f"`{loaded.module}` is imported before this line installs it: the kernel keeps the old one"
+                yield Hit(message, span, Fix("Install before the first import, or restart the kernel afterwards."))
+
+
+def _is_own(item: Import) -> bool:
+    top = item.module.partition(".")[0]
+    return bool(top) and top not in _LIBRARIES and top not in sys.stdlib_module_names
+
+
+def _advice(module: str) -> Fix:
+    return Fix(
+        "Put `%load_ext autoreload` and `%autoreload 2` in the first cell, or restart the kernel after the pull, "
+        f"or `importlib.reload` {module}."
+    )
+
+
+def _examine_plan(plan: Plan) -> Iterator[Finding]:
+    for module in plan.fact("stale_modules"):
+        changed = ", ".join(module.changed[:5]) + (", ..." if len(module.changed) > 5 else "")
+        what = "its file is gone" if module.how == "deleted" else f"on disk these are different: {changed}"
+        yield Finding(
+            "stale-module",
+            Level.WARNING,
+            f"{module.name} was loaded before it changed; {what}",
+            Location(module.path),
+            fix=Fix(
+                "Restart the kernel, or `from snellen.check import reload_stale_modules; reload_stale_modules()` and "
+                "make models and loaders again."
+            ),
+        )
 
 
 RULE = Rule(
@@ -117,7 +212,7 @@ RULE = Rule(
         ("restart the runtime", "previously imported", "successfully installed", "fast-forward"), _examine_log
     ),
     source=SourceFacet(("git pull", "pip install"), _examine_source),
-    before=absent("filled by check"),
+    before=BeforeFacet(Cost.SECONDS, _examine_plan),
     during=absent("what is imported is settled before the first step"),
     module=__name__,
 )

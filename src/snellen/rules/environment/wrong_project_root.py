@@ -38,10 +38,11 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 
-from snellen.core.finding import Evidence, Fix, Level
+from snellen.core.finding import Evidence, Finding, Fix, Level, Location
 from snellen.core.log import Log, LoggedException, LogMatch
-from snellen.core.rule import LogFacet, Rule, SourceFacet, absent
-from snellen.core.source import Hit, SourceFile
+from snellen.core.plan import Cost, Plan
+from snellen.core.rule import BeforeFacet, LogFacet, Rule, SourceFacet, absent
+from snellen.core.source import Hit, SourceFile, Span
 
 __all__ = ["RULE"]
 
@@ -50,9 +51,47 @@ _MISSING = re.compile(r"No module named ['\"]?(?P<module>[\w.]+)['\"]?(?P<packag
 _HOLLOW = re.compile(r"cannot import name '(?P<name>\w+)' from '(?P<module>[\w.]+)' \(unknown location\)")
 _RELATIVE = re.compile(r"attempted relative import (?:with no known parent package|beyond top-level package)")
 _OWN_NAMES = frozenset(
-    "src util utils lib libs model models dataset datasets dataloader dataloaders data config configs core common "
-    "modules network networks net nets layers losses loss metrics engine trainer train tools helpers helper scripts "
-    "backbone backbones options transforms preprocess evaluation inference".split()  # noqa: SIM905 - reads better
+    [
+        "src",
+        "util",
+        "utils",
+        "lib",
+        "libs",
+        "model",
+        "models",
+        "dataset",
+        "datasets",
+        "dataloader",
+        "dataloaders",
+        "data",
+        "config",
+        "configs",
+        "core",
+        "common",
+        "modules",
+        "network",
+        "networks",
+        "net",
+        "nets",
+        "layers",
+        "losses",
+        "loss",
+        "metrics",
+        "engine",
+        "trainer",
+        "train",
+        "tools",
+        "helpers",
+        "helper",
+        "scripts",
+        "backbone",
+        "backbones",
+        "options",
+        "transforms",
+        "preprocess",
+        "evaluation",
+        "inference",
+    ]
 )
 """What projects call their own folders; no library that is imported under such a name is meant."""
 
@@ -117,8 +156,67 @@ def _module_call(error: LoggedException) -> str:
     return f"Or as a module, from the folder above its package: `python -m {'.'.join(parts)}`."
 
 
+_CLONE = re.compile(r"\bgit clone\b(?P<words>.*)$")
+_CHANGE = re.compile(r"^\s*(?:cd|chdir)\s+(?P<path>[^&;|]+)")
+
+
 def _examine_source(file: SourceFile) -> Iterator[Hit]:
-    yield from ()
+    if file.is_notebook:
+        yield from _nested_clones(file)
+        return
+    for call in file.calls:
+        if call.name in ("sys.path.append", "sys.path.insert") and call.arguments:
+            path = call.arguments[-1]
+            if isinstance(path.value, str) and not re.match(r"^(?:/|~|[A-Za-z]:|$)", path.value):
+                message = f"{path.code} counts from the folder of the start, not from this file"
+                fix = Fix(
+                    "Install the project (`pip install -e .`), or start it as a module from its root: `python -m ...`."
+                )
+                yield Hit(message, call.span, fix, level=Level.WARNING)
+
+
+def _nested_clones(file: SourceFile) -> Iterator[Hit]:
+    """A clone while standing in a folder of the repository's own name."""
+    moves = [
+        (call.span.start_line, str(call.arguments[0].value)) for call in file.calls_to("os.chdir") if call.arguments
+    ]
+    moves += [(c.line, found["path"]) for c in file.shell if c.mark == "%" and (found := _CHANGE.match(c.code))]
+    for command in file.shell:
+        found = _CLONE.search(command.code)
+        words = [word for word in found["words"].split() if not word.startswith("-")] if found else []
+        if not words:
+            continue
+        inside = _CHANGE.match(command.code)
+        before = [path for line, path in sorted(moves) if line < command.line]
+        here = inside["path"] if inside else before[-1] if before else ""
+        name = words[-1].strip("'\"").rstrip("/").removesuffix(".git").rpartition("/")[2]
+        if here.strip().strip("'\"").rstrip("/").rpartition("/")[2] == name:
+            span = Span(command.line, 0, command.line, len(command.code) + 1)
+            message = f"clones {name} inside the folder {name}: the package lies at {name}/{name}"
+            yield Hit(
+                message, span, Fix(f"Clone from the parent folder, or `git pull` in {name} when it is there already.")
+            )
+
+
+def _examine_plan(plan: Plan) -> Iterator[Finding]:
+    project = plan.fact("project")
+    for copy in project.nested:
+        inside = " The run file lies in that copy." if project.inside_nested else ""
+        yield Finding(
+            "wrong-project-root",
+            Level.ERROR if project.inside_nested else Level.WARNING,
+            f"{project.root} holds a copy of itself at {copy}: it was cloned once more inside the checkout.{inside}",
+            Location(copy),
+            fix=Fix(f"Work in {project.root}, take over what you changed in the copy, and remove the copy."),
+        )
+    for module, loaded, expected in project.shadowed:
+        yield Finding(
+            "wrong-project-root",
+            Level.ERROR,
+            f"`import {module}` gives {loaded}, the run's code is {expected}",
+            Location(expected),
+            fix=Fix(f"Start in {project.root}, and take the other copy out of sys.path."),
+        )
 
 
 RULE = Rule(
@@ -128,7 +226,7 @@ RULE = Rule(
     level=Level.ERROR,
     log=LogFacet(("no module named", "cannot import name", "relative import"), _examine_log),
     source=SourceFacet(("git clone", "sys.path"), _examine_source),
-    before=absent("filled by check"),
+    before=BeforeFacet(Cost.SECONDS, _examine_plan),
     during=absent("imports are settled before the first step"),
     module=__name__,
 )

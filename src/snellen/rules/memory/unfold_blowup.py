@@ -37,11 +37,13 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from pathlib import Path
 
-from snellen.core.finding import Fix, Level
+from snellen.core.finding import Finding, Fix, Level, Location
 from snellen.core.log import Log, LogMatch
-from snellen.core.rule import LogFacet, Rule, SourceFacet, absent
-from snellen.core.source import Hit, SourceFile
+from snellen.core.plan import Cost, Plan
+from snellen.core.rule import BeforeFacet, LogFacet, Rule, SourceFacet, absent
+from snellen.core.source import Argument, CallSite, Hit, Origin, SourceFile
 
 __all__ = ["RULE"]
 
@@ -68,8 +70,110 @@ def _examine_log(log: Log) -> LogMatch | None:
     return None
 
 
+_MAKERS = ("torch.nn.functional.unfold", "torch.nn.Unfold.forward")
+_REDUCTIONS = frozenset({"mean", "sum", "amax", "amin", "max", "min", "var", "std", "median"})
+_PRODUCTS = frozenset(
+    {"operator.matmul", "torch.matmul", "torch.bmm", "torch.mm", "torch.einsum", ".matmul", ".bmm", ".mm"}
+)
+
+
 def _examine_source(file: SourceFile) -> Iterator[Hit]:
-    yield from ()
+    seen: set[int] = set()
+    for call in file.calls:
+        origins = [call.receiver_origin, *(argument.origin for argument in call.arguments)]
+        unfolds = [origin for origin in origins if origin is not None and origin.name in _MAKERS]
+        if not unfolds or unfolds[0].call.span.start_line in seen or not _overlaps(unfolds[0].call):
+            continue
+        if call.method in _REDUCTIONS and unfolds[0] is (call.receiver_origin or origins[1]):
+            use = f"only to take the {call.method} of them" if call.method != "amax" else "only to take their maximum"
+            advice = _pooling(unfolds[0], call.method)
+        elif call.name in _PRODUCTS and len(unfolds) == 2 and unfolds[0].call.span == unfolds[1].call.span:
+            use = "to multiply all patches with all others"
+            advice = "Correlate the positions first and sum along the diagonals, or go through the patches in blocks."
+        else:
+            continue
+        seen.add(unfolds[0].call.span.start_line)
+        yield Hit(f"unfolds {_copies(unfolds[0].call)}{use}", unfolds[0].call.span, Fix(advice))
+
+
+def _parameters(call: CallSite) -> tuple[Argument | None, Argument | None]:
+    """Kernel size and stride, as given to the function or to the module's constructor."""
+    maker = call.receiver_origin.call if call.name == "torch.nn.Unfold.forward" and call.receiver_origin else call
+    first = 0 if maker is not call else 1
+    return maker.argument(first, "kernel_size"), maker.argument(first + 3, "stride")
+
+
+def _side(argument: Argument | None, default: int) -> int | None:
+    if argument is None:
+        return default
+    value = argument.value[0] if isinstance(argument.value, tuple) and argument.value else argument.value
+    return value if isinstance(value, int) and value > 0 else None
+
+
+def _overlaps(call: CallSite) -> bool:
+    kernel, stride = (_side(argument, 1) for argument in _parameters(call))
+    return kernel is None or stride is None or kernel > stride
+
+
+def _copies(call: CallSite) -> str:
+    kernel, stride = (_side(argument, 1) for argument in _parameters(call))
+    if kernel is None or stride is None:
+        return "overlapping patches "
+    times = kernel * kernel / (stride * stride)
+    return f"overlapping patches, each value copied about {times:.3g} times ({kernel}² / {stride}²), "
+
+
+def _pooling(origin: Origin, method: str) -> str:
+    kernel, stride = _parameters(origin.call)
+    source = origin.call.arguments[0].code if origin.call.arguments else "x"
+    numbers = f"{kernel.code if kernel else 'kernel_size'}, stride={stride.code if stride else 1}"
+    if method in ("max", "amax"):
+        return (
+            f"If the maximum is over the patch: `F.max_pool2d({source}, {numbers})`, the same values without the copy."
+        )
+    times = " times the patch's area" if method == "sum" else ""
+    return f"If it is over the patch: `F.avg_pool2d({source}, {numbers})`{times}, the same values without the copy."
+
+
+_KERNEL = re.compile(r"nfold\((?:[^()]|\([^()]*\))*?(?:kernel_size\s*=\s*|,\s*)\(?(?P<kernel>\d+)")
+_STRIDE = re.compile(r"stride\s*=\s*\(?(?P<stride>\d+)")
+_GIB = 2**30
+
+
+def _examine_plan(plan: Plan) -> Iterator[Finding]:
+    hits = [finding for finding in plan.fact("source_findings") if finding.slug == "unfold-blowup"]
+    if not hits:
+        return
+    sizes, machine = plan.fact("unfold"), plan.fact("machine")
+    for hit in hits:
+        code = _code_at(hit.location)
+        kernel, stride = _KERNEL.search(code), _STRIDE.search(code)
+        if kernel is None:
+            continue
+        patch, step = int(kernel["kernel"]), int(stride["stride"]) if stride else 1
+        needed = sizes.bytes_for(patch, step)
+        limit = machine.memory_bytes
+        if limit is None or needed < limit // 20:
+            continue
+        shape = f"{sizes.batch} x {sizes.channels} x {sizes.height} x {sizes.width}"
+        yield Finding(
+            "unfold-blowup",
+            Level.ERROR if needed > limit // 2 else Level.WARNING,
+            f"unfold of {shape} ({sizes.why}) with patch {patch} and stride {step} takes {needed / _GIB:.2f} GiB; "
+            f"{machine.name} has {limit / _GIB:.1f} GiB",
+            hit.location,
+            fix=hit.fix,
+        )
+
+
+def _code_at(place: Location | None) -> str:
+    if place is None or place.line is None:
+        return ""
+    try:
+        lines = Path(place.path).read_text(encoding="utf-8", errors="replace").splitlines()
+    except OSError:
+        return ""
+    return " ".join(lines[place.line - 1 : place.line + 3])
 
 
 RULE = Rule(
@@ -79,7 +183,7 @@ RULE = Rule(
     level=Level.WARNING,
     log=LogFacet(("unfold", "im2col"), _examine_log),
     source=SourceFacet(("unfold", "Unfold"), _examine_source),
-    before=absent("filled by check"),
+    before=BeforeFacet(Cost.SECONDS, _examine_plan),
     during=absent("memory is settled by the first step, which the rehearsal takes"),
     module=__name__,
 )

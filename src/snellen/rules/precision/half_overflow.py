@@ -37,11 +37,15 @@ Sources
 
 from __future__ import annotations
 
+import math
 import re
+from collections.abc import Iterator
 
-from snellen.core.finding import Fix, Level
+from snellen.core.facts import FLOAT16_MAX, oversized_fills
+from snellen.core.finding import Finding, Fix, FixSafety, Level, Location
 from snellen.core.log import Log, LogMatch
-from snellen.core.rule import LogFacet, Rule, absent
+from snellen.core.plan import Cost, NotApplicable, Plan
+from snellen.core.rule import BeforeFacet, LogFacet, Rule, absent
 
 __all__ = ["RULE"]
 
@@ -84,6 +88,27 @@ def _fix(code: str) -> Fix:
     return Fix(f"Write `torch.finfo({name}.dtype).{end}` {instead}.")
 
 
+def _examine_plan(plan: Plan) -> Iterator[Finding]:
+    large = list(oversized_fills(plan.settings))
+    if not large:
+        raise NotApplicable("no setting is a mask or fill value beyond float16")
+    if plan.fact("precision") != "fp16":
+        raise NotApplicable(f"the run computes in {plan.fact('precision')}")
+    for key, value in large:
+        yield Finding(
+            "half-overflow",
+            Level.ERROR,
+            f"{key} is {value:g}, and the run computes in float16, whose numbers end at {FLOAT16_MAX:.0f}",
+            Location(str(plan.path or "the settings"), plan.line_of(key), key=key),
+            fix=Fix(
+                f"Write {key}: {math.copysign(FLOAT16_MAX, value):.0f}",
+                FixSafety.SAFE,
+                "the largest number that float16 holds masks as well",
+                settings=((key, math.copysign(FLOAT16_MAX, value)),),
+            ),
+        )
+
+
 RULE = Rule(
     slug="half-overflow",
     family="precision",
@@ -91,7 +116,7 @@ RULE = Rule(
     level=Level.ERROR,
     log=LogFacet(("without overflow",), _examine),
     source=absent("its pattern in source is a rule of its own: fill-out-of-range"),
-    before=absent("the constant stands in code that a plan does not see; a rehearsal meets the exception itself"),
+    before=BeforeFacet(Cost.INSTANT, _examine_plan),
     during=absent("the exception comes before the step ends"),
     module=__name__,
 )

@@ -44,10 +44,12 @@ from __future__ import annotations
 
 import math
 import re
+from collections.abc import Callable
 
-from snellen.core.finding import Fix, Level
+from snellen.core.finding import Evidence, Finding, Fix, FixSafety, Level, Location
 from snellen.core.log import Log, LogMatch, MetricRecord
-from snellen.core.rule import LogFacet, Rule, absent
+from snellen.core.rule import DuringFacet, LogFacet, Rule, absent
+from snellen.core.step import Action, Step, Verdict
 
 __all__ = ["RULE"]
 
@@ -126,6 +128,43 @@ def _advice(log: Log, bad: MetricRecord | None, before: tuple[int, float] | None
     return Fix(f"{start} Resume from a checkpoint that was written before the first NaN.")
 
 
+_OVERFLOWS_IN_A_ROW = 25
+
+
+def _start() -> Callable[[Step], Verdict | None]:
+    overflows = 0
+
+    def observe(step: Step) -> Verdict | None:
+        nonlocal overflows
+        scaled = step.precision == "fp16" and step.loss_scale is not None
+        if math.isfinite(step.loss) and not step.finite and scaled:
+            # The scaler is looking for its scale: it skips such a step by itself. It does not do so for ever.
+            overflows += 1
+            return _stop(step, overflows) if overflows >= _OVERFLOWS_IN_A_ROW else None
+        overflows = 0
+        return None if step.finite else _stop(step, 0)
+
+    return observe
+
+
+def _stop(step: Step, overflows: int) -> Verdict:
+    what = f"loss is {step.loss}" if not math.isfinite(step.loss) else f"gradient norm is {step.gradient_norm}"
+    if overflows:
+        what = f"gradients overflowed in {overflows} steps in a row, loss scale {step.loss_scale:g}"
+    files = f"; files: {', '.join(step.files[:4])}" if step.files else ""
+    message = f"{what} at step {step.step} of epoch {step.epoch}, learning rate {step.lr:g}, {step.precision}{files}"
+    if step.precision == "fp16":
+        fix = Fix("Compute in a wider range: precision: bf16 where the hardware has it, else fp32.")
+    else:
+        fix = Fix(
+            f"Lower the learning rate, for example optim.lr: {step.lr / 10:.1e}, and clip: optim.clip_norm: 1.0",
+            FixSafety.UNSAFE,
+            "the cause may be in the data or in the mathematics",
+        )
+    evidence = tuple(Evidence("in the batch", Location(name)) for name in step.files[:16])
+    return Verdict(Action.STOP, Finding("nan-loss", Level.ERROR, message, evidence=evidence, fix=fix))
+
+
 RULE = Rule(
     slug="nan-loss",
     family="precision",
@@ -134,6 +173,6 @@ RULE = Rule(
     log=LogFacet((" nan", ":nan", "=nan", "(nan", " inf", "=inf", "infinite", "non-finite"), _examine),
     source=absent("which division or logarithm meets a zero depends on the data, not on the text"),
     before=absent("whether a run diverges cannot be told from its plan"),
-    during=absent("filled by the guard"),
+    during=DuringFacet(_start),
     module=__name__,
 )

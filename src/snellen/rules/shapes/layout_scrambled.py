@@ -37,13 +37,15 @@ Sources
 
 from __future__ import annotations
 
+import itertools
 import re
 from collections.abc import Iterator
 
-from snellen.core.finding import Evidence, Fix, Level
+from snellen.core.finding import Evidence, Finding, Fix, FixSafety, Level
 from snellen.core.log import Log, LoggedException, LogMatch
-from snellen.core.rule import LogFacet, Rule, SourceFacet, absent
-from snellen.core.source import Hit, SourceFile
+from snellen.core.plan import Cost, Plan
+from snellen.core.rule import BeforeFacet, LogFacet, Rule, SourceFacet, absent
+from snellen.core.source import CallSite, Hit, Origin, SourceFile
 
 __all__ = ["RULE"]
 
@@ -86,8 +88,66 @@ def _fix(axis: int) -> Fix:
     )
 
 
+_HARMLESS = frozenset({"[]", "float", "half", "to", "contiguous", "detach", "cpu", "cuda", "clone", "bfloat16"})
+_TO_CHANNELS_FIRST = (0, 3, 1, 2)
+
+
 def _examine_source(file: SourceFile) -> Iterator[Hit]:
-    yield from ()
+    for call in file.calls:
+        origin = _channels_last_taken(call)
+        if origin is None or not set(origin.through) <= _HARMLESS or not _is_channels_first(origin.call):
+            continue
+        maker = origin.call.method
+        message = f"`{maker}` returns (B, C, H, W) already; this makes (B, W, C, H) of it"
+        if call.receiver is None:
+            yield Hit(message, call.span, Fix("Remove this rearrangement."))
+            continue
+        fix = Fix(
+            f"Write `{call.receiver}` alone.",
+            safety=FixSafety.SAFE,
+            reason=f"`{maker}` has this layout in DINOv2 and in timm",
+            edits=(file.edit(call.span, call.receiver),),
+        )
+        yield Hit(message, call.span, fix)
+
+
+def _channels_last_taken(call: CallSite) -> Origin | None:
+    """The origin of a tensor that the call takes from channels last to channels first."""
+    values = [argument.value for argument in call.arguments]
+    if call.method == "permute" and call.receiver is not None:
+        flat = values[0] if len(values) == 1 and isinstance(values[0], tuple) else tuple(values)
+        return call.receiver_origin if flat == _TO_CHANNELS_FIRST else None
+    if call.name == "torch.permute" and len(values) == 2:
+        return call.arguments[0].origin if values[1] == _TO_CHANNELS_FIRST else None
+    if call.name == "einops.rearrange" and len(values) >= 2 and isinstance(values[1], str):
+        left, _, right = (" ".join(side.split()) for side in values[1].partition("->"))
+        names, moved = left.split(), right.split()
+        if len(names) == 4 and moved == [names[0], names[3], names[1], names[2]]:
+            return call.arguments[0].origin
+    return None
+
+
+def _is_channels_first(maker: CallSite) -> bool:
+    """Whether a call gives maps of shape (B, C, H, W) by the documentation of DINOv2 and timm."""
+    if maker.method == "get_intermediate_layers":
+        reshape = maker.argument(2, "reshape")
+        return reshape is not None and reshape.value is True
+    if maker.method == "forward_intermediates":
+        layout = maker.argument(99, "output_fmt")
+        return layout is None or layout.value == "NCHW"
+    return False
+
+
+def _examine_plan(plan: Plan) -> Iterator[Finding]:
+    contracts = plan.fact("contracts")
+    for giver, taker in itertools.pairwise(contracts):
+        if giver["layout"] != taker["layout"]:
+            yield Finding(
+                "layout-scrambled",
+                Level.ERROR,
+                f"{giver['part']} gives {giver['layout']}, {taker['part']} takes {taker['layout']}",
+                fix=Fix(f"Permute between the two, from {giver['layout']} to {taker['layout']}."),
+            )
 
 
 RULE = Rule(
@@ -97,7 +157,7 @@ RULE = Rule(
     level=Level.ERROR,
     log=LogFacet(("channels, but got",), _examine_log),
     source=SourceFacet(("permute", "rearrange", "transpose"), _examine_source),
-    before=absent("filled by check"),
+    before=BeforeFacet(Cost.SECONDS, _examine_plan),
     during=absent("the shape is settled at the first forward pass, before any step"),
     module=__name__,
 )

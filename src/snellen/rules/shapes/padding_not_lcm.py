@@ -36,12 +36,13 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 
-from snellen.core.finding import Evidence, Fix, Level
+from snellen.core.finding import Evidence, Finding, Fix, FixSafety, Level, Location
 from snellen.core.log import Log, LoggedException, LogMatch
-from snellen.core.rule import LogFacet, Rule, SourceFacet, absent
-from snellen.core.source import Hit, SourceFile
+from snellen.core.plan import Cost, Plan
+from snellen.core.rule import BeforeFacet, LogFacet, Rule, SourceFacet, absent
+from snellen.core.source import Argument, Hit, SourceFile, Span
 
 __all__ = ["RULE"]
 
@@ -92,8 +93,111 @@ def _padding(log: Log, error: LoggedException) -> tuple[Evidence, int | None] | 
     return None
 
 
+_ROUNDED = re.compile(
+    r"//\s*(?P<a>\w+)\s*\)?\s*\*\s*(?P=a)\b|-\s*[\w.\[\]-]+\s*%\s*(?P<b>\w+)|ceil\(.*/\s*(?P<c>\w+)\s*\)\s*\*\s*(?P=c)\b"
+)
+_SIDES = re.compile(r"(?:^|[^a-z])(?:h|w|ht|wt|height|width|size|side|pad\w*|shape)(?:[^a-z]|$)", re.IGNORECASE)
+_DIVISORS = frozenset(
+    {"size_divisor", "size_divisibility", "pad_height_divisor", "pad_width_divisor", "pad_to_multiple"}
+)
+_PATCH_NAME = re.compile(
+    r"(?:patch|vit[a-z]{1,2}|vit[a-z]-|/)(?P<patch>14|16|8|32)(?!\d)|(?P<v2>dinov2)", re.IGNORECASE
+)
+
+
 def _examine_source(file: SourceFile) -> Iterator[Hit]:
-    yield from ()
+    pads = list(_paddings(file))
+    if not pads or re.search(r"\blcm\b", file.text):
+        return
+    patches = _patches(file) or [patch for other in file.elsewhere for patch in _patches(other)]
+    sizes = {size for size, _ in patches}
+    if len(sizes) != 1:
+        # Several backbones: which of them these images go to cannot be told.
+        return
+    patch, evidence = patches[0]
+    for span, code, multiple in pads:
+        if multiple % patch == 0:
+            continue
+        both = math.lcm(patch, multiple)
+        message = (
+            f"padded to a multiple of {multiple}, but the backbone's patch is {patch}: {multiple} is no multiple of it"
+        )
+        yield Hit(message, span, _advice(file, span, code, multiple, both), (evidence,))
+
+
+def _advice(file: SourceFile, span: Span, code: str, multiple: int, both: int) -> Fix:
+    text = f"Pad to a multiple of {both}, the least common multiple, and cut the padding off the output."
+    changed = re.sub(rf"\b{multiple}\b", str(both), re.sub(rf"\b{multiple - 1}\b", str(both - 1), code))
+    if changed == code:
+        return Fix(text)
+    reason = "larger images take more memory, and the output has to be cut to the old size"
+    return Fix(text, FixSafety.UNSAFE, reason, edits=(file.edit(span, changed),))
+
+
+def _paddings(file: SourceFile) -> Iterator[tuple[Span, str, int]]:
+    """Places where sides of images are rounded up: span, text and the multiple."""
+    constants = {a.target: a.value for a in file.assignments if isinstance(a.value, int)}
+    for item in file.assignments:
+        found = _ROUNDED.search(item.code)
+        if found and _SIDES.search(f"{item.target} {item.code} {item.function}"):
+            word = found["a"] or found["b"] or found["c"]
+            multiple = int(word) if word.isdigit() else constants.get(word)
+            if isinstance(multiple, int) and 8 <= multiple <= 512:
+                yield item.span, item.code, multiple
+    for call in file.calls:
+        for argument in call.arguments:
+            if argument.name in _DIVISORS and isinstance(argument.value, int) and 8 <= argument.value <= 512:
+                yield argument.span, argument.code, argument.value
+
+
+def _patches(file: SourceFile) -> list[tuple[int, Evidence]]:
+    """Patch sizes that the file states, by number or in the name of a backbone."""
+    found: list[tuple[int, Evidence]] = []
+    for call in file.calls:
+        for argument in call.arguments:
+            size = _patch_of(argument)
+            if size is not None:
+                place = Location(file.path, argument.span.start_line, argument.span.start_column + 1)
+                found.append((size, Evidence(f"{argument.name or call.method}: {argument.code}", place)))
+    for item in file.assignments:
+        if item.target.rpartition(".")[2].lower() in ("patch_size", "patch") and isinstance(item.value, int):
+            place = Location(file.path, item.span.start_line, item.span.start_column + 1)
+            found.append((item.value, Evidence(f"{item.target} = {item.code}", place)))
+    return found
+
+
+def _patch_of(argument: Argument) -> int | None:
+    if argument.name == "patch_size" and isinstance(argument.value, int):
+        return argument.value
+    if not isinstance(argument.value, str) or not re.search(
+        r"vit|dino|clip|eva|beit|deit", argument.value, re.IGNORECASE
+    ):
+        return None
+    named = _PATCH_NAME.search(argument.value)
+    return None if named is None else 14 if named["v2"] and not named["patch"] else int(named["patch"])
+
+
+def _examine_plan(plan: Plan) -> Iterator[Finding]:
+    data = plan.settings.get("data")
+    padded = data.get("pad_multiple", "auto") if isinstance(data, Mapping) else "auto"
+    contracts = plan.fact("contracts")
+    needed = {contract["part"]: int(contract["side_multiple"]) for contract in contracts}
+    multiple = math.lcm(*needed.values())
+    if not isinstance(padded, int) or isinstance(padded, bool) or padded < 1 or padded % multiple == 0:
+        return
+    parts = ", ".join(f"{part} needs multiples of {side}" for part, side in needed.items() if side > 1)
+    yield Finding(
+        "padding-not-lcm",
+        Level.ERROR,
+        f"data.pad_multiple is {padded}, but {parts}: the least common multiple is {multiple}",
+        Location(str(plan.path or "the settings"), plan.line_of("data.pad_multiple"), key="data.pad_multiple"),
+        fix=Fix(
+            f"Write data.pad_multiple: {multiple}, or auto.",
+            FixSafety.SAFE,
+            "it is the least number that fits every part",
+            settings=(("data.pad_multiple", multiple),),
+        ),
+    )
 
 
 RULE = Rule(
@@ -103,7 +207,7 @@ RULE = Rule(
     level=Level.ERROR,
     log=LogFacet(("multiple of patch", "divisible by patch"), _examine_log),
     source=SourceFacet(("//", "%", "ceil", "divisor", "multiple"), _examine_source),
-    before=absent("filled by check"),
+    before=BeforeFacet(Cost.SECONDS, _examine_plan),
     during=absent("the sizes are settled at the first forward pass, before any step"),
     module=__name__,
 )

@@ -37,9 +37,10 @@ import re
 from collections.abc import Iterator
 
 from snellen.core.file_kinds import is_weights, name_of
-from snellen.core.finding import Evidence, Fix, Level
+from snellen.core.finding import Evidence, Finding, Fix, Level, Location
 from snellen.core.log import Log, LoggedException, LogMatch
-from snellen.core.rule import LogFacet, Rule, SourceFacet, absent
+from snellen.core.plan import Cost, NotApplicable, Plan
+from snellen.core.rule import BeforeFacet, LogFacet, Rule, SourceFacet, absent
 from snellen.core.source import Hit, SourceFile
 
 __all__ = ["RULE"]
@@ -96,8 +97,35 @@ def _match(evidence: tuple[Evidence, ...], path: str, score: float) -> LogMatch:
     return LogMatch(score, evidence, cause, Fix(f"Download `{name_of(path)}` or correct the path.{relative}"))
 
 
+_LOADERS = ("torch.load", "safetensors.torch.load_file", "safetensors.safe_open", "torch.hub.load_state_dict_from_url")
+
+
 def _examine_source(file: SourceFile) -> Iterator[Hit]:
-    yield from ()
+    for call in file.calls_to(*_LOADERS):
+        path = call.argument(0, "f") or call.argument(0, "filename")
+        if path is not None and isinstance(path.value, str) and _PLACEHOLDER.search(path.value):
+            fix = Fix("Put the path of your own weights in its place, or take it from the settings.")
+            yield Hit(f"{path.code} is a placeholder", path.span, fix)
+
+
+def _examine_plan(plan: Plan) -> Iterator[Finding]:
+    checkpoints = plan.fact("weights")
+    if not checkpoints:
+        raise NotApplicable("the run names no checkpoint")
+    for weights in checkpoints:
+        if weights.exists and not weights.problem:
+            continue
+        message = f"{weights.key}: {weights.path}: {weights.problem}"
+        beside = f"; in that folder: {', '.join(weights.nearby)}" if weights.nearby else ""
+        if not weights.exists:
+            message = f"{weights.key}: there is no {weights.path}{beside}"
+        yield Finding(
+            "missing-checkpoint",
+            Level.ERROR,
+            message,
+            Location(str(plan.path or "the settings"), plan.line_of(weights.key), key=weights.key),
+            fix=Fix("Fetch it again." if weights.exists else f"Put it there, or correct {weights.key}."),
+        )
 
 
 RULE = Rule(
@@ -110,7 +138,7 @@ RULE = Rule(
         _examine_log,
     ),
     source=SourceFacet((".load", "load_file"), _examine_source),
-    before=absent("filled by check"),
+    before=BeforeFacet(Cost.SECONDS, _examine_plan),
     during=absent("weights are loaded before the first step"),
     module=__name__,
 )

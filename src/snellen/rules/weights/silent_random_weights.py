@@ -36,10 +36,11 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 
-from snellen.core.finding import Fix, Level
+from snellen.core.finding import Finding, Fix, Level, Location
 from snellen.core.log import Log, LogMatch
-from snellen.core.rule import LogFacet, Rule, SourceFacet, absent
-from snellen.core.source import Hit, SourceFile
+from snellen.core.plan import Cost, Plan
+from snellen.core.rule import BeforeFacet, LogFacet, Rule, SourceFacet, absent
+from snellen.core.source import CallSite, Hit, SourceFile
 
 __all__ = ["RULE"]
 
@@ -74,8 +75,50 @@ def _examine_log(log: Log) -> LogMatch | None:
     return None
 
 
+_BROAD = frozenset({"Exception", "BaseException", "OSError", "RuntimeError", "FileNotFoundError", "KeyError"})
+
+
 def _examine_source(file: SourceFile) -> Iterator[Hit]:
-    yield from ()
+    for call in file.calls_to(".load_state_dict"):
+        strict = call.argument(1, "strict")
+        if strict is not None and strict.value is False and call.discarded:
+            fix = Fix(
+                f"Look at the answer: `missing, unexpected = {call.code}`; stop when more than the new head is missing."
+            )
+            yield Hit("keys that do not fit are skipped, and the list of them is thrown away", call.span, fix)
+    for block in file.tries:
+        broad = not block.exceptions or bool(_BROAD & set(block.exceptions))
+        loader = next((call for call in block.tried if _loads(call)), None)
+        if block.swallows and broad and loader is not None:
+            fix = Fix("Let it fail, or say which weights were not loaded.")
+            yield Hit(
+                "when loading fails the model keeps its random weights, silently", block.span, fix, level=Level.ERROR
+            )
+
+
+def _loads(call: CallSite) -> bool:
+    return call.method == "load_state_dict" or call.name in ("torch.load", "safetensors.torch.load_file")
+
+
+def _examine_plan(plan: Plan) -> Iterator[Finding]:
+    for fit in plan.fact("weights_fit"):
+        if fit.loaded == fit.total:
+            continue
+        place = Location(str(plan.path or "the settings"), plan.line_of(fit.key), key=fit.key)
+        if not fit.source:
+            role = "frozen, so it stays random for good" if fit.frozen else "trained from a random start"
+            level = Level.ERROR if fit.frozen else Level.WARNING
+            fix = Fix("Set model.pretrained: true, or give model.weights a file.")
+            yield Finding("silent-random-weights", level, f"{fit.part} has no weights: it is {role}", place, fix=fix)
+            continue
+        names = ", ".join(fit.missing[:3]) + (", ..." if len(fit.missing) > 3 else "")
+        yield Finding(
+            "silent-random-weights",
+            Level.ERROR,
+            f"{fit.source} fits {fit.loaded} of {fit.total} tensors of {fit.part}; random would stay: {names}",
+            place,
+            fix=Fix("Choose the architecture that these weights were made for."),
+        )
 
 
 RULE = Rule(
@@ -85,7 +128,7 @@ RULE = Rule(
     level=Level.WARNING,
     log=LogFacet(("missing_keys", "newly initialized", "missing keys"), _examine_log),
     source=SourceFacet(("load_state_dict", "except"), _examine_source),
-    before=absent("filled by check"),
+    before=BeforeFacet(Cost.SECONDS, _examine_plan),
     during=absent("what was loaded is settled before the first step"),
     module=__name__,
 )

@@ -1,0 +1,337 @@
+"""One walk over a syntax tree: calls, assignments, handlers and imports as plain facts.
+
+Python's own `ast` is about twenty times as fast as a tree that keeps all whitespace; edits are spans of text, so that
+nothing of that whitespace is needed.
+"""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Iterable, Mapping
+
+from snellen.core.source import UNKNOWN, Argument, Assignment, CallSite, Origin, Span, TryBlock
+from snellen.lint.names import KEEPING_FUNCTIONS, KEEPING_METHODS
+from snellen.lint.scopes import Binding, Knowledge, Scope
+from snellen.lint.text import SourceText
+from snellen.lint.values import qualified_name, value_of
+
+__all__ = ["Collector"]
+
+
+class Collector(ast.NodeVisitor):
+    """Walks once; run it twice, so that the second walk knows what functions return and attributes hold."""
+
+    def __init__(
+        self, text: SourceText, imports: dict[str, str], known: Knowledge, others: Mapping[str, Origin]
+    ) -> None:
+        self.text, self.imports, self.known, self.others = text, imports, known, others
+        self.found = Knowledge()
+        self._roots = {name.partition(".")[0] for name in imports.values()}
+        self.calls: list[CallSite] = []
+        self.assignments: list[Assignment] = []
+        self.tries: list[tuple[ast.ExceptHandler, Span, str]] = []
+        self._scopes = [Scope()]
+        self._path: list[str] = []
+        self._classes: list[str] = []
+        self._contexts: list[str] = []
+        self._loops = [0]
+        self._sites: dict[int, CallSite] = {}
+        self._targets: dict[int, str] = {}
+        self._discarded: set[int] = set()
+
+    # -- names and values -------------------------------------------------------------------------------------------
+
+    def name_of(self, node: ast.expr) -> str | None:
+        """Qualified name of an expression that is one."""
+        return qualified_name(node, self.imports)
+
+    def _lookup(self, name: str) -> Binding | None:
+        if name.startswith("self.") and self._classes:
+            return self.known.attributes.get(f"{self._classes[-1]}.{name[5:]}")
+        return next((scope.bindings[name] for scope in reversed(self._scopes) if name in scope.bindings), None)
+
+    def value_of(self, node: ast.expr) -> object:
+        """The constant an expression is known to be."""
+        return value_of(node, self.name_of, lambda name: (self._lookup(name) or Binding()).value)
+
+    def origin_of(self, node: ast.expr) -> Origin | None:
+        """The call that a value came from."""
+        if isinstance(node, ast.BoolOp):
+            node = node.values[0]
+        elif isinstance(node, ast.IfExp):
+            node = node.body
+        if isinstance(node, ast.Call):
+            return self._origin_of_call(node)
+        if isinstance(node, ast.Subscript):
+            return _through(self.origin_of(node.value), "[]")
+        if not isinstance(node, (ast.Name, ast.Attribute)):
+            return None
+        bound = self._lookup(self.name_of(node) or "")
+        if bound is None and isinstance(node, ast.Attribute):
+            return _through(self.origin_of(node.value), f".{node.attr}")
+        return bound.origin if bound is not None else None
+
+    def _origin_of_call(self, node: ast.Call) -> Origin | None:
+        site = self._site(node)
+        kept = site.receiver_origin if site.method in KEEPING_METHODS and site.name.startswith(".") else None
+        if kept is not None:
+            return _through(kept, site.method)
+        if site.name in KEEPING_FUNCTIONS:
+            first = next((a for a in site.arguments), None)
+            return _through(first.origin, site.method) if first else None
+        own = self.known.result_of(site.name, self.others)
+        return own or Origin(site.name, site)
+
+    # -- calls ------------------------------------------------------------------------------------------------------
+
+    def _site(self, node: ast.Call) -> CallSite:
+        if id(node) not in self._sites:
+            self._sites[id(node)] = self._make_site(node)
+        return self._sites[id(node)]
+
+    def _make_site(self, node: ast.Call) -> CallSite:
+        name, receiver = self.name_of(node.func), None
+        receiver_origin = None
+        if isinstance(node.func, ast.Attribute):
+            root = (name or "").partition(".")[0]
+            if name is None or root not in self._roots:
+                receiver = self.text.code(node.func.value)
+                receiver_origin = self.origin_of(node.func.value)
+                name = f".{node.func.attr}"
+        own = self._lookup(self.name_of(node.func) or "")
+        if (
+            own is not None
+            and own.origin is not None
+            and not own.origin.through
+            and own.origin.name.split(".")[-1][:1].isupper()
+        ):
+            # Calling an object made earlier: `unfold = nn.Unfold(3)`, then `unfold(x)`.
+            name, receiver, receiver_origin = f"{own.origin.name}.forward", self.text.code(node.func), own.origin
+        return CallSite(
+            name=name or "",
+            code=self.text.code(node),
+            span=self.text.span(node),
+            arguments=tuple(self._arguments(node)),
+            receiver=receiver,
+            receiver_origin=receiver_origin,
+            function=".".join(self._path),
+            contexts=tuple(self._contexts),
+            in_loop=self._loops[-1] > 0,
+            target=self._targets.get(id(node)),
+            discarded=id(node) in self._discarded,
+        )
+
+    def _arguments(self, node: ast.Call) -> Iterable[Argument]:
+        given: list[tuple[str | None, ast.expr]] = [(None, arg) for arg in node.args]
+        given += [(keyword.arg, keyword.value) for keyword in node.keywords if keyword.arg is not None]
+        return (self._argument(name, expression) for name, expression in given)
+
+    def _argument(self, name: str | None, node: ast.expr) -> Argument:
+        return Argument(
+            code=self.text.code(node),
+            span=self.text.span(node),
+            name=name,
+            value=self.value_of(node),
+            origin=self.origin_of(node),
+        )
+
+    def visit_Call(self, node: ast.Call) -> None:
+        """Note a call and what is passed to functions of this file."""
+        self.generic_visit(node)
+        site = self._site(node)
+        self.calls.append(site)
+        if not site.name.startswith("."):
+            positional = 0
+            for argument in site.arguments:
+                key: int | str = positional if argument.name is None else argument.name
+                positional += argument.name is None
+                self._pass(site.name, key, argument.origin)
+
+    def visit_BinOp(self, node: ast.BinOp) -> None:
+        """`a @ b` is a call as well."""
+        self.generic_visit(node)
+        if isinstance(node.op, ast.MatMult):
+            arguments = tuple(self._argument(None, side) for side in (node.left, node.right))
+            code, span = self.text.code(node), self.text.span(node)
+            self.calls.append(CallSite("operator.matmul", code, span, arguments, function=".".join(self._path)))
+
+    def _pass(self, function: str, key: int | str, origin: Origin | None) -> None:
+        # Callers that disagree say nothing about the parameter.
+        if (function, key) in self.found.parameters:
+            before = self.found.parameters[function, key]
+            if before is None or origin is None or before.name != origin.name:
+                origin = None
+        self.found.parameters[function, key] = origin
+
+    # -- statements -------------------------------------------------------------------------------------------------
+
+    def visit_Expr(self, node: ast.Expr) -> None:
+        """A call as a statement throws its result away."""
+        if isinstance(node.value, ast.Call):
+            self._discarded.add(id(node.value))
+        self.generic_visit(node)
+
+    def visit_Assign(self, node: ast.Assign) -> None:
+        """Note what names hold from here on."""
+        self._assign(node.targets, node.value)
+
+    def visit_AnnAssign(self, node: ast.AnnAssign) -> None:
+        """As an assignment."""
+        if node.value is not None:
+            self._assign([node.target], node.value)
+
+    def visit_AugAssign(self, node: ast.AugAssign) -> None:
+        """The name holds something new."""
+        self.generic_visit(node)
+        self._bind(node.target, Binding())
+
+    def _assign(self, targets: list[ast.expr], value: ast.expr) -> None:
+        if isinstance(value, ast.Call) and len(targets) == 1:
+            self._targets[id(value)] = self.text.code(targets[0])
+        self.visit(value)
+        binding = Binding(self.value_of(value), self.origin_of(value))
+        for target in targets:
+            self.visit(target)
+            self._note(self.text.code(target), value, binding.value)
+            self._bind(target, binding)
+
+    def _note(self, target: str, value: ast.expr, constant: object) -> None:
+        self.assignments.append(
+            Assignment(
+                target=target,
+                code=self.text.code(value),
+                span=self.text.span(value),
+                value=constant,
+                call=self._site(value) if isinstance(value, ast.Call) else None,
+                function=".".join(self._path),
+            )
+        )
+
+    def _bind(self, target: ast.expr, binding: Binding) -> None:
+        if isinstance(target, ast.Name):
+            self._scopes[-1].bind(target.id, binding)
+        elif isinstance(target, (ast.Tuple, ast.List)):
+            for item in target.elts:
+                self._bind(item, Binding(UNKNOWN, _through(binding.origin, "[]")))
+        elif isinstance(target, ast.Attribute) and self._classes and self.name_of(target.value) == "self":
+            Scope(self.found.attributes).bind(f"{self._classes[-1]}.{target.attr}", binding)
+
+    def visit_Return(self, node: ast.Return) -> None:
+        """Note where a function's result comes from."""
+        self.generic_visit(node)
+        if node.value is None:
+            return
+        self._note("return", node.value, self.value_of(node.value))
+        origin = self.origin_of(node.value)
+        if origin is not None and self._path:
+            self.found.returns.setdefault(self._path[-1], origin)
+
+    # -- blocks -----------------------------------------------------------------------------------------------------
+
+    def visit_FunctionDef(self, node: ast.FunctionDef | ast.AsyncFunctionDef) -> None:
+        """A scope of its own; parameters hold what the callers in this file agree on."""
+        for part in (*node.decorator_list, *node.args.defaults, *(d for d in node.args.kw_defaults if d is not None)):
+            self.visit(part)
+        scope = Scope()
+        names = [argument.arg for argument in (*node.args.posonlyargs, *node.args.args, *node.args.kwonlyargs)]
+        for position, name in enumerate(names):
+            origin = self.known.parameters.get((node.name, name)) or self.known.parameters.get((node.name, position))
+            scope.bind(name, Binding(UNKNOWN, origin))
+        self._block(node.name, scope, node.body)
+
+    visit_AsyncFunctionDef = visit_FunctionDef  # noqa: N815 - the name that NodeVisitor looks for
+
+    def visit_ClassDef(self, node: ast.ClassDef) -> None:
+        """A scope of its own."""
+        self._classes.append(node.name)
+        self._block(node.name, Scope(), node.body)
+        self._classes.pop()
+
+    def _block(self, name: str, scope: Scope, body: list[ast.stmt]) -> None:
+        contexts, self._contexts = self._contexts, []
+        self._path.append(name)
+        self._scopes.append(scope)
+        self._loops.append(0)
+        for statement in body:
+            self.visit(statement)
+        self._loops.pop()
+        self._scopes.pop()
+        self._path.pop()
+        self._contexts = contexts
+
+    def visit_With(self, node: ast.With | ast.AsyncWith) -> None:
+        """Calls inside know what surrounds them."""
+        for item in node.items:
+            self.visit(item.context_expr)
+            if item.optional_vars is not None:
+                self._bind(item.optional_vars, Binding(UNKNOWN, self.origin_of(item.context_expr)))
+        names = [self._context(item.context_expr) for item in node.items]
+        self._contexts.extend(names)
+        for statement in node.body:
+            self.visit(statement)
+        del self._contexts[len(self._contexts) - len(names) :]
+
+    visit_AsyncWith = visit_With  # noqa: N815 - the name that NodeVisitor looks for
+
+    def _context(self, node: ast.expr) -> str:
+        called = node.func if isinstance(node, ast.Call) else node
+        return self.name_of(called) or self.text.code(called)
+
+    def visit_For(self, node: ast.For | ast.AsyncFor) -> None:
+        """The loop variable holds items of what is looped over."""
+        self.visit(node.iter)
+        self._bind(node.target, Binding(UNKNOWN, _through(self.origin_of(node.iter), "[]")))
+        self._loop([*node.body, *node.orelse])
+
+    visit_AsyncFor = visit_For  # noqa: N815 - the name that NodeVisitor looks for
+
+    def visit_While(self, node: ast.While) -> None:
+        """A loop."""
+        self.visit(node.test)
+        self._loop([*node.body, *node.orelse])
+
+    def _loop(self, body: list[ast.stmt]) -> None:
+        self._loops[-1] += 1
+        for statement in body:
+            self.visit(statement)
+        self._loops[-1] -= 1
+
+    def visit_Try(self, node: ast.Try | ast.TryStar) -> None:
+        """Note the handlers and what they guard."""
+        first, last = node.body[0], node.body[-1]
+        start, end = self.text.span(first), self.text.span(last)
+        span = Span(start.start_line, start.start_column, end.end_line, end.end_column)
+        self.tries.extend((handler, span, ".".join(self._path)) for handler in node.handlers)
+        self.generic_visit(node)
+
+    visit_TryStar = visit_Try  # noqa: N815 - the name that NodeVisitor looks for
+
+    def try_blocks(self) -> Iterable[TryBlock]:
+        """The handlers, with the calls that they guard."""
+        for handler, guarded, function in self.tries:
+            caught = (
+                handler.type.elts if isinstance(handler.type, ast.Tuple) else [handler.type] if handler.type else []
+            )
+            span = self.text.span(handler)
+            yield TryBlock(
+                exceptions=tuple(self.name_of(item) or self.text.code(item) for item in caught),
+                span=Span(span.start_line, span.start_column, span.start_line, span.start_column + len("except")),
+                tried=tuple(call for call in self.calls if _inside(call.span, guarded)),
+                swallows=all(_does_nothing(statement) for statement in handler.body),
+                body="\n".join(self.text.code(statement) for statement in handler.body),
+                function=function,
+            )
+
+
+def _inside(span: Span, outer: Span) -> bool:
+    start = (span.start_line, span.start_column) >= (outer.start_line, outer.start_column)
+    return start and (span.end_line, span.end_column) <= (outer.end_line, outer.end_column)
+
+
+def _does_nothing(statement: ast.stmt) -> bool:
+    constant = isinstance(statement, ast.Expr) and isinstance(statement.value, ast.Constant)
+    return constant or isinstance(statement, (ast.Pass, ast.Continue))
+
+
+def _through(origin: Origin | None, step: str) -> Origin | None:
+    return None if origin is None else Origin(origin.name, origin.call, (*origin.through, step))
