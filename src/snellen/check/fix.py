@@ -52,10 +52,10 @@ def mend(findings: Iterable[Finding], *, run_file: Path | None, unsafe: bool = F
             candidates.append((finding, finding.fix))
     # Edits first: they are tied to lines, which settings may move.
     files, refused = _apply_edits([fix for _, fix in candidates])
-    for finding, fix in candidates:
+    for index, (finding, fix) in enumerate(candidates):
         try:
-            if fix in refused:
-                raise DataError(refused[fix])
+            if index in refused:
+                raise DataError(refused[index])
             files |= _apply_settings(fix, run_file)
         except SnellenError as error:
             left.append((finding, error.message))
@@ -74,16 +74,24 @@ def _why_not(fix: Fix | None, *, unsafe: bool) -> str:
     return ""
 
 
-def _apply_edits(fixes: Sequence[Fix]) -> tuple[set[str], dict[Fix, str]]:
-    """Apply the edits of all fixes together, because all count lines of the file as it was; gives the changed files."""
-    refused: dict[Fix, str] = {}
+def _apply_edits(fixes: Sequence[Fix]) -> tuple[set[str], dict[int, str]]:
+    """Apply the edits of all fixes together, because all count lines of the file as it was.
+
+    Returns:
+        The changed files, and why some fixes were not applied, by their index.
+    """
+    refused: dict[int, str] = {}
     changed: set[str] = set()
     for path in dict.fromkeys(edit.path for fix in fixes for edit in fix.edits):
-        here = [fix for fix in fixes if any(edit.path == path for edit in fix.edits) and fix not in refused]
+        here = {
+            index: [edit for edit in fix.edits if edit.path == path]
+            for index, fix in enumerate(fixes)
+            if index not in refused and any(edit.path == path for edit in fix.edits)
+        }
         try:
             with Path(path).open(encoding="utf-8", newline="") as file:
                 text = file.read()
-            new, here = _without_overlaps(text, path, here, refused)
+            new = _without_overlaps(text, here, refused)
             if new != text:
                 write_text(Path(path), new)
                 changed.add(path)
@@ -93,14 +101,14 @@ def _apply_edits(fixes: Sequence[Fix]) -> tuple[set[str], dict[Fix, str]]:
     return changed, refused
 
 
-def _without_overlaps(text: str, path: str, fixes: list[Fix], refused: dict[Fix, str]) -> tuple[str, list[Fix]]:
+def _without_overlaps(text: str, edits: dict[int, list[Edit]], refused: dict[int, str]) -> str:
     while True:
-        new, left_out = apply_edits(text, (edit for fix in fixes for edit in fix.edits if edit.path == path))
+        new, left_out = apply_edits(text, (edit for group in edits.values() for edit in group))
         if not left_out:
-            return new, fixes
-        clashing = [fix for fix in fixes if any(edit in left_out for edit in fix.edits)]
-        refused.update(dict.fromkeys(clashing, "it changes the same place as another fix; check again"))
-        fixes = [fix for fix in fixes if fix not in clashing]
+            return new
+        for index in [index for index, group in edits.items() if any(edit in left_out for edit in group)]:
+            refused[index] = "it changes the same place as another fix; check again"
+            del edits[index]
 
 
 def _apply_settings(fix: Fix, run_file: Path | None) -> set[str]:

@@ -131,7 +131,7 @@ class _Judge:
         return [finding for finding in found if finding.slug == rule.slug]
 
     def _weigh(self, rule: Rule, findings: Sequence[Finding], reasons: Sequence[str]) -> CheckResult:
-        unique = list(dict.fromkeys(findings))
+        unique = [finding for index, finding in enumerate(findings) if finding not in findings[:index]]
         if _named(rule, self._settings.ignore) and unique:
             return self._end(rule, State.MUTED, unique, "ignored")
         open_findings = [finding for finding in unique if not self._muted(finding)]

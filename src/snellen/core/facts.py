@@ -18,8 +18,10 @@ project             ProjectFacts                    root of the user's code
 
 from __future__ import annotations
 
+import math
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from typing import Final
+from typing import Any, Final
 
 __all__ = [
     "FLOAT16_MAX",
@@ -32,6 +34,7 @@ __all__ = [
     "StaleModule",
     "UnfoldFacts",
     "WeightsFacts",
+    "oversized_fills",
 ]
 
 FLOAT16_MAX: Final = 65504.0
@@ -245,3 +248,19 @@ class ProjectFacts:
     nested: tuple[str, ...] = ()
     inside_nested: bool = False
     shadowed: tuple[tuple[str, str, str], ...] = ()
+
+
+def oversized_fills(settings: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, float]]:
+    """Settings that name a fill or mask value which float16 cannot hold: key path and value.
+
+    Example:
+        >>> list(oversized_fills({"model": {"mask_value": -1e9, "max_pixels": 1e9}}))
+        [('model.mask_value', -1000000000.0)]
+    """
+    for name, value in settings.items():
+        key = f"{prefix}.{name}" if prefix else str(name)
+        if isinstance(value, Mapping):
+            yield from oversized_fills(value, key)
+        elif isinstance(value, (int, float)) and math.isfinite(value) and abs(value) > FLOAT16_MAX:
+            if any(word in str(name) for word in ("fill", "mask")):
+                yield key, float(value)
