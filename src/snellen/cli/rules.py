@@ -1,0 +1,81 @@
+"""`snellen rules`: what is known."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from snellen.errors import UsageError
+
+if TYPE_CHECKING:
+    from snellen.core.rule import Rule
+
+__all__ = ["register"]
+
+_EXAMPLES = """[bold]Examples[/bold]
+
+  snellen rules                          all rules, by family
+
+  snellen rules list --family data       one family
+
+  snellen rules show half-overflow       one page"""
+
+
+def register(app: typer.Typer) -> None:
+    """Add the verb to the command line."""
+    group = typer.Typer(help="List the known failures, or show one.", epilog=_EXAMPLES, invoke_without_command=True)
+    group.callback()(_default)
+    group.command("list", epilog=_EXAMPLES)(list_rules)
+    group.command("show", epilog=_EXAMPLES)(show)
+    app.add_typer(group, name="rules")
+
+
+def _default(context: typer.Context) -> None:
+    if context.invoked_subcommand is None:
+        list_rules()
+
+
+def list_rules(
+    family: Annotated[str | None, typer.Option(help="Only this family.")] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
+) -> None:
+    """List the known failures."""
+    from snellen.rules.catalogue import broken, catalogue
+
+    found = catalogue()
+    families = sorted({rule.family for rule in found.values()})
+    if family is not None and family not in families:
+        raise UsageError(f"no family is called {family!r}", hint=f"expected one of {', '.join(families)}")
+    wanted = [rule for rule in found.values() if family in (None, rule.family)]
+    for problem in broken():
+        typer.echo(f"snellen: a rule of another package is left out: {problem}", err=True)
+    typer.echo(_as_json(wanted) if as_json else "\n".join(_table(wanted)))
+
+
+def show(slug: Annotated[str, typer.Argument(help="The rule.")]) -> None:
+    """Show the page of one rule."""
+    from snellen.rules.catalogue import get
+
+    rule = get(slug)
+    typer.echo(
+        f"{rule.slug}  ({rule.family}, found in: {', '.join(rule.moments) or 'nothing yet'})\n\n{rule.page.strip()}"
+    )
+
+
+def _as_json(rules: list[Rule]) -> str:
+    keys = ("slug", "family", "title", "level")
+    data = [{**{key: getattr(rule, key) for key in keys}, "moments": list(rule.moments)} for rule in rules]
+    return json.dumps({"rules": data}, indent=2)
+
+
+def _table(rules: list[Rule]) -> Iterator[str]:
+    family = ""
+    for rule in rules:
+        if rule.family != family:
+            family = rule.family
+            yield f"\n{family}"
+        yield f"  {rule.slug:<24} {rule.title:<58} {', '.join(rule.moments)}"
+    yield f"\n{len(rules)} rules; `snellen rules show SLUG` shows one"
