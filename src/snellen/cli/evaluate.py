@@ -1,0 +1,44 @@
+"""`snellen evaluate`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+__all__ = ["register"]
+
+_WORST = 5
+
+
+def register(app: typer.Typer) -> None:
+    """Add the command."""
+    app.command("evaluate", epilog="Example:  snellen evaluate runs/demo --split test")(evaluate)
+
+
+def evaluate(
+    target: Annotated[Path, typer.Argument(metavar="DIR|RUN.yaml", help="A trained run's folder, or a run file.")],
+    overrides: Annotated[list[str] | None, typer.Argument(metavar="KEY=VALUE...", help="Settings that win.")] = None,
+    split: Annotated[str, typer.Option(help="Which of data.train, data.val and data.test.")] = "val",
+    limit: Annotated[int | None, typer.Option(min=1, help="Only the first images.")] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
+) -> None:
+    """Metrics on a split, with 95% bootstrap intervals, and the images to look at."""
+    from snellen.cli._output import figure, print_json
+    from snellen.tasks.target import open_target
+
+    opened = open_target(target, overrides or [])
+    evaluation = opened.task.evaluate(opened.config, checkpoints=opened.checkpoints, split=split, limit=limit)
+    if as_json:
+        print_json({"metrics": evaluation.metrics, "rows": evaluation.rows, "notes": evaluation.notes})
+        return
+    for name in evaluation.metrics:
+        if not name.endswith(("_low", "_high")):
+            typer.echo(f"{name:24} {figure(evaluation.metrics, name)}")
+    worst = sorted((row for row in evaluation.rows if "f1" in row), key=lambda row: float(row["f1"]))[:_WORST]
+    for row in worst:
+        typer.echo(f"  look at {row['image']}: F1 {row['f1']:.3f}, score {row['score']:.3f}")
+    for note in evaluation.notes:
+        typer.echo(f"note: {note}", err=True)
+    typer.echo(f"next: snellen predict {target} IMAGES -o predictions")

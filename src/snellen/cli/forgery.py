@@ -1,0 +1,65 @@
+"""`snellen forgery`: what only the forgery task needs, before and after a run."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from snellen.errors import UsageError
+
+__all__ = ["register"]
+
+
+def register(app: typer.Typer) -> None:
+    """Add the commands."""
+    group = typer.Typer(no_args_is_help=True, help="Copy-move forgeries: make training data, validate a submission.")
+    group.command("synthesise", epilog="Example:  snellen forgery synthesise photos/ -o data/train --count 2000")(
+        synthesise
+    )
+    group.command("validate", epilog="Example:  snellen forgery validate submission.csv --images test/")(validate)
+    app.add_typer(group, name="forgery")
+
+
+def synthesise(
+    photos: Annotated[Path, typer.Argument(help="Folder of authentic photos.")],
+    out: Annotated[Path, typer.Option("-o", "--out", help="Folder for forged/, masks/ and authentic/.")],
+    count: Annotated[int, typer.Option(min=1, help="Images to make.")] = 1000,
+    seed: Annotated[int, typer.Option(min=0, help="The same seed makes the same images.")] = 0,
+    authentic: Annotated[float, typer.Option(min=0, max=1, help="Share of images without a copy.")] = 0.2,
+) -> None:
+    """Make forgeries with known masks from authentic photos; a second call goes on where the first one ended."""
+    from snellen.data.synthesis.folder import synthesise_folder
+
+    report = synthesise_folder(photos, out, count=count, seed=seed, authentic_fraction=authentic)
+    for line in report.lines():
+        typer.echo(line)
+    typer.echo(f"next: set data.train to {out} in a run file, then  snellen check RUN.yaml")
+
+
+def validate(
+    submission: Annotated[Path, typer.Argument(help="The CSV file.")],
+    images: Annotated[Path | None, typer.Option(help="Folder of the images that it must cover.")] = None,
+    order: Annotated[str, typer.Option(help="Numbering of pixels: columns or rows.")] = "columns",
+    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
+) -> None:
+    """Check a submission file: every problem, with its line."""
+    from snellen.cli._output import print_json
+    from snellen.data.listing import find_images
+    from snellen.tasks.forgery.submission import image_sizes, validate_submission
+
+    if order not in ("columns", "rows"):
+        raise UsageError(f"--order is {order!r}, expected columns or rows")
+    sizes = image_sizes(find_images([images], recursive=True).files) if images else None
+    problems = validate_submission(submission, images=sizes, order="columns" if order == "columns" else "rows")
+    if as_json:
+        print_json({"problems": [str(problem) for problem in problems]})
+    else:
+        for problem in problems:
+            typer.echo(str(problem))
+        typer.echo(f"{submission}: {len(problems)} problems" if problems else f"{submission}: no problems")
+        if images is None:
+            typer.echo(f"next: snellen forgery validate {submission} --images FOLDER  also checks ids and ranges")
+    if problems:
+        raise typer.Exit(1)

@@ -1,0 +1,130 @@
+"""Training from a run file, and going on with a run that was interrupted."""
+
+from __future__ import annotations
+
+import traceback
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from snellen.config.resolve import Resolution
+from snellen.config.schema import RunConfig
+from snellen.config.write import save
+from snellen.core.check_report import CheckReport
+from snellen.core.environment import collect
+from snellen.core.run_folder import RunFolder
+from snellen.data.listing import find_images, hash_file_list
+from snellen.engine.settings import TrainSettings
+from snellen.engine.train import TrainResult, train
+from snellen.errors import RunFolderError, SnellenError
+from snellen.explain import explain
+from snellen.guard.watcher import RuleGuard
+from snellen.rules.catalogue import catalogue
+from snellen.tasks.target import Target, open_target
+
+__all__ = ["resume_run", "train_run", "train_settings"]
+
+
+def train_settings(config: RunConfig) -> TrainSettings:
+    """The engine's settings for a resolved run; the only place where the two meet."""
+    optim = config.optim
+    if config.devices == "auto" or config.data.workers == "auto":
+        raise TypeError("expected resolved settings")
+    return TrainSettings(
+        epochs=optim.epochs,
+        max_steps=optim.max_steps,
+        batch_size=optim.batch_size,
+        accumulate=optim.accumulate,
+        clip_norm=optim.clip_norm,
+        optimiser=optim.optimiser,
+        lr=optim.lr,
+        weight_decay=optim.weight_decay,
+        schedule=optim.schedule,
+        warmup_fraction=optim.warmup,
+        ema_decay=optim.ema_decay,
+        precision=config.precision,
+        devices=config.devices,
+        workers=config.data.workers,
+        seed=config.seed,
+        patience=optim.patience,
+        evaluate_every=optim.evaluate_every,
+        checkpoint_every=optim.checkpoint_every,
+        tensorboard=config.track.tensorboard,
+    )
+
+
+def train_run(target: Target, *, report: CheckReport | None = None) -> tuple[Path, TrainResult]:
+    """Make a run's folder and train in it.
+
+    Args:
+        target: A run file, opened.
+        report: What the checks said, for the folder.
+
+    Returns:
+        The folder, and what came out.
+
+    Raises:
+        SnellenError: Of every kind that training may end with; an explanation lies in the folder.
+    """
+    config = target.config
+    with RunFolder.create(config.output, config.name) as folder:
+        save(config, folder.run_file)
+        folder.write_json("environment.json", _environment(config, target.settled))
+        if report is not None:
+            folder.write_json("findings.json", report.to_dict())
+        return folder.path, _train(target, folder, resume=False)
+
+
+def resume_run(path: Path, overrides: Sequence[str] = ()) -> tuple[Path, TrainResult]:
+    """Go on with a run from its last whole checkpoint.
+
+    Args:
+        path: The run's folder.
+        overrides: Settings that differ from now on, such as `"optim.epochs=20"`.
+
+    Raises:
+        RunFolderError: It is no run's folder, or another process works in it.
+    """
+    target = open_target(path, overrides)
+    if target.folder is None:
+        raise RunFolderError(f"{path} is a file, expected the folder of a run", hint=f"snellen train {path}")
+    with RunFolder.open(target.folder) as folder:
+        return folder.path, _train(target, folder, resume=True)
+
+
+def _train(target: Target, folder: RunFolder, *, resume: bool) -> TrainResult:
+    recipe = target.task.build_recipe(target.config)
+    guard = RuleGuard(catalogue().values())
+    try:
+        return train(recipe, train_settings(target.config), folder, observers=(guard,), resume=resume)
+    except SnellenError:
+        raise
+    except Exception as error:
+        # The log is the user's; the diagnosis is added to it and replaces nothing.
+        diagnoses = explain(traceback.format_exc())
+        folder.write_json("explanation.json", [_diagnosis(one) for one in diagnoses])
+        for one in diagnoses[:1]:
+            error.add_note(f"snellen: {one.title} ({one.slug}): {one.fix.text}\nsnellen explain {one.slug}")
+        raise
+
+
+def _environment(config: RunConfig, settled: Sequence[Resolution]) -> dict[str, Any]:
+    environment = collect(code=config.code, seed=config.seed)
+    environment["settled"] = [{"key": one.key, "value": str(one.value), "why": one.why} for one in settled]
+    environment["data"] = {}
+    for split in ("train", "val", "test"):
+        root = getattr(config.data, split)
+        if root is not None and root.is_dir():
+            files = find_images([root], recursive=True).files
+            environment["data"][split] = {"files": len(files), "sha256": hash_file_list(files, root=root)}
+    return environment
+
+
+def _diagnosis(diagnosis: Any) -> dict[str, Any]:
+    return {
+        "slug": diagnosis.slug,
+        "score": diagnosis.score,
+        "cause": diagnosis.cause,
+        "fix": diagnosis.fix.text,
+        "evidence": [one.text for one in diagnosis.evidence],
+    }
