@@ -1,1 +1,10 @@
-"""Placeholder."""
+"""Rules over a run that has not started."""
+
+from __future__ import annotations
+
+from snellen.check.facts.modules import reload_stale_modules
+from snellen.check.facts.project import find_project_root
+from snellen.check.run import check, plan_of
+from snellen.check.runner import CheckSettings
+
+__all__ = ["CheckSettings", "check", "find_project_root", "plan_of", "reload_stale_modules"]

@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-from snellen.core.plan import FactUnavailable, Plan
+from snellen.core.plan import FactUnavailable, NotApplicable, Plan
 from snellen.errors import SnellenError
 
 __all__ = ["Provider", "RunPlan"]
@@ -99,6 +99,8 @@ class RunPlan:
             return provider(self)
         except FactUnavailable:
             raise
+        except NotApplicable as answer:
+            raise FactUnavailable(str(answer)) from answer
         except ImportError as error:
             raise FactUnavailable(f"{error.name or error} is not installed") from error
         except SnellenError as error:

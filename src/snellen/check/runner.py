@@ -101,21 +101,22 @@ class _Judge:
         if self._settings.on_start is not None:
             self._settings.on_start(rule.title)
         findings: list[Finding] = []
-        reasons: list[str] = []
+        reasons: dict[str, str] = {}
         answered = False
         for examine in (self._before, self._source):
             try:
                 found = examine(rule)
             except NotApplicable as answer:
-                reasons.append(str(answer))
+                reasons[examine.__name__] = str(answer)
             except Exception as error:  # noqa: BLE001 - a check that crashes is reported, never fatal
                 return self._end(rule, State.CRASHED, findings, f"{type(error).__name__}: {error}")
             else:
                 answered = True
                 findings += found
         if not answered:
-            return self._end(rule, State.NOT_APPLICABLE, reason="; ".join(dict.fromkeys(reasons)))
-        return self._weigh(rule, findings, reasons)
+            return self._end(rule, State.NOT_APPLICABLE, reason="; ".join(dict.fromkeys(reasons.values())))
+        # A rule that has no eye for source is no gap; a plan that could not answer is.
+        return self._weigh(rule, findings, reasons.get("_before", ""))
 
     def _before(self, rule: Rule) -> list[Finding]:
         if isinstance(rule.before, Absent):
@@ -130,7 +131,7 @@ class _Judge:
         found: Sequence[Finding] = self._plan.fact("source_findings")
         return [finding for finding in found if finding.slug == rule.slug]
 
-    def _weigh(self, rule: Rule, findings: Sequence[Finding], reasons: Sequence[str]) -> CheckResult:
+    def _weigh(self, rule: Rule, findings: Sequence[Finding], unanswered: str) -> CheckResult:
         unique = [finding for index, finding in enumerate(findings) if finding not in findings[:index]]
         if _named(rule, self._settings.ignore) and unique:
             return self._end(rule, State.MUTED, unique, "ignored")
@@ -138,7 +139,8 @@ class _Judge:
         if unique and not open_findings:
             return self._end(rule, State.MUTED, unique, "muted in the run file")
         if not open_findings:
-            return self._end(rule, State.PASSED, reason="; ".join(reasons) if isinstance(rule.before, Absent) else "")
+            reason = f"in the run's code; of the run itself: {unanswered}" if unanswered else ""
+            return self._end(rule, State.PASSED, reason=reason)
         worst = Level.ERROR if any(finding.level is Level.ERROR for finding in open_findings) else Level.WARNING
         state = State.FAILED if worst is Level.ERROR else State.WARNED
         return self._end(rule, state, open_findings)

@@ -261,6 +261,6 @@ def oversized_fills(settings: Mapping[str, Any], prefix: str = "") -> Iterator[t
         key = f"{prefix}.{name}" if prefix else str(name)
         if isinstance(value, Mapping):
             yield from oversized_fills(value, key)
-        elif isinstance(value, (int, float)) and math.isfinite(value) and abs(value) > FLOAT16_MAX:
-            if any(word in str(name) for word in ("fill", "mask")):
-                yield key, float(value)
+        elif isinstance(value, (int, float)) and any(word in str(name) for word in ("fill", "mask")):
+            number = float(value)
+            yield from ((key, number),) if FLOAT16_MAX < abs(number) < math.inf else ()

@@ -1,0 +1,93 @@
+"""From a run file to a report: the plan with every general fact, and all rules over it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from pydantic import BaseModel
+
+from snellen.check.facts.data import provide_folders, provide_images
+from snellen.check.facts.machine import provide_machine, provide_precision
+from snellen.check.facts.modules import provide_stale_modules
+from snellen.check.facts.paths import provide_paths
+from snellen.check.facts.project import provide_project
+from snellen.check.facts.weights import provide_weights
+from snellen.check.plan import Provider, RunPlan
+from snellen.check.runner import CheckSettings, run_checks
+from snellen.config.describe import SchemaView
+from snellen.config.document import join_key
+from snellen.config.load import Loaded
+from snellen.config.schema import RunConfig
+from snellen.core.check_report import CheckReport
+from snellen.core.plan import Plan
+from snellen.core.rule import Rule
+from snellen.rules.catalogue import catalogue
+
+__all__ = ["GENERAL_FACTS", "check", "plan_of"]
+
+GENERAL_FACTS: Mapping[str, Provider] = {
+    "machine": provide_machine,
+    "precision": provide_precision,
+    "paths": provide_paths,
+    "folders": provide_folders,
+    "images": provide_images,
+    "weights": provide_weights,
+    "stale_modules": provide_stale_modules,
+    "project": provide_project,
+}
+"""Facts that need no knowledge of the task."""
+
+
+def plan_of(loaded: Loaded[Any], schema: type[RunConfig], *, facts: Mapping[str, Provider] | None = None) -> RunPlan:
+    """A plan of a run that was read.
+
+    Args:
+        loaded: The run file as read, with or without problems.
+        schema: The task's run model.
+        facts: What only the task or the caller can tell, by the names of `snellen.core.facts`; they win over the
+            general ones.
+    """
+    keys = tuple(_path_keys(schema, SchemaView(schema)))
+
+    def config_findings(_plan: Plan) -> Any:
+        return loaded.problems
+
+    def path_keys(_plan: Plan) -> tuple[str, ...]:
+        return keys
+
+    own = {"config_findings": config_findings, "path_keys": path_keys}
+    return RunPlan(
+        root=loaded.root,
+        path=loaded.path,
+        settings=loaded.data,
+        lines={key: place.line for key, place in loaded.positions.items()},
+        providers={**GENERAL_FACTS, **own, **(facts or {})},
+    )
+
+
+def check(plan: Plan, *, rules: Iterable[Rule] | None = None, settings: CheckSettings | None = None) -> CheckReport:
+    """Check a run before it starts.
+
+    Args:
+        plan: From `plan_of`, or any other.
+        rules: All that exist without it.
+        settings: Which checks, and how far they may go.
+
+    Returns:
+        Every check with its state; nothing that a check does is fatal.
+
+    Raises:
+        UsageError: A selected or ignored rule does not exist.
+    """
+    return run_checks(plan, catalogue().values() if rules is None else rules, settings)
+
+
+def _path_keys(schema: type[BaseModel], view: SchemaView, prefix: str = "") -> Iterable[str]:
+    for name, field in schema.model_fields.items():
+        key = join_key(prefix, name)
+        parts = tuple(key.split("."))
+        if isinstance(field.annotation, type) and issubclass(field.annotation, BaseModel):
+            yield from _path_keys(field.annotation, view, key)
+        elif view.takes_path(parts) or view.takes_path((*parts, 0)):
+            yield key
