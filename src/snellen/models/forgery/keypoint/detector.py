@@ -13,7 +13,8 @@ from snellen.models.forgery.keypoint.correlation import Residual, residual_of
 from snellen.models.forgery.keypoint.features import extract_features
 from snellen.models.forgery.keypoint.geometry import kind_of, to_points
 from snellen.models.forgery.keypoint.matching import match_features
-from snellen.models.forgery.keypoint.scoring import probability
+from snellen.models.forgery.keypoint.outline import outline_area
+from snellen.models.forgery.keypoint.scoring import accept, probability
 from snellen.models.forgery.keypoint.search import find_candidates, photometric_matches
 from snellen.models.forgery.keypoint.settings import KeypointSettings
 from snellen.models.forgery.keypoint.verification import Candidate, carry_area
@@ -50,20 +51,25 @@ class KeypointDetector:
             clock.append(time.perf_counter())
             candidates = find_candidates(residual, matches, self.settings)
             clock.append(time.perf_counter())
-            stages = {k: 1e3 * (b - a) for k, a, b in zip(("features", "matching", "photometric", "search"), clock, clock[1:], strict=False)}
+            stages = {
+                k: 1e3 * (b - a)
+                for k, a, b in zip(("features", "matching", "photometric", "search"), clock, clock[1:], strict=False)
+            }
         self.last = candidates
-        scored = sorted(((probability(c), c) for c in candidates), key=lambda pair: -pair[0])
-        score = scored[0][0] if scored else 0.0
-        accepted = [(p, c) for p, c in scored if p >= self.settings.threshold]
+        score = max((probability(candidate) for candidate in candidates), default=0.0)
+        accepted = accept(candidates, self.settings.threshold)
         mask = np.zeros(grey.shape, np.bool_)
         regions = []
         for value, candidate in accepted:
-            copy = carry_area(candidate.source, candidate.matrix, grey.shape)
-            for area in (candidate.source, copy):
+            source = outline_area(grey.astype(np.float32), candidate.source, candidate.matrix)
+            copy = carry_area(source, candidate.matrix, grey.shape)
+            for area in (source, copy):
                 x0, y0, x1, y1 = area.box
                 mask[y0:y1, x0:x1] |= area.mask
             matched = np.concatenate([to_points(candidate.matches.source), to_points(candidate.matches.copy)], axis=1)
-            regions.append(RegionPair(candidate.source, copy, candidate.matrix, kind_of(candidate.matrix), value, matched))
+            regions.append(
+                RegionPair(source, copy, candidate.matrix, kind_of(candidate.matrix), value, matched)
+            )
         if scale < 1.0:
             mask = cv2.resize(mask.astype(np.uint8), (width, height), interpolation=cv2.INTER_NEAREST) > 0
         return Detection((height, width), mask, score, tuple(regions), None, stages)
@@ -77,5 +83,11 @@ def _grey(image: ImageArray, scale: float):
 
 
 def _check(image: ImageArray) -> None:
-    if not isinstance(image, np.ndarray) or image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != 3 or not image.size:
+    if (
+        not isinstance(image, np.ndarray)
+        or image.dtype != np.uint8
+        or image.ndim != 3
+        or image.shape[2] != 3
+        or not image.size
+    ):
         raise DataError("bad image")

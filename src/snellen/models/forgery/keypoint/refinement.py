@@ -60,7 +60,9 @@ def _step(smooth: FloatArray, basis: Matrix, target: Matrix, current: Matrix) ->
     value = _sample(smooth, x, y)
     slope_x = (_sample(smooth, x + 1, y) - _sample(smooth, x - 1, y)) / 2
     slope_y = (_sample(smooth, x, y + 1) - _sample(smooth, x, y - 1)) / 2
-    jacobian = np.concatenate([slope_x[:, None] * basis, slope_y[:, None] * basis, value[:, None], np.ones((len(value), 1))], axis=1)
+    jacobian = np.concatenate(
+        [slope_x[:, None] * basis, slope_y[:, None] * basis, value[:, None], np.ones((len(value), 1))], axis=1
+    )
     normal = jacobian.T @ jacobian
     normal[np.diag_indices(8)] *= 1.0 + 1e-6
     try:

@@ -109,7 +109,10 @@ def _verify(residual: Residual, matches: Matches, matrix: Matrix, group: IndexAr
     if candidate is not None and candidate.median < 0.97 and candidate.overlap < 0.2:
         refined = refine_matrix(residual.smooth, candidate.source, matrix)
         again = grow_region(residual, refined, inliers, precision=precision) if refined is not matrix else None
-        if again is not None and again.lower * again.source.pixels**0.2 > candidate.lower * candidate.source.pixels**0.2:
+        if (
+            again is not None
+            and again.lower * again.source.pixels**0.2 > candidate.lower * candidate.source.pixels**0.2
+        ):
             candidate = again
     return None if candidate is None else replace(candidate, dominance=_dominance(candidate.source, matches, follows))
 

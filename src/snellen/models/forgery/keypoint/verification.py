@@ -38,6 +38,8 @@ class Candidate:
         quiet: Mean correlation over the third of the area with the least fine detail: grain rather than edges.
         contrast: Mean correlation inside less that in a ring around: a pasted area ends at a line.
         overlap: Share of the area that its own copy covers; only a periodic texture repeats over itself.
+        shade: Mean absolute difference, in grey levels, of the blurred image between the area and its copy. A second
+            object of the same make never stands in quite the same light.
         dominance: Share of the evidence of all matches that touch the area.
     """
 
@@ -51,6 +53,7 @@ class Candidate:
     quiet: float
     contrast: float
     overlap: float
+    shade: float
     dominance: float
 
 
@@ -77,7 +80,9 @@ def grow_region(residual: Residual, matrix: Matrix, inliers: Matches, *, precisi
         margin *= 2
     if not region.any():
         return None
-    return _measure(residual, matrix, inliers.take(np.isin(hits, seeded)), box, region, labels, correlation, energy, precision)
+    return _measure(
+        residual, matrix, inliers.take(np.isin(hits, seeded)), box, region, labels, correlation, energy, precision
+    )
 
 
 def _measure(residual, matrix, matches, box, region, labels, correlation, energy, precision):
@@ -92,7 +97,9 @@ def _measure(residual, matrix, matches, box, region, labels, correlation, energy
     for x, y in points:
         cv2.circle(hull, (int(x), int(y)), 5, 1, cv2.FILLED)
     inside = (hull > 0) & informative
-    ring = cv2.dilate(filled.astype(np.uint8), np.ones((15, 15), np.uint8)) > cv2.dilate(filled.astype(np.uint8), np.ones((7, 7), np.uint8))
+    ring = cv2.dilate(filled.astype(np.uint8), np.ones((15, 15), np.uint8)) > cv2.dilate(
+        filled.astype(np.uint8), np.ones((7, 7), np.uint8)
+    )
     ring &= informative
     return Candidate(
         matrix,
@@ -105,6 +112,7 @@ def _measure(residual, matrix, matches, box, region, labels, correlation, energy
         float(quiet.mean()),
         float(values.mean() - (correlation[ring].mean() if ring.any() else 0.0)),
         _self_overlap(matrix, box, np.where(region, labels, 0)),
+        _shade(residual.smooth, matrix, box, region),
         0.0,
     )
 
@@ -136,6 +144,14 @@ def _fill(region: BoolMask) -> BoolMask:
     contours, _ = cv2.findContours(closed, cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_NONE)
     cv2.drawContours(closed, contours, -1, 1, cv2.FILLED)
     return closed[5:-5, 5:-5] > 0
+
+
+def _shade(smooth: FloatArray, matrix: Matrix, box: Box, region: BoolMask) -> float:
+    x0, y0, x1, y1 = box
+    local = matrix.copy()
+    local[:, 2] += matrix[:, :2] @ np.array([x0, y0], np.float64)
+    warped = cv2.warpAffine(smooth, local, (x1 - x0, y1 - y0), flags=cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP)
+    return float(np.abs(smooth[y0:y1, x0:x1] - warped)[region].mean())
 
 
 def _self_overlap(matrix: Matrix, box: Box, labels: npt.NDArray[np.int32]) -> float:
