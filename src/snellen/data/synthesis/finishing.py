@@ -49,7 +49,7 @@ def process(
         height, width = image.shape[:2]
         size = (max(32, round(width * processing.resize)), max(32, round(height * processing.resize)))
         image = np.asarray(cv2.resize(image, size, interpolation=cv2.INTER_AREA), dtype=np.uint8)
-        masks = [cv2.resize(mask.astype(np.float32), size, interpolation=cv2.INTER_AREA) >= 0.5 for mask in masks]
+        masks = [_resized_mask(mask, size) for mask in masks]
     if processing.noise > 0:
         noise = generator.normal(0, processing.noise, image.shape)
         image = np.clip(np.rint(image + noise), 0, 255).astype(np.uint8)
@@ -57,6 +57,13 @@ def process(
         _, stream = cv2.imencode(".jpg", image[:, :, ::-1], [cv2.IMWRITE_JPEG_QUALITY, processing.quality])
         image = np.ascontiguousarray(np.asarray(cv2.imdecode(stream, cv2.IMREAD_COLOR), dtype=np.uint8)[:, :, ::-1])
     return image, masks
+
+
+def _resized_mask(mask: npt.NDArray[np.bool_], size: tuple[int, int]) -> npt.NDArray[np.bool_]:
+    cover = cv2.resize(mask.astype(np.float32), size, interpolation=cv2.INTER_AREA)
+    half: npt.NDArray[np.bool_] = cover >= 0.5
+    # A region of few pixels may fill no pixel by half; it must not vanish.
+    return half if half.any() else np.asarray(cover > 0)
 
 
 def resized_transform(
@@ -79,10 +86,12 @@ def difficulty_of(copies: list[CopiedRegion], share: float, processing: PostProc
     """How hard a forgery is to find, 0 to 1: one minus the product of what each change leaves easy.
 
     Args:
-        copies: The copies; the hardest counts.
+        copies: The copies; the hardest counts, and without any the difficulty is 0.
         share: Share of the image that the source covers.
         processing: What was done to the whole image.
     """
+    if not copies:
+        return 0.0
     whole = [
         0.5 * min(1.0, max(0.0, -math.log10(share) - 1)),
         0.5 * (0 if processing.quality is None else (100 - processing.quality) / 60),
@@ -98,4 +107,4 @@ def difficulty_of(copies: list[CopiedRegion], share: float, processing: PostProc
     def left(penalties: list[float]) -> float:
         return math.prod(1 - min(0.9, penalty) for penalty in penalties)
 
-    return float(1 - left(whole) * min((left(own(copy)) for copy in copies), default=1.0)) if copies else 0.0
+    return 1 - left(whole) * min(left(own(copy)) for copy in copies)

@@ -245,13 +245,13 @@ def _find_place(image: Pixels, patch: _Patch, taken: Mask, generator: np.random.
     around = patch.pixels[ring].astype(np.float32)
     picky = generator.random() < 0.75
     found: list[tuple[float, tuple[int, int]]] = []
-    for _ in range(60):
+    for _ in range(80):
         x, y = int(generator.integers(0, room_x + 1)), int(generator.integers(0, room_y + 1))
         window = (slice(y, y + rows), slice(x, x + columns))
         if (taken[window] & patch.mask).any():
             continue
         found.append((float(np.abs(image[window][ring].astype(np.float32) - around).mean()), (x, y)))
-        if len(found) >= (10 if picky else 1):
+        if len(found) >= (24 if picky else 1):
             break
     return min(found)[1] if found else None
 
