@@ -24,16 +24,14 @@ if TYPE_CHECKING:
 __all__ = ["register"]
 
 _WIDTH = 100
-_EXAMPLES = """[bold]Examples[/bold]
-
+_EXAMPLES = """\b
+Examples:
   snellen explain train.log              the log of a failed run
-
   python train.py 2>&1 | snellen explain -
-
   snellen explain half-overflow          the page of one rule
-
   snellen explain train.log --json       for programs
 
+\b
 Exit code 0: answered; 2: nothing known, or the file cannot be read."""
 
 

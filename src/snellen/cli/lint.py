@@ -18,20 +18,17 @@ if TYPE_CHECKING:
 
 __all__ = ["register"]
 
-_EXAMPLES = """[bold]Examples[/bold]
-
+_EXAMPLES = """\b
+Examples:
   snellen lint                           this folder
-
   snellen lint src train.ipynb           files, folders, notebooks
-
   snellen lint src --diff                what --fix would change
-
   snellen lint src --fix                 apply the safe fixes
-
   snellen lint src --select half-overflow --select fill-out-of-range
 
+\b
 Exit code 0: no finding of level error; 1: there are some; 2: something could not be looked at.
-A line is left alone that says # snellen: ignore\\[slug]."""
+A line is left alone that says # snellen: ignore[slug]."""
 
 
 def register(app: typer.Typer) -> None:

@@ -15,12 +15,10 @@ if TYPE_CHECKING:
 
 __all__ = ["register"]
 
-_EXAMPLES = """[bold]Examples[/bold]
-
+_EXAMPLES = """\b
+Examples:
   snellen rules                          all rules, by family
-
   snellen rules list --family data       one family
-
   snellen rules show half-overflow       one page"""
 
 
