@@ -95,9 +95,22 @@ def reload_stale_modules(roots: Iterable[str | Path] = ()) -> list[str]:
     importlib.invalidate_caches()
     for name in order:
         before = dict(modules[name].__dict__)
-        importlib.reload(modules[name])
+        _load_anew(modules[name])
         _renew(before, modules[name], modules.values())
     return order
+
+
+def _load_anew(module: types.ModuleType) -> None:
+    specification = module.__spec__
+    try:
+        importlib.reload(module)
+    except ModuleNotFoundError as error:
+        if error.name != module.__name__ or specification is None or specification.loader is None:
+            raise
+        # Loaded from a file by its path, as notebooks do: on no import path, but its own loader knows the file.
+        # The failed reload has taken the specification away.
+        module.__spec__ = specification
+        specification.loader.exec_module(module)
 
 
 def _renew(before: Mapping[str, object], module: types.ModuleType, others: Iterable[types.ModuleType]) -> None:
