@@ -17,7 +17,19 @@ from snellen.errors import SnellenError
 
 __all__ = ["app", "main"]
 
-VERBS = ("explain", "lint", "rules", "check", "doctor")
+VERBS = (
+    "demo",
+    "check",
+    "train",
+    "resume",
+    "evaluate",
+    "predict",
+    "explain",
+    "lint",
+    "doctor",
+    "rules",
+    "forgery",
+)
 """One module of `snellen.cli` each, in the order of `snellen --help`; each holds `register(app)`."""
 
 app = typer.Typer(

@@ -10,7 +10,9 @@ from dataclasses import dataclass
 from importlib import resources
 from pathlib import Path
 
-__all__ = ["PLANTED", "Planted", "plant", "remove_module"]
+from snellen.check.facts.modules import reload_stale_modules
+
+__all__ = ["PLANTED", "Planted", "mend_by_hand", "plant", "remove_module"]
 
 _NAME = "copy-move"
 _MODULE = "labels"
@@ -26,7 +28,7 @@ class Planted:
 
 PLANTED = (
     Planted("layout-scrambled", "features permuted that are (B, C, H, W) already"),
-    Planted("half-overflow", "-1e9 as a mask under float16"),
+    Planted("fill-out-of-range", "-1e9 as a mask under float16"),
     Planted("padding-not-lcm", "padding to 32 under a patch of 14"),
     Planted("unfold-blowup", "an unfold of gigabytes, only to be averaged"),
     Planted("config-type", "a learning rate that is text"),
@@ -54,6 +56,25 @@ def plant(folder: Path) -> Path:
     shutil.copytree(project, project / _NAME)
     _make_stale(project / "src" / f"{_MODULE}.py")
     return project / "run.yaml"
+
+
+def mend_by_hand(project: Path) -> list[str]:
+    """Do what a person is left to do: follow the findings that no program may act on.
+
+    Returns:
+        A sentence for each thing done.
+    """
+    done = [f"{name} loaded anew" for name in reload_stale_modules([project])]
+    correlation = project / "src" / "correlation.py"
+    before = correlation.read_text(encoding="utf-8")
+    start, end = before.index("    batch, channels ="), before.index("\n\n\ndef self_correlation")
+    pooled = "    return F.avg_pool2d(features, patch, stride=stride).flatten(2)"
+    correlation.write_text(before[:start] + pooled + before[end:], encoding="utf-8")
+    done.append("unfold and mean replaced by F.avg_pool2d")
+    nested = project / project.name
+    shutil.rmtree(nested)
+    done.append(f"rm -r {nested}")
+    return done
 
 
 def remove_module() -> None:

@@ -63,6 +63,8 @@ def _unfold(plan: Plan) -> UnfoldFacts:
 def _weights_fit(plan: Plan) -> tuple[FitFacts, ...]:
     model = _network_model(plan)
     part = f"backbone {model.backbone}"
+    if model.weights is None and not model.pretrained and "pretrained" in model.model_fields_set:
+        raise NotApplicable("model.pretrained is false on purpose: it is trained from a random start")
     if model.weights is None:
         source = "the hub" if model.pretrained else ""
         return (FitFacts(part, "model.weights", source, loaded=1 if model.pretrained else 0, total=1),)
