@@ -103,7 +103,9 @@ class _Judge:
         findings: list[Finding] = []
         reasons: dict[str, str] = {}
         answered = False
-        for examine in (self._before, self._source):
+        for facet, examine in ((rule.before, self._before), (rule.source, self._source)):
+            if isinstance(facet, Absent):
+                continue
             try:
                 found = examine(rule)
             except NotApplicable as answer:
@@ -115,17 +117,12 @@ class _Judge:
                 findings += found
         if not answered:
             return self._end(rule, State.NOT_APPLICABLE, reason="; ".join(dict.fromkeys(reasons.values())))
-        # A rule that has no eye for source is no gap; a plan that could not answer is.
         return self._weigh(rule, findings, reasons.get("_before", ""))
 
     def _before(self, rule: Rule) -> list[Finding]:
-        if isinstance(rule.before, Absent):
-            raise NotApplicable(rule.before.reason)
-        return list(rule.before.examine(self._plan))
+        return list(rule.before.examine(self._plan)) if isinstance(rule.before, BeforeFacet) else []
 
     def _source(self, rule: Rule) -> list[Finding]:
-        if isinstance(rule.source, Absent):
-            raise NotApplicable(rule.source.reason)
         if not self._plan.settings.get("code"):
             raise NotApplicable("the run names no `code` to look into")
         found: Sequence[Finding] = self._plan.fact("source_findings")
