@@ -11,7 +11,7 @@ import numpy.typing as npt
 from PIL import Image
 
 from snellen.data.converting import scale_to_byte, upright
-from snellen.data.opening import OpenImage, count_frames, exif_orientation, megapixels, open_image
+from snellen.data.opening import OpenImage, count_frames, exif_orientation, load_pixels, megapixels, open_image
 from snellen.errors import DataError
 
 __all__ = ["MaskFile", "read_mask"]
@@ -87,14 +87,14 @@ def _read_picture(opened: OpenImage, threshold: int) -> MaskFile:
     frames, orientation = count_frames(opened), exif_orientation(image, notes)
     if frames > 1:
         notes.append(f"first of {frames} frames")
-    image.load()
-    turned = orientation == 1 or exif_orientation(image, []) == 1
+    load_pixels(opened)
+    remaining = exif_orientation(image, [])  # Pillow turns TIFF files upright itself while loading
     grey = _grey(image, notes)
     counts = np.bincount(grey.reshape(-1), minlength=256)
     mask = grey >= _cut(counts, threshold, lossy=image.format in _LOSSY, notes=notes)
-    if not turned:
-        notes.append(f"EXIF orientation {orientation} applied")
-        mask = upright(mask.view(np.uint8), orientation).view(np.bool_)
+    if max(orientation, remaining) != 1:
+        notes.append(f"EXIF orientation {max(orientation, remaining)} applied")
+        mask = upright(mask.view(np.uint8), remaining).view(np.bool_)
     return MaskFile(mask, tuple(notes), tuple(np.flatnonzero(counts).tolist()))
 
 

@@ -16,7 +16,16 @@ from PIL import ExifTags, Image, ImageFile
 
 from snellen.errors import DataError, SnellenError
 
-__all__ = ["READABLE_FORMATS", "OpenImage", "count_frames", "exif_orientation", "megapixels", "open_image"]
+__all__ = [
+    "READABLE_FORMATS",
+    "OpenImage",
+    "count_frames",
+    "exif_orientation",
+    "load_pixels",
+    "megapixels",
+    "open_image",
+    "stored_size",
+]
 
 READABLE_FORMATS = (
     "JPEG",
@@ -130,7 +139,12 @@ def open_image(path: str | Path) -> Iterator[OpenImage]:
 
 
 def exif_orientation(image: Image.Image, notes: list[str]) -> int:
-    """The EXIF orientation, 1 to 8; 1 where there is none or where it cannot be read, which is noted."""
+    """The EXIF orientation, 1 to 8; 1 where there is none or where it cannot be read, which is noted.
+
+    Of a PNG whose pixels are not loaded, EXIF data that stands behind them is not seen.
+    """
+    if image.format == "PNG" and getattr(image, "tile", None) and "exif" not in image.info:
+        return 1  # Pillow would decode the pixels to look behind them
     try:
         value = image.getexif().get(ExifTags.Base.Orientation, 1)
     except Exception as error:  # noqa: BLE001 - a broken EXIF block must not cost the picture
@@ -140,6 +154,22 @@ def exif_orientation(image: Image.Image, notes: list[str]) -> int:
         return int(value)
     notes.append(f"EXIF orientation {value!r} is not one of 1 to 8, ignored")
     return 1
+
+
+def load_pixels(opened: OpenImage) -> None:
+    """Decode the pixels; what is wrong behind those of a PNG, such as the frames of an animation, becomes a note."""
+    try:
+        opened.image.load()
+    except SyntaxError as error:
+        if opened.image.format != "PNG" or opened.image.tile:
+            raise
+        opened.notes.append(f"damaged behind the pixels: {_reason(error)}")
+
+
+def stored_size(image: Image.Image, orientation: int) -> tuple[int, int]:
+    """`(height, width)` in the file; Pillow swaps those of TIFF files that lie on their side before loading them."""
+    width, height = image.size
+    return (width, height) if image.format == "TIFF" and orientation >= 5 else (height, width)
 
 
 def count_frames(opened: OpenImage) -> int:

@@ -10,7 +10,15 @@ import numpy.typing as npt
 
 from snellen.data.converting import ORIENTATIONS, to_rgb, upright
 from snellen.data.masks import MaskFile, read_mask
-from snellen.data.opening import OpenImage, count_frames, exif_orientation, megapixels, open_image
+from snellen.data.opening import (
+    OpenImage,
+    count_frames,
+    exif_orientation,
+    load_pixels,
+    megapixels,
+    open_image,
+    stored_size,
+)
 from snellen.errors import DataError
 
 __all__ = ["ImageFile", "ImageHeader", "MaskFile", "probe_image", "read_image", "read_mask"]
@@ -42,7 +50,7 @@ class ImageHeader:
         mode: Pillow's name of the mode, such as `RGB`.
         format: Pillow's name of the format, such as `JPEG`.
         frames: Number of frames or pages.
-        orientation: EXIF orientation, 1 to 8.
+        orientation: EXIF orientation, 1 to 8; taken as 1 if it stands behind the pixels of a PNG.
     """
 
     size: tuple[int, int]
@@ -86,20 +94,22 @@ def read_image(path: str | Path, *, max_pixels: int = 300_000_000) -> ImageFile:
     with open_image(path) as opened:
         image, notes = opened.image, opened.notes
         _refuse_giant(opened, max_pixels)
-        mode, size = image.mode, (image.size[1], image.size[0])
-        frames, orientation = count_frames(opened), exif_orientation(image, notes)
+        mode, frames = image.mode, count_frames(opened)
         if frames > 1:
             notes.append(f"first of {frames} frames")
+        orientation = exif_orientation(image, notes)
+        size = stored_size(image, orientation)
         if any(";16" in str(tile.args) for tile in image.tile) and mode in {"RGB", "RGBA", "RGBX", "CMYK"}:
             notes.append("16 bits per channel cut to 8")
-        image.load()
-        # Pillow turns TIFF files upright itself while loading.
-        turned = orientation == 1 or exif_orientation(image, []) == 1
+        load_pixels(opened)
+        # Pillow turns TIFF files upright itself while loading; of PNG, EXIF data may stand behind the pixels.
+        remaining = exif_orientation(image, [])
+        orientation = max(orientation, remaining)
         pixels = to_rgb(image, notes)
     if orientation != 1:
         notes.append(f"EXIF orientation {orientation} applied: {ORIENTATIONS[orientation]}")
-    if not turned:
-        pixels = upright(pixels, orientation)
+    if remaining != 1:
+        pixels = upright(pixels, remaining)
     return ImageFile(pixels, tuple(notes), mode, size)
 
 
@@ -118,10 +128,13 @@ def probe_image(path: str | Path) -> ImageHeader:
         ImageHeader(size=(3, 4), mode='L', format='PNG', frames=1, orientation=1)
     """
     with open_image(path) as opened:
-        width, height = opened.image.size
         orientation = exif_orientation(opened.image, opened.notes)
         return ImageHeader(
-            (height, width), opened.image.mode, opened.image.format or "?", count_frames(opened), orientation
+            stored_size(opened.image, orientation),
+            opened.image.mode,
+            opened.image.format or "?",
+            count_frames(opened),
+            orientation,
         )
 
 
