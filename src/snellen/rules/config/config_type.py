@@ -100,7 +100,8 @@ def _score(error: LoggedException) -> float:
 
 def _name(error: LoggedException) -> str | None:
     """The setting that the failing lines speak of."""
-    for frame in reversed(error.frames):
+    own = [frame for frame in error.frames if not frame.in_library]
+    for frame in (*reversed(own), *reversed(error.frames)):
         found = _GROUP.search(frame.code) or _SETTING.search(frame.code)
         if found:
             return next(value for value in found.groupdict().values() if value)

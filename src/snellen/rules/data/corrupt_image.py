@@ -81,10 +81,8 @@ def _match(evidence: tuple[Evidence, ...], message: str, score: float) -> LogMat
     named = _NAME.search(message)
     which = f"`{named['path'].strip()}`" if named else "One image of the data set"
     cause = f"{which} is there but cannot be decoded: it is cut short or not an image."
-    find = "" if named else " To find it, decode every file once: `Image.open(path).load()`."
-    return LogMatch(
-        score, evidence, cause, Fix(f"Fetch {which.replace('One', 'the')} again or take it off the list.{find}")
-    )
+    find = "" if named else "To find it, decode every file once: `Image.open(path).load()`. "
+    return LogMatch(score, evidence, cause, Fix(f"{find}Fetch the file again or take it off the list."))
 
 
 _DECODERS = frozenset({"PIL.Image.open", "cv2.imread", "cv2.imdecode", "imageio.imread", "skimage.io.imread"})

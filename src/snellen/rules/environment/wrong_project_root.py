@@ -133,7 +133,7 @@ def _missing(error: LoggedException, module: str, *, shadowed: bool) -> LogMatch
     # Python names the part that it could not find: with a dot in it, the first part was found.
     if "." not in module and (top in _OWN_NAMES or in_path):
         cause = f"`{top}` is a folder of the project itself, and the project's root is not on `sys.path`."
-        return LogMatch(0.8, _evidence(error), cause, Fix(f"{_path_call(error)} {_module_call(error)}"))
+        return LogMatch(0.8, _evidence(error), cause, Fix(f"{_path_call(error)} Or: {_module_call(error)}"))
     return None
 
 
@@ -153,7 +153,7 @@ def _path_call(error: LoggedException) -> str:
 
 def _module_call(error: LoggedException) -> str:
     parts = _script(error).removesuffix(".py").split("/")[-2:]
-    return f"Or as a module, from the folder above its package: `python -m {'.'.join(parts)}`."
+    return f"As a module, from the folder above its package: `python -m {'.'.join(parts)}`."
 
 
 _CLONE = re.compile(r"\bgit clone\b(?P<words>.*)$")

@@ -53,13 +53,18 @@ _AMOUNT = re.compile(r"allocate (?P<amount>[\d.]+ ?(?:[KMGT]i?B|bytes))", re.IGN
 _UNFOLDS = re.compile(r"\b(?:[Uu]nfold|im2col)\s*\(")
 
 
+def _readable(amount: str) -> str:
+    number, _, unit = amount.partition(" ")
+    return f"{int(number) / 2**30:,.2f} GiB" if unit == "bytes" and number.isdigit() else amount
+
+
 def _examine_log(log: Log) -> LogMatch | None:
     for error in log.exceptions:
         frame = next((f for f in error.frames if _UNFOLDS.search(f.code) or f.function == "unfold"), None)
         if frame is None or not _OUT_OF_MEMORY.search(error.text):
             continue
         amount = _AMOUNT.search(error.message)
-        asked = f" asks for {amount['amount']}" if amount else " asks for more memory than there is"
+        asked = f" asks for {_readable(amount['amount'])}" if amount else " asks for more memory than there is"
         cause = f"The unfold{asked}: it copies every value once for each patch that it lies in."
         fix = Fix(
             "If the patches are averaged, use `F.avg_pool2d` with the same kernel and stride: the same numbers without "

@@ -4,7 +4,7 @@ What happens
 ------------
 The forward pass stops with `RuntimeError: value cannot be converted to type at::Half without overflow` the first
 time it runs under automatic mixed precision, although it ran in float32. Usually it is the constant of an attention
-or similarity mask: `scores.masked_fill(mask, -1e9)`.
+or similarity mask: `scores.masked_fill(mask, -1e9)`. Newer versions of PyTorch write `c10::Half`.
 
 Why
 ---
@@ -53,7 +53,9 @@ _MESSAGE = re.compile(
     r"value cannot be converted to type (?:at::|c10::)?(Half|BFloat16) without overflow", re.IGNORECASE
 )
 _LARGEST = {"half": "65504", "bfloat16": "3.39e38"}
-_CONSTANT = re.compile(r"-?(?:\d+\.?\d*e\+?\d+|\d{5,}(?:\.\d*)?|\d+\s*\*\*\s*\d+)|float\([^()]+\)", re.IGNORECASE)
+_CONSTANT = re.compile(
+    r"float\((?:[^()]|\([^()]*\))+\)|-?(?:\d+\.?\d*e\+?\d+|\d{5,}(?:\.\d*)?|\d+\s*\*\*\s*\d+)", re.IGNORECASE
+)
 _WRITTEN = re.compile(r"([A-Za-z_][\w.]*)\s*(?:\[[^=]*\]\s*=(?!=)|\.masked_fill_?\(|\.fill_\()")
 
 
@@ -84,7 +86,7 @@ def _fix(code: str) -> Fix:
     name = tensor[1] if tensor else "x"
     constant = _CONSTANT.search(code)
     instead = f"instead of `{constant[0]}`" if constant else f"where `{name}` is the tensor that is filled"
-    end = "max" if constant and not constant[0].startswith("-") else "min"
+    end = "max" if constant and "-" not in constant[0] else "min"
     return Fix(f"Write `torch.finfo({name}.dtype).{end}` {instead}.")
 
 

@@ -101,7 +101,7 @@ def _grew(log: Log, before: tuple[int, float] | None) -> bool:
     if before is None:
         return False
     seen = [value for r in log.metrics if r.line <= before[0] for value in _losses(r).values() if math.isfinite(value)]
-    return len(seen) >= 3 and before[1] > 3 * max(min(seen), 1e-12)
+    return len(seen) >= 2 and before[1] > 3 * max(min(seen), 1e-12)
 
 
 def _cause(log: Log, bad: MetricRecord | None, before: tuple[int, float] | None) -> str:
