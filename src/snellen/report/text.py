@@ -108,7 +108,8 @@ def report_text(report: CheckReport, *, verbose: bool = False) -> Text:
 def _gaps(report: CheckReport) -> Text:
     text = Text()
     muted = [result for result in report.results if result.state is State.MUTED]
-    for title, results in (("not checked", report.not_judged), ("muted", muted)):
+    partly = [result for result in report.results if result.state is State.PASSED and result.reason]
+    for title, results in (("not checked", report.not_judged), ("checked in part", partly), ("muted", muted)):
         if results:
             text.append(f"\n{title}\n", "bold")
             text.append(_columns([_row(result) for result in results]))

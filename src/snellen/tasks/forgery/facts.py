@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from pydantic import ValidationError
 
@@ -15,10 +15,11 @@ from snellen.core.facts import FitFacts, UnfoldFacts
 from snellen.core.plan import FactUnavailable, NotApplicable, Plan
 from snellen.data.folders import discover
 from snellen.errors import SnellenError
-from snellen.models.backbones.from_timm import describe_backbone, fit_of_weights
-from snellen.models.contract import Contract, common_side_multiple
-from snellen.models.forgery.net.decoder import EvidenceDecoder
 from snellen.tasks.forgery.config import ForgeryModel, ForgeryRun
+
+if TYPE_CHECKING:
+    # torch and timm load in seconds: only a run with a network waits for them.
+    from snellen.models.contract import Contract
 
 __all__ = ["FACTS", "RESOLVERS"]
 
@@ -38,6 +39,9 @@ def _network_model(plan: Plan) -> ForgeryModel:
 
 
 def _contracts_of(model: ForgeryModel) -> tuple[Contract, Contract]:
+    from snellen.models.backbones.from_timm import describe_backbone  # noqa: PLC0415 - see above
+    from snellen.models.forgery.net.decoder import EvidenceDecoder  # noqa: PLC0415 - see above
+
     return describe_backbone(model.backbone, max_stride=model.max_stride), EvidenceDecoder.CONTRACT
 
 
@@ -68,6 +72,8 @@ def _weights_fit(plan: Plan) -> tuple[FitFacts, ...]:
     if model.weights is None:
         source = "the hub" if model.pretrained else ""
         return (FitFacts(part, "model.weights", source, loaded=1 if model.pretrained else 0, total=1),)
+    from snellen.models.backbones.from_timm import fit_of_weights  # noqa: PLC0415 - see above
+
     try:
         report = fit_of_weights(model.backbone, plan.root / model.weights)
     except SnellenError as error:
@@ -106,6 +112,8 @@ FACTS: Mapping[str, Callable[[Plan], Any]] = {
 def _pad_multiple(config: Any, _machine: Machine) -> tuple[int, str]:
     if not isinstance(config, ForgeryRun) or config.model.detector == "keypoint":
         return 1, "the keypoint detector takes any size"
+    from snellen.models.contract import common_side_multiple  # noqa: PLC0415 - see above
+
     contracts = _contracts_of(config.model)
     parts = " and ".join(f"{contract.side_multiple} ({contract.part})" for contract in contracts)
     return common_side_multiple(contracts), f"least common multiple of {parts}"
