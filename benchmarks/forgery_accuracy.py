@@ -115,11 +115,13 @@ def sift_seconds(image: ImageArray) -> float:
     """Time of OpenCV's SIFT with its defaults on the same image."""
     grey = cv2.cvtColor(image, cv2.COLOR_RGB2GRAY)
     start = time.perf_counter()
-    cv2.SIFT_create().detectAndCompute(grey, None)
+    cv2.SIFT.create().detectAndCompute(grey, None)
     return time.perf_counter() - start
 
 
-def judge(detector: ForgeryDetector, path: Path, *, set_name: str, forged: bool, masks: bool) -> tuple[Result, Detection]:
+def judge(
+    detector: ForgeryDetector, path: Path, *, set_name: str, forged: bool, masks: bool
+) -> tuple[Result, Detection]:
     """Detect on one image, and SIFT beside it."""
     image = read_image(path).pixels
     sift = sift_seconds(image)
@@ -167,7 +169,9 @@ def summarise(results: Sequence[Result], sets: Sets) -> Summary:
         mean_pixel_f1=statistics.fmean(scores) if scores else None,
         detection_rate=_share(copy_move),
         false_alarm_rate=_share(authentic),
-        sift_time_ratio=statistics.median(result.seconds / result.sift_seconds for result in results) if results else None,
+        sift_time_ratio=statistics.median(result.seconds / result.sift_seconds for result in results)
+        if results
+        else None,
         false_alarms=[f"{result.set_name}/{result.image.name}" for result in authentic if result.flagged],
         missed=[f"{result.set_name}/{result.image.name}" for result in copy_move if not result.flagged],
     )
@@ -207,7 +211,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--json", type=Path, help="file to write the figures to")
     parser.add_argument("--gallery", type=Path, help="folder to draw the worst images into")
     parser.add_argument("--detector", choices=DETECTORS, default="keypoint")
-    parser.add_argument("--threads", type=int, default=1, help="of OpenCV, for both sides; OMP_NUM_THREADS does the rest")
+    parser.add_argument(
+        "--threads", type=int, default=1, help="of OpenCV, for both sides; OMP_NUM_THREADS does the rest"
+    )
     parser.add_argument("--full-mask-sets", nargs="*", default=list(FULL_MASK_SETS))
     parser.add_argument("--copy-move-sets", nargs="*", default=list(COPY_MOVE_SETS))
     parser.add_argument("--swapped-sets", nargs="*", default=list(SWAPPED_SETS))
@@ -238,16 +244,18 @@ def _cell(value: object) -> str:
 def _is_bad(result: Result, sets: Sets) -> bool:
     if not result.forged:
         return result.flagged
-    return (result.pixel_f1 or 0.0) < 0.85 if result.pixel_f1 is not None else (
-        sets.is_copy_move(result.set_name) and not result.flagged
+    return (
+        (result.pixel_f1 or 0.0) < 0.85
+        if result.pixel_f1 is not None
+        else (sets.is_copy_move(result.set_name) and not result.flagged)
     )
 
 
 def _draw(result: Result, detection: Detection, folder: Path) -> None:
     """The image darkened outside the mask found, with the true outline in white and the pairs in colours."""
     folder.mkdir(parents=True, exist_ok=True)
-    canvas = cv2.cvtColor(read_image(result.image).pixels, cv2.COLOR_RGB2BGR)
-    canvas[~detection.mask] //= 2
+    canvas = np.ascontiguousarray(read_image(result.image).pixels[..., ::-1])
+    canvas[~detection.mask] = canvas[~detection.mask] // 2
     truth = truth_of(result.image, detection.image_size) if result.forged else None
     if truth is not None:
         outlines = cv2.findContours(truth.astype(np.uint8), cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_NONE)[0]

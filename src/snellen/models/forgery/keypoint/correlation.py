@@ -17,7 +17,16 @@ import numpy.typing as npt
 from snellen.models.forgery.keypoint.features import FloatArray
 from snellen.models.forgery.keypoint.matching import ComplexArray, Matches
 
-__all__ = ["Box", "Matrix", "Residual", "correlation_map", "model_correlation", "patch_correlation", "residual_of"]
+__all__ = [
+    "Box",
+    "Matrix",
+    "Residual",
+    "correlation_map",
+    "localised",
+    "model_correlation",
+    "patch_correlation",
+    "residual_of",
+]
 
 Matrix = npt.NDArray[np.float64]
 Box = tuple[int, int, int, int]
@@ -47,7 +56,7 @@ class Residual:
 def residual_of(grey: npt.NDArray[np.uint8]) -> Residual:
     """The fine detail of an image."""
     image = grey.astype(np.float32)
-    smooth = cv2.GaussianBlur(image, (0, 0), _SIGMA)
+    smooth = np.asarray(cv2.GaussianBlur(image, (0, 0), _SIGMA), np.float32)
     values = image - smooth
     return Residual(values, _mean(values * values), smooth)
 
@@ -82,21 +91,25 @@ def correlation_map(residual: Residual, matrix: Matrix, box: Box) -> tuple[Float
         The correlation, -1 to 1, and the smaller of the two energies; both of the shape of `box`.
     """
     x0, y0, x1, y1 = box
-    local = matrix.copy()
-    local[:, 2] += matrix[:, :2] @ np.array([x0, y0], np.float64)
-    warped = cv2.warpAffine(
-        residual.values, local, (x1 - x0, y1 - y0), flags=cv2.INTER_CUBIC | cv2.WARP_INVERSE_MAP, borderValue=0.0
-    )
+    local = localised(matrix, box, into=(0, 0))
+    flags = cv2.INTER_CUBIC | cv2.WARP_INVERSE_MAP
+    warped = np.asarray(cv2.warpAffine(residual.values, local, (x1 - x0, y1 - y0), flags=flags), np.float32)
     values, energy = residual.values[y0:y1, x0:x1], residual.energy[y0:y1, x0:x1]
     warped_energy = _mean(warped * warped)
     product = _mean(values * warped)
     correlation = product / np.sqrt((energy + _FLOOR) * (warped_energy + _FLOOR))
-    return correlation, np.minimum(energy, warped_energy)
+    return correlation.astype(np.float32), np.minimum(energy, warped_energy)
+
+
+def localised(matrix: Matrix, box: Box, *, into: tuple[int, int]) -> Matrix:
+    """The same transform from coordinates inside `box` to coordinates relative to the point `into`."""
+    local = matrix.copy()
+    local[:, 2] += matrix[:, :2] @ np.array(box[:2], np.float64) - into
+    return local
 
 
 def _mean(values: FloatArray) -> FloatArray:
-    result: FloatArray = cv2.boxFilter(values, -1, _WINDOW, borderType=cv2.BORDER_REFLECT)
-    return result
+    return np.asarray(cv2.boxFilter(values, -1, _WINDOW, borderType=cv2.BORDER_REFLECT), np.float32)
 
 
 def _patches(
@@ -109,14 +122,14 @@ def _patches(
 
 
 def _sample(plane: FloatArray, x: FloatArray, y: FloatArray) -> FloatArray:
-    result: FloatArray = cv2.remap(
+    sampled = cv2.remap(
         plane,
         np.ascontiguousarray(x, np.float32),
         np.ascontiguousarray(y, np.float32),
         cv2.INTER_LINEAR,
         borderMode=cv2.BORDER_REFLECT,
     )
-    return result
+    return np.asarray(sampled, np.float32)
 
 
 def _cosine(first: FloatArray, second: FloatArray) -> FloatArray:

@@ -41,7 +41,7 @@ def mirror_descriptors(descriptors: FloatArray) -> FloatArray:
 
 def extract_features(grey: npt.NDArray[np.uint8], settings: KeypointSettings) -> Features:
     """Detect and describe."""
-    sift = cv2.SIFT_create(
+    sift = cv2.SIFT.create(
         nfeatures=0,
         nOctaveLayers=3,
         contrastThreshold=settings.contrast_threshold,

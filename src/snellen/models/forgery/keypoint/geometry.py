@@ -6,6 +6,7 @@ from collections.abc import Iterator
 
 import cv2
 import numpy as np
+import numpy.typing as npt
 
 from snellen.models.forgery.detection import TransformKind
 from snellen.models.forgery.keypoint.correlation import Matrix
@@ -25,14 +26,14 @@ def to_points(values: ComplexArray) -> FloatArray:
 def apply_matrix(matrix: Matrix, values: ComplexArray) -> ComplexArray:
     """Complex points carried through an affine matrix of shape `(2, 3)`."""
     x, y = values.real, values.imag
-    real = matrix[0, 0] * x + matrix[0, 1] * y + matrix[0, 2]
+    real: npt.NDArray[np.float64] = matrix[0, 0] * x + matrix[0, 1] * y + matrix[0, 2]
     imaginary = matrix[1, 0] * x + matrix[1, 1] * y + matrix[1, 2]
-    return (real + 1j * imaginary).astype(np.complex64)
+    return np.asarray(real + 1j * imaginary, np.complex64)
 
 
 def transfer_error(matrix: Matrix, matches: Matches) -> FloatArray:
     """Distance in pixels between each copy and where `matrix` puts its source."""
-    return np.abs(apply_matrix(matrix, matches.source) - matches.copy).astype(np.float32)
+    return np.asarray(np.abs(apply_matrix(matrix, matches.source) - matches.copy), np.float32)
 
 
 def candidate_matrices(group: Matches, *, max_scale: float) -> Iterator[Matrix]:
@@ -104,8 +105,10 @@ def _affine(group: Matches) -> Matrix | None:
     parameters.score = cv2.SCORE_METHOD_MAGSAC
     parameters.loMethod = cv2.LOCAL_OPTIM_SIGMA
     parameters.randomGeneratorState = 7
-    matrix, _ = cv2.estimateAffine2D(to_points(group.source), to_points(group.copy), parameters)
-    return None if matrix is None or not np.isfinite(matrix).all() else matrix.astype(np.float64)
+    fitted = cv2.estimateAffine2D(to_points(group.source), to_points(group.copy), parameters)[0]
+    # Without a consensus OpenCV returns None, which its type stubs do not know.
+    matrix = np.asarray(fitted, np.float64)
+    return matrix if matrix.shape == (2, 3) and bool(np.isfinite(matrix).all()) else None
 
 
 def _plausible(matrix: Matrix, max_scale: float) -> bool:

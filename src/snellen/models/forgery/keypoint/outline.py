@@ -7,7 +7,7 @@ import numpy as np
 import numpy.typing as npt
 
 from snellen.models.forgery.detection import Area, BoolMask
-from snellen.models.forgery.keypoint.correlation import Box, Matrix
+from snellen.models.forgery.keypoint.correlation import Box, Matrix, localised
 from snellen.models.forgery.keypoint.features import FloatArray
 
 __all__ = ["outline_area"]
@@ -16,7 +16,6 @@ __all__ = ["outline_area"]
 _REACH = 5
 # Mean absolute difference, in grey levels, under which a copy was pasted without resampling or compression.
 _EXACT = 0.35
-_Q, _M, _I = 0.25, 3.0, 0
 
 
 def outline_area(grey: FloatArray, area: Area, matrix: Matrix) -> Area:
@@ -35,13 +34,13 @@ def outline_area(grey: FloatArray, area: Area, matrix: Matrix) -> Area:
         box = _padded(area.box, pad, grey.shape)
         seed = _in_box(area, box)
         difference, flat = _difference(grey, matrix, box, seed)
-        typical = float(np.quantile(difference[seed], _Q))
+        typical = float(np.quantile(difference[seed], 0.25))
         exact = typical < _EXACT
         near = cv2.dilate(seed.astype(np.uint8), _disc(_REACH)) > 0
-        similar = difference < _M * typical + 0.3
+        similar = difference < 3.0 * typical + 0.3
         allowed = similar & (near | (exact & ~flat))
         inner = cv2.erode(seed.astype(np.uint8), _disc(_REACH)) > 0
-        grown = _connected(_opened(allowed | inner) if _I else _opened(allowed), inner if inner.any() else seed)
+        grown = _connected(_opened(allowed), inner if inner.any() else seed)
         if not exact or not _touches(grown, box, grey.shape):
             break
     if grown.sum() < 0.3 * seed.sum():
@@ -53,15 +52,15 @@ def outline_area(grey: FloatArray, area: Area, matrix: Matrix) -> Area:
 def _difference(grey: FloatArray, matrix: Matrix, box: Box, seed: BoolMask) -> tuple[FloatArray, BoolMask]:
     """Smoothed absolute difference to the copy less its brightness change; and where neither holds any detail."""
     x0, y0, x1, y1 = box
-    local = matrix.copy()
-    local[:, 2] += matrix[:, :2] @ np.array([x0, y0], np.float64)
+    local = localised(matrix, box, into=(0, 0))
     size = (x1 - x0, y1 - y0)
     outside = -1e3
-    warped = cv2.warpAffine(grey, local, size, flags=cv2.INTER_CUBIC | cv2.WARP_INVERSE_MAP, borderValue=outside)
+    flags = cv2.INTER_CUBIC | cv2.WARP_INVERSE_MAP
+    warped = cv2.warpAffine(grey, local, size, flags=flags, borderValue=outside)
     own = grey[y0:y1, x0:x1]
     signed = own - warped
     signed -= np.median(signed[seed])
-    difference: FloatArray = cv2.blur(np.abs(signed), (3, 3))
+    difference = np.asarray(cv2.blur(np.abs(signed), (3, 3)), np.float32)
     spread = cv2.morphologyEx(own, cv2.MORPH_GRADIENT, np.ones((5, 5), np.uint8))
     return difference, spread < 1.0
 
@@ -78,8 +77,7 @@ def _padded(box: Box, pad: int, shape: tuple[int, ...]) -> Box:
 
 
 def _disc(radius: int) -> npt.NDArray[np.uint8]:
-    disc: npt.NDArray[np.uint8] = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (2 * radius + 1, 2 * radius + 1))
-    return disc
+    return np.asarray(cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (2 * radius + 1, 2 * radius + 1)), np.uint8)
 
 
 def _opened(mask: BoolMask) -> BoolMask:

@@ -5,25 +5,26 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
-from snellen.models.forgery.keypoint.verification import Candidate
+from snellen.models.forgery.keypoint.measuring import Candidate
 
 __all__ = ["accept", "log_odds", "probability"]
 
 # Logistic regression on planted copies (translated, rotated, scaled, mirrored; then compressed, blurred or noisy)
 # against the best look-alikes of untouched photographs. Signs were constrained to what the quantities mean, and
 # five-fold cross-validation over the images gave the same error as the fit itself.
-_INTERCEPT = -10.95
-_LOG_MATCHES = 0.3
+_INTERCEPT = -9.4
+_LOG_MATCHES = 0.22
 _PRECISION = 3.2
-_MEDIAN = 0.33
-_LOWER = 4.5
-_LOG_AREA = 0.44
-_OVERLAP = -6.9
-_HULL = 1.9
-_DOMINANCE = 2.4
-_SHADE = -1.6
-# Copies of one image may differ by this much in the logarithm of their odds.
-_SPREAD = 3.0
+_MEDIAN = 0.1
+_LOWER = 2.1
+_LOG_AREA = 0.43
+_OVERLAP = -6.6
+_HULL = 2.1
+_DOMINANCE = 2.1
+_SHADE = -1.5
+# Copies in one image may differ by this much in exactness; above the second value they may differ by any amount.
+_SPREAD = 1.0
+_EXACT_ENOUGH = 1.4
 
 
 def log_odds(candidate: Candidate) -> float:
@@ -32,12 +33,19 @@ def log_odds(candidate: Candidate) -> float:
         _INTERCEPT
         + _LOG_MATCHES * math.log(max(len(candidate.matches), 1))
         + _PRECISION * candidate.precision
-        - _MEDIAN * math.log(max(1.0 - candidate.median, 0.003))
-        + _LOWER * candidate.lower
+        + _exactness(candidate)
         + _LOG_AREA * math.log(max(candidate.source.pixels, 1))
         + _OVERLAP * candidate.overlap
         + _HULL * candidate.hull
         + _DOMINANCE * candidate.dominance
+    )
+
+
+def _exactness(candidate: Candidate) -> float:
+    """The part of the log-odds that tells how true to the source the pixels are."""
+    return (
+        -_MEDIAN * math.log(max(1.0 - candidate.median, 0.003))
+        + _LOWER * candidate.lower
         + _SHADE * math.log(candidate.shade + 0.3)
     )
 
@@ -56,5 +64,5 @@ def accept(candidates: Sequence[Candidate], threshold: float) -> list[tuple[floa
     scored = sorted(((probability(candidate), candidate) for candidate in candidates), key=lambda pair: -pair[0])
     if not scored:
         return []
-    floor = log_odds(scored[0][1]) - _SPREAD
-    return [pair for pair in scored if pair[0] >= threshold and log_odds(pair[1]) >= floor]
+    floor = min(_exactness(scored[0][1]) - _SPREAD, _EXACT_ENOUGH)
+    return [pair for pair in scored if pair[0] >= threshold and _exactness(pair[1]) >= floor]

@@ -6,21 +6,24 @@ from dataclasses import replace
 
 import numpy as np
 
-from snellen.models.forgery.detection import Area
-
+from snellen.models.forgery.detection import Area, BoolMask
 from snellen.models.forgery.keypoint.clustering import agreement, evidence
 from snellen.models.forgery.keypoint.correlation import Matrix, Residual, model_correlation, patch_correlation
+from snellen.models.forgery.keypoint.features import FloatArray
 from snellen.models.forgery.keypoint.geometry import candidate_matrices, transfer_error
 from snellen.models.forgery.keypoint.matching import IndexArray, Matches
+from snellen.models.forgery.keypoint.measuring import Candidate, carry_area
 from snellen.models.forgery.keypoint.refinement import refine_matrix
 from snellen.models.forgery.keypoint.scoring import probability
 from snellen.models.forgery.keypoint.settings import KeypointSettings
-from snellen.models.forgery.keypoint.verification import Candidate, carry_area, grow_region
+from snellen.models.forgery.keypoint.verification import grow_region
 
 __all__ = ["find_candidates", "photometric_matches"]
 
 _TOLERANCE = 2.0
 _LARGEST_GROUP = 60
+# Median correlation above which there is nothing left to refine.
+_SHARP = 0.97
 
 
 def photometric_matches(residual: Residual, matches: Matches, settings: KeypointSettings) -> Matches:
@@ -39,6 +42,7 @@ def find_candidates(residual: Residual, matches: Matches, settings: KeypointSett
     agrees = agreement(matches, 0.2 * max(residual.values.shape)).astype(np.float32)
     weight = evidence(matches.correlation)
     alive = np.ones(len(matches), np.float32)
+    shape = (residual.values.shape[0], residual.values.shape[1])
     found: list[Candidate] = []
     for turn in range(settings.max_hypotheses):
         votes = (agrees @ (weight * alive)) * alive
@@ -59,11 +63,12 @@ def find_candidates(residual: Residual, matches: Matches, settings: KeypointSett
         if candidate is not None:
             found.append(candidate)
             if probability(candidate) < 0.2:
-                alive[_same_resemblance(candidate, matches, residual.values.shape)] = 0.0
+                alive[_same_resemblance(candidate, matches, shape)] = 0.0
     return found
 
 
-def _same_resemblance(candidate: Candidate, matches: Matches, shape):
+def _same_resemblance(candidate: Candidate, matches: Matches, shape: tuple[int, int]) -> BoolMask:
+    """Which matches join the two areas of a refuted candidate, or each with itself, without being exact."""
     both = np.zeros(shape, np.bool_)
     for area in (candidate.source, carry_area(candidate.source, candidate.matrix, shape)):
         x0, y0, x1, y1 = area.box
@@ -74,7 +79,8 @@ def _same_resemblance(candidate: Candidate, matches: Matches, shape):
     return inside & (matches.correlation < 0.97)
 
 
-def _group(agreeing, seed: int, weight) -> IndexArray:
+def _group(agreeing: FloatArray, seed: int, weight: FloatArray) -> IndexArray:
+    """The seed and the best of those it agrees with."""
     members = np.flatnonzero(agreeing)
     members = members[np.argsort(-weight[members], kind="stable")][:_LARGEST_GROUP]
     return np.concatenate([[seed], members]).astype(np.intp)
@@ -94,7 +100,9 @@ def _best_matrix(residual: Residual, group: Matches, settings: KeypointSettings)
     return best
 
 
-def _verify(residual: Residual, matches: Matches, matrix: Matrix, group: IndexArray, follows) -> Candidate | None:
+def _verify(
+    residual: Residual, matches: Matches, matrix: Matrix, group: IndexArray, follows: BoolMask
+) -> Candidate | None:
     inside = follows[group]
     precision = float(inside.mean())
     if inside.sum() < 2:
@@ -106,18 +114,22 @@ def _verify(residual: Residual, matches: Matches, matrix: Matrix, group: IndexAr
     if np.median(correlation) < 0.55 or (precision < 0.4 and np.median(correlation) < 0.97):
         return None
     candidate = grow_region(residual, matrix, inliers, precision=precision)
-    if candidate is not None and candidate.median < 0.97 and candidate.overlap < 0.2:
-        refined = refine_matrix(residual.smooth, candidate.source, matrix)
-        again = grow_region(residual, refined, inliers, precision=precision) if refined is not matrix else None
-        if (
-            again is not None
-            and again.lower * again.source.pixels**0.2 > candidate.lower * candidate.source.pixels**0.2
-        ):
-            candidate = again
+    if candidate is not None and candidate.median < _SHARP and candidate.overlap < 0.2:
+        candidate = _refined(residual, candidate, inliers, float(np.median(correlation)))
     return None if candidate is None else replace(candidate, dominance=_dominance(candidate.source, matches, follows))
 
 
-def _dominance(area: Area, matches: Matches, follows) -> float:
+def _refined(residual: Residual, candidate: Candidate, inliers: Matches, before: float) -> Candidate:
+    """The candidate after refinement, unless that made the agreement at the matches worse."""
+    matrix = refine_matrix(residual.smooth, candidate.source, candidate.matrix)
+    if matrix is candidate.matrix or np.median(model_correlation(residual, inliers.source, matrix)) < before:
+        return candidate
+    again = grow_region(residual, matrix, inliers, precision=candidate.precision)
+    return candidate if again is None else again
+
+
+def _dominance(area: Area, matches: Matches, follows: BoolMask) -> float:
+    """Share of the evidence that the matches which touch the area give to its transform; other exact copies aside."""
     x0, y0, x1, y1 = area.box
     touching = np.zeros(len(matches), np.bool_)
     for points in (matches.source, matches.copy):
