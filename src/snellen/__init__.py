@@ -32,22 +32,39 @@ _PUBLIC = {
 """Public name to the place where it is defined."""
 
 
+class _Verb(ModuleType):
+    """A folder that can be called like the function it is named after: `snellen.explain(text)`."""
+
+    def __call__(self, *args: Any, **options: Any) -> Any:
+        return _load(self.__name__.rpartition(".")[2])(*args, **options)
+
+
 class _Package(ModuleType):
-    """Keeps `snellen.explain` the function that it is, also after the folder of that name has been imported."""
+    """Makes the folders of public names callable when they are imported.
+
+    Python puts a folder's module in the place of the function of the same name; this way `snellen.explain(text)` and
+    `import snellen.explain.parse` both work, in any order.
+    """
 
     def __setattr__(self, name: str, value: object) -> None:
-        if not (name in _PUBLIC and isinstance(value, ModuleType)):
-            super().__setattr__(name, value)
+        if name in _PUBLIC and isinstance(value, ModuleType):
+            value.__class__ = _Verb
+        super().__setattr__(name, value)
 
 
 sys.modules[__name__].__class__ = _Package
 
 
+def _load(name: str) -> Any:
+    module, _, attribute = _PUBLIC[name].partition(":")
+    return getattr(importlib.import_module(module), attribute)
+
+
 def __getattr__(name: str) -> Any:
     if name not in _PUBLIC:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    module, _, attribute = _PUBLIC[name].partition(":")
-    return getattr(importlib.import_module(module), attribute)
+    is_folder = _PUBLIC[name].startswith((f"{__name__}.{name}:", f"{__name__}.{name}."))
+    return importlib.import_module(f"{__name__}.{name}") if is_folder else _load(name)
 
 
 def __dir__() -> list[str]:

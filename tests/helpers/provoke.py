@@ -1,6 +1,6 @@
 """Provoke failures for real, on a CPU, and keep the text that today's libraries print.
 
-    python tests/rules/provoke.py          write tests/rules/<slug>/fires_today_*.log anew
+    python tests/helpers/provoke.py        write tests/rules/<slug>/fires_today_*.log anew
 
 Every function ends in the failure of its slug, or returns the text of a log that shows it.
 """
@@ -301,7 +301,7 @@ def main() -> None:
             text = _clean(provoke(name, Path(folder)), Path(folder))
         if not text.strip():
             raise SystemExit(f"{name} no longer fails")
-        target = Path(__file__).parent / slug / f"fires_today_{name}.log"
+        target = Path(__file__).parents[1] / "rules" / slug / f"fires_today_{name}.log"
         target.parent.mkdir(exist_ok=True)
         target.write_text(text)
         print(slug, name, text.strip().splitlines()[-1][:110], sep=" | ")

@@ -1,0 +1,3 @@
+import torch
+
+state = torch.load("/path/to/checkpoint.pth", weights_only=True)

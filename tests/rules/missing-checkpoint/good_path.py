@@ -1,0 +1,6 @@
+import torch
+
+
+def load(path):
+    torch.load("checkpoints/model.pth", weights_only=True)
+    return torch.load(path, weights_only=True)

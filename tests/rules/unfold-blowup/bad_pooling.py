@@ -1,0 +1,18 @@
+import torch
+import torch.nn as nn
+import torch.nn.functional as F
+
+
+class Correlation(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.unfold = nn.Unfold(12, stride=4)
+
+    def descriptors(self, features):
+        patches = F.unfold(features, kernel_size=12, stride=4)
+        batch, _, count = patches.shape
+        return patches.view(batch, -1, 144, count).mean(2)
+
+    def forward(self, features):
+        patches = F.normalize(self.unfold(features), dim=1)
+        return torch.bmm(patches.transpose(1, 2), patches)

@@ -1,0 +1,4 @@
+import sys
+
+sys.path.append("..")
+sys.path.insert(0, "./src")
