@@ -49,7 +49,7 @@ def decode_rle(text: str, size: tuple[int, int], *, order: PixelOrder = "columns
     """Decode one mask; the inverse of `encode_rle` in either style.
 
     Args:
-        text: Runs in either style.
+        text: Runs in either style; an empty text is an empty mask.
         size: `(height, width)` of the image.
         order: Numbering of the pixels.
 
@@ -60,7 +60,7 @@ def decode_rle(text: str, size: tuple[int, int], *, order: PixelOrder = "columns
         >>> decode_rle("[3, 3]", (2, 3)).astype(int).tolist()
         [[0, 1, 1], [0, 1, 0]]
     """
-    runs = parse_runs(text)
+    runs = parse_runs(text if text.strip() else "[]")
     height, width = size
     starts, ends = runs[:, 0] - 1, runs[:, 0] - 1 + runs[:, 1]
     if len(runs) and (starts.min() < 0 or runs[:, 1].min() < 1 or ends.max() > height * width):
@@ -99,7 +99,7 @@ def parse_runs(text: str) -> Runs:
         ([[3, 3], [9, 1]], [[3, 3]])
     """
     text = text.strip()
-    if not (_JSON if text.startswith("[") else _SPACES).fullmatch(text) and text:
+    if not (_JSON if text.startswith("[") else _SPACES).fullmatch(text):
         shown = text if len(text) <= 60 else text[:57] + "..."
         raise DataError(f"expected whole numbers such as [123, 4, 200, 3] or 123 4 200 3, got {shown}")
     try:
