@@ -6,7 +6,7 @@ import pytest
 
 from snellen.config.load import load
 from snellen.config.machines import Machine
-from snellen.config.resolve import resolve
+from snellen.config.resolve import resolve, target_machine
 from snellen.config.schema import RunConfig
 from snellen.config.write import apply_settings, save
 from snellen.errors import ConfigError
@@ -23,7 +23,7 @@ def run(**values):
     ("machine", "precision"), [("auto", "fp32"), ("kaggle-t4", "fp16"), ("kaggle-p100", "fp16"), ("h200", "bf16")]
 )
 def test_precision_follows_the_machine_that_is_meant(machine, precision):
-    resolved = resolve(run(machine=machine), HERE, root=".", resolvers=PAD)
+    resolved = resolve(run(), target_machine(run(machine=machine), HERE), root=".", resolvers=PAD)
     assert resolved.config.precision == precision
     assert {entry.key for entry in resolved.table} >= {"precision", "devices", "data.workers", "data.pad_multiple"}
     assert all(entry.why for entry in resolved.table)

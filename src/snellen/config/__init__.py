@@ -1,1 +1,1 @@
-"""Placeholder."""
+"""Run files: schema, reading, settling what is `auto`, writing."""

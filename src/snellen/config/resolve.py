@@ -45,7 +45,7 @@ class Resolved(Generic[C]):
 
 
 def target_machine(config: RunConfig, here: Machine) -> Machine:
-    """The machine that a run is meant for.
+    """The machine that a run is meant for: the one that `machine:` names, else this one.
 
     Args:
         config: The settings.
@@ -55,13 +55,13 @@ def target_machine(config: RunConfig, here: Machine) -> Machine:
 
 
 def resolve(
-    config: C, here: Machine, *, root: str | Path, resolvers: Mapping[str, Resolver] | None = None
+    config: C, machine: Machine, *, root: str | Path, resolvers: Mapping[str, Resolver] | None = None
 ) -> Resolved[C]:
     """Settle everything that a run file leaves open.
 
     Args:
         config: The settings as written.
-        here: This machine.
+        machine: Where it will run: this machine for training, `target_machine` for a check.
         root: The folder that relative paths start from: that of the run file.
         resolvers: The task's answers by key path, for example `{"data.pad_multiple": ...}`; they win over the
             general ones.
@@ -76,7 +76,6 @@ def resolve(
         ('fp32', 3, 14)
     """
     answers = {**_GENERAL, **(resolvers or {})}
-    machine = target_machine(config, here)
     base = Path(root).absolute()
     changes: dict[str, Any] = {}
     table: list[Resolution] = []

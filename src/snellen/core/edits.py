@@ -33,7 +33,7 @@ def apply_edits(text: str, edits: Iterable[Edit]) -> tuple[str, tuple[Edit, ...]
         starts.append(starts[-1] + len(line))
     spans: list[tuple[int, int, Edit]] = []
     left_out: list[Edit] = []
-    for edit in sorted(set(edits), key=lambda edit: (edit.start_line, edit.start_column)):
+    for edit in sorted(dict.fromkeys(edits), key=lambda edit: (edit.start_line, edit.start_column)):
         begin = _offset(starts, edit.start_line, edit.start_column)
         end = _offset(starts, edit.end_line, edit.end_column)
         if begin is None or end is None or begin > end or (spans and begin < spans[-1][1]):

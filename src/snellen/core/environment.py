@@ -62,6 +62,27 @@ _VARIABLES = (
 """Variables that change how torch behaves; their values hold no secrets."""
 
 
+_CODE_SUFFIXES = frozenset(
+    [
+        ".py",
+        ".pyi",
+        ".ipynb",
+        ".yaml",
+        ".yml",
+        ".toml",
+        ".cfg",
+        ".ini",
+        ".json",
+        ".sh",
+        ".txt",
+        ".cu",
+        ".cpp",
+        ".c",
+        ".h",
+    ]
+)
+
+
 def collect(*, code: Sequence[str | Path] = (), seed: int | None = None) -> dict[str, Any]:
     """Everything that is needed to tell why the same run went otherwise elsewhere.
 
@@ -152,8 +173,9 @@ def repository_state(path: str | Path) -> dict[str, Any] | None:
     """State of the git repository that a path lies in.
 
     Returns:
-        `root`, `commit` (`None` before the first one), `dirty`, and `diff_sha256` of what is not committed, the
-        contents of untracked files included; `None` outside a repository or without git.
+        `root`, `commit` (`None` before the first one), `dirty`, and `diff_sha256` of what is not committed: changes
+        of tracked files, contents of untracked source files, names and sizes of other untracked files; `None`
+        outside a repository or without git.
     """
     folder = Path(path).absolute()
     folder = folder if folder.is_dir() else folder.parent
@@ -161,7 +183,7 @@ def repository_state(path: str | Path) -> dict[str, Any] | None:
     if not root:
         return None
     top = Path(root.decode(errors="replace").strip())
-    status = _git(top, "status", "--porcelain", "-z", "--no-renames")
+    status = _git(top, "status", "--porcelain", "-z", "--no-renames", "--untracked-files=all")
     commit = _git(top, "rev-parse", "--verify", "-q", "HEAD")
     return {
         "root": str(top),
@@ -185,9 +207,10 @@ def _hash_changes(top: Path, status: bytes, *, has_commit: bool) -> str:
 
 def _hash_file(path: Path) -> bytes:
     try:
-        # A data set that lies untracked in the repository is told apart by its files' sizes; reading it takes hours.
-        if path.is_dir() or path.stat().st_size > 16 * 2**20:
-            return str(path.stat().st_size).encode()
+        size = path.stat().st_size
+        # A data set that lies untracked in the repository is told by names and sizes; reading it would take hours.
+        if path.suffix.lower() not in _CODE_SUFFIXES or size > 2**20:
+            return str(size).encode()
         return hashlib.sha256(path.read_bytes()).digest()
     except OSError:
         return b"unreadable"

@@ -121,7 +121,8 @@ class ImagesFacts:
     Args:
         key: Key path of the folder.
         count: Number of images.
-        looked_at: How many were decoded.
+        looked_at: Of how many the header was read.
+        decoded: Of how many the pixels were decoded, too: an even sample.
         unreadable: Path and reason of those that could not be.
         smallest: `(height, width)`, component by component, `None` without a readable image.
         largest: `(height, width)`, component by component.
@@ -130,6 +131,7 @@ class ImagesFacts:
     key: str
     count: int
     looked_at: int
+    decoded: int
     unreadable: tuple[tuple[str, str], ...] = ()
     smallest: tuple[int, int] | None = None
     largest: tuple[int, int] | None = None

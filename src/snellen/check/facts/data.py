@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from itertools import islice
 from pathlib import Path
 from typing import Final
@@ -14,10 +15,14 @@ from snellen.core.file_kinds import is_image
 from snellen.core.plan import Plan
 from snellen.errors import SnellenError
 
-__all__ = ["SAMPLE", "image_files", "provide_folders", "provide_images"]
+__all__ = ["MAX_DECODED", "MAX_DECODED_PIXELS", "MAX_HEADERS", "image_files", "provide_folders", "provide_images"]
 
-SAMPLE: Final = 200
-"""Images of a folder that are decoded; all of them in a folder of at most this many."""
+MAX_HEADERS: Final = 5000
+"""Images of a folder whose header is read."""
+MAX_DECODED: Final = 200
+"""Images of a folder that are decoded, as long as they are small enough."""
+MAX_DECODED_PIXELS: Final = 500_000_000
+"""Pixels of a folder that are decoded: about ten seconds."""
 
 _MAX_FILES = 2_000_000
 
@@ -31,15 +36,9 @@ def provide_folders(plan: Plan) -> tuple[FolderFacts, ...]:
 
 
 def provide_images(plan: Plan) -> tuple[ImagesFacts, ...]:
-    """The fact `images`: the images of every data folder, decoded, an even sample of the large ones."""
-    from snellen.data.reading import read_image  # noqa: PLC0415 - numpy and Pillow only when images are looked at
-
-    def decode(path: Path) -> tuple[int, int]:
-        height, width = read_image(path).pixels.shape[:2]
-        return height, width
-
+    """The fact `images`: the headers of all images of every data folder, and the pixels of an even sample."""
     folders: Sequence[FolderFacts] = plan.fact("folders")
-    return tuple(_look_at_images(folder, decode) for folder in folders if folder.images)
+    return tuple(_look_at_images(folder) for folder in folders if folder.images)
 
 
 def image_files(folder: Path) -> list[Path]:
@@ -73,19 +72,47 @@ def _walk(folder: Path) -> Iterator[Path]:
     return islice(below(), _MAX_FILES)
 
 
-def _look_at_images(folder: FolderFacts, decode: Callable[[Path], tuple[int, int]]) -> ImagesFacts:
+def _look_at_images(folder: FolderFacts) -> ImagesFacts:
+    from snellen.data.reading import probe_image, read_image  # noqa: PLC0415 - numpy and Pillow only when asked for
+
     files = image_files(Path(folder.path))
-    step = max(1, len(files) / SAMPLE)
-    sample = [files[int(index * step)] for index in range(min(len(files), SAMPLE))]
-    sizes: list[tuple[int, int]] = []
     unreadable: list[tuple[str, str]] = []
-    for path in sample:
-        try:
-            sizes.append(decode(path))
-        except SnellenError as error:
-            unreadable.append((str(path), error.message))
-        except (OSError, ValueError, MemoryError) as error:
-            unreadable.append((str(path), f"{type(error).__name__}: {error}"))
-    smallest = (min(h for h, _ in sizes), min(w for _, w in sizes)) if sizes else None
-    largest = (max(h for h, _ in sizes), max(w for _, w in sizes)) if sizes else None
-    return ImagesFacts(folder.key, len(files), len(sample), tuple(unreadable), smallest, largest)
+    sizes: dict[Path, tuple[int, int]] = {}
+    looked_at = _even_sample(files, MAX_HEADERS)
+    for path in looked_at:
+        with _noting(path, unreadable):
+            sizes[path] = probe_image(path).size
+    decoded, pixels = 0, 0
+    for path in _even_sample(list(sizes), MAX_DECODED):
+        height, width = sizes[path]
+        pixels += height * width
+        if pixels > MAX_DECODED_PIXELS:
+            break
+        with _noting(path, unreadable):
+            read_image(path)
+        decoded += 1
+    heights, widths = [height for height, _ in sizes.values()], [width for _, width in sizes.values()]
+    return ImagesFacts(
+        folder.key,
+        len(files),
+        len(looked_at),
+        decoded,
+        tuple(unreadable),
+        (min(heights), min(widths)) if sizes else None,
+        (max(heights), max(widths)) if sizes else None,
+    )
+
+
+@contextlib.contextmanager
+def _noting(path: Path, unreadable: list[tuple[str, str]]) -> Iterator[None]:
+    try:
+        yield
+    except SnellenError as error:
+        unreadable.append((str(path), error.message))
+    except (OSError, ValueError, MemoryError) as error:
+        unreadable.append((str(path), f"{type(error).__name__}: {error}"))
+
+
+def _even_sample(files: Sequence[Path], count: int) -> list[Path]:
+    step = max(1.0, len(files) / count)
+    return [files[int(index * step)] for index in range(min(len(files), count))]

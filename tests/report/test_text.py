@@ -1,0 +1,74 @@
+"""Findings as people and programs read them."""
+
+from __future__ import annotations
+
+import io
+import json
+
+from rich.console import Console
+
+from snellen.core.check_report import CheckReport
+from snellen.core.finding import CheckResult, Edit, Evidence, Finding, Fix, FixSafety, Level, Location, State
+from snellen.report.json import render
+from snellen.report.text import count_words, findings_text, report_text
+
+FINDING = Finding(
+    "half-overflow",
+    Level.ERROR,
+    "-1e9 [does] not fit",
+    Location("a.py", 3, 5),
+    tuple(Evidence(f"line {number}") for number in range(7)),
+    Fix("Write 0.", FixSafety.SAFE, edits=(Edit("a.py", 3, 4, 3, 8, "0"),), command="snellen lint a.py --fix"),
+)
+REPORT = CheckReport(
+    "run.yaml",
+    (
+        CheckResult("half-overflow", State.FAILED, "A constant", (FINDING,)),
+        CheckResult("nan-loss", State.SKIPPED, "NaN", reason="costs minutes"),
+        CheckResult("split-case", State.PASSED, "Case"),
+        CheckResult("corrupt-image", State.PASSED, "Bad", reason="in the run's code"),
+        CheckResult("missing-file", State.MUTED, "Gone", (FINDING,), "ignored"),
+    ),
+    (("precision", "fp32", "no accelerator"), ("machine", "auto", "this machine")),
+)
+
+
+def shown(text):
+    stream = io.StringIO()
+    Console(file=stream, soft_wrap=True, highlight=False).print(text, end="")
+    return stream.getvalue()
+
+
+def test_a_finding_has_place_message_evidence_and_fix():
+    lines = shown(findings_text([FINDING])).splitlines()
+    assert lines[0] == "error   half-overflow  a.py:3:5"
+    assert lines[1].strip() == "-1e9 [does] not fit"
+    assert "- and 2 more" in lines[7]
+    assert lines[8].strip() == "fix: Write 0.  (--fix applies it)"
+    assert lines[9].strip() == "$ snellen lint a.py --fix"
+
+
+def test_a_report_tells_what_was_not_checked():
+    text = shown(report_text(REPORT))
+    assert text.startswith("run.yaml: 1 error\n")
+    assert "precision  fp32  no accelerator" in text
+    assert "machine" not in text
+    for title, line in (
+        ("not checked", "nan-loss  skipped  costs minutes"),
+        ("checked in part", "corrupt-image  passed  in the run's code"),
+        ("muted", "missing-file  muted  1 finding: ignored"),
+    ):
+        assert f"\n{title}\n  {line}\n" in text
+    assert text.endswith("5 checks: 1 failed, 2 passed, 1 skipped, 1 muted\n")
+    assert "split-case" not in text
+    assert "split-case" in shown(report_text(REPORT, verbose=True))
+
+
+def test_counting_and_json():
+    assert count_words([]) == "no findings"
+    warning = Finding("x", Level.WARNING, "m")
+    assert count_words([warning, FINDING, warning]) == "1 error, 2 warnings"
+    data = json.loads(render(REPORT.to_dict() | {"loss": float("nan")}))
+    assert data["loss"] == "nan"
+    assert data["counts"]["muted"] == 1
+    assert [finding["line"] for finding in data["findings"]] == [3]
