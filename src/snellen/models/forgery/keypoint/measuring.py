@@ -36,6 +36,7 @@ class Candidate:
         overlap: Share of the area that its own copy covers; only a periodic texture repeats over itself.
         shade: Median absolute difference, in grey levels, of the blurred image between the area and its copy. A second
             object of the same make never stands in quite the same light.
+        ground: Share of the area that has one and the same brightness, as paper behind lettering and drawings has.
         dominance: Share of the evidence of all matches that touch the area.
     """
 
@@ -48,6 +49,7 @@ class Candidate:
     hull: float
     overlap: float
     shade: float
+    ground: float
     dominance: float
 
 
@@ -73,9 +75,10 @@ class Growth:
 def measure(residual: Residual, matrix: Matrix, matches: Matches, grown: Growth, *, precision: float) -> Candidate:
     """Everything that scoring needs to know about an area; its dominance is left at 0 for the caller to fill in."""
     values = grown.correlation[grown.region]
+    area = _fill(grown.region)
     return Candidate(
         matrix=matrix,
-        source=Area(grown.box, _fill(grown.region)),
+        source=Area(grown.box, area),
         matches=matches,
         precision=precision,
         median=float(np.median(values)),
@@ -83,6 +86,7 @@ def measure(residual: Residual, matrix: Matrix, matches: Matches, grown: Growth,
         hull=_hull_agreement(grown, matches),
         overlap=_self_overlap(matrix, grown.box, grown.labels),
         shade=_shade(residual.smooth, matrix, grown.box, grown.region),
+        ground=_ground(residual, grown.box, area),
         dominance=0.0,
     )
 
@@ -124,6 +128,13 @@ def _shade(smooth: FloatArray, matrix: Matrix, box: Box, region: BoolMask) -> fl
         smooth, localised(matrix, box, into=(0, 0)), (x1 - x0, y1 - y0), flags=cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP
     )
     return float(np.median(np.abs(smooth[y0:y1, x0:x1] - warped)[region]))
+
+
+def _ground(residual: Residual, box: Box, area: BoolMask) -> float:
+    x0, y0, x1, y1 = box
+    grey = (residual.values[y0:y1, x0:x1] + residual.smooth[y0:y1, x0:x1])[area]
+    counts = np.bincount(np.clip(np.rint(grey), 0, 255).astype(np.intp), minlength=256)
+    return float(np.convolve(counts, [1, 1, 1]).max() / counts.sum())
 
 
 def _self_overlap(matrix: Matrix, box: Box, labels: npt.NDArray[np.int32]) -> float:

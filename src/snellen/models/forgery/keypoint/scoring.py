@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
+from snellen.models.forgery.detection import Area
 from snellen.models.forgery.keypoint.measuring import Candidate
 
 __all__ = ["accept", "log_odds", "probability"]
@@ -12,19 +13,22 @@ __all__ = ["accept", "log_odds", "probability"]
 # Logistic regression on planted copies (translated, rotated, scaled, mirrored; then compressed, blurred or noisy)
 # against the best look-alikes of untouched photographs. Signs were constrained to what the quantities mean, and
 # five-fold cross-validation over the images gave the same error as the fit itself.
-_INTERCEPT = -9.4
-_LOG_MATCHES = 0.22
-_PRECISION = 3.2
-_MEDIAN = 0.1
-_LOWER = 2.1
-_LOG_AREA = 0.43
-_OVERLAP = -6.6
-_HULL = 2.1
-_DOMINANCE = 2.1
-_SHADE = -1.5
+_INTERCEPT = -8.1
+_LOG_MATCHES = 0.27
+_PRECISION = 2.3
+_LOG_AREA = 0.35
+_OVERLAP = -5.4
+_HULL = 3.3
+_DOMINANCE = 1.8
+_SHADE = -1.26
 # Copies in one image may differ by this much in exactness; above the second value they may differ by any amount.
-_SPREAD = 1.0
-_EXACT_ENOUGH = 1.4
+_SPREAD = 0.6
+_EXACT_ENOUGH = -0.55
+# Share of an area that its own copy may cover; share of one brightness that makes
+# paper; pixels of ink on it that may be lettering.
+_PERIODIC = 0.25
+_PAPER = 0.5
+_LITTLE_INK = 1500
 
 
 def log_odds(candidate: Candidate) -> float:
@@ -43,11 +47,7 @@ def log_odds(candidate: Candidate) -> float:
 
 def _exactness(candidate: Candidate) -> float:
     """The part of the log-odds that tells how true to the source the pixels are."""
-    return (
-        -_MEDIAN * math.log(max(1.0 - candidate.median, 0.003))
-        + _LOWER * candidate.lower
-        + _SHADE * math.log(candidate.shade + 0.3)
-    )
+    return _SHADE * math.log(candidate.shade + 0.3)
 
 
 def probability(candidate: Candidate) -> float:
@@ -61,8 +61,36 @@ def accept(candidates: Sequence[Candidate], threshold: float) -> list[tuple[floa
     The copies in one image were made by one hand with one tool, so they are alike in quality: beside a perfect copy, a
     mediocre one is a look-alike.
     """
-    scored = sorted(((probability(candidate), candidate) for candidate in candidates), key=lambda pair: -pair[0])
+    unexplained = [candidate for candidate in candidates if not _is_lettering(candidate)]
+    unexplained = _outside_periodic_textures(unexplained)
+    scored = sorted(((probability(candidate), candidate) for candidate in unexplained), key=lambda pair: -pair[0])
     if not scored:
         return []
     floor = min(_exactness(scored[0][1]) - _SPREAD, _EXACT_ENOUGH)
     return [pair for pair in scored if pair[0] >= threshold and _exactness(pair[1]) >= floor]
+
+
+def _is_lettering(candidate: Candidate) -> bool:
+    """Whether the area is a little ink on flat ground: letters, axes and scale bars repeat pixel for pixel by nature."""
+    return candidate.ground > _PAPER and (1.0 - candidate.ground) * candidate.source.pixels < _LITTLE_INK
+
+
+def _outside_periodic_textures(candidates: Sequence[Candidate]) -> list[Candidate]:
+    """Without those whose area lies mostly in one that repeats over itself, which explains them."""
+    periodic = [candidate for candidate in candidates if candidate.overlap > _PERIODIC]
+    return [
+        candidate
+        for candidate in candidates
+        if candidate.overlap <= _PERIODIC
+        and not any(_share_inside(candidate.source, other.source) > 0.5 for other in periodic)
+    ]
+
+
+def _share_inside(area: Area, other: Area) -> float:
+    x0, y0 = max(area.box[0], other.box[0]), max(area.box[1], other.box[1])
+    x1, y1 = min(area.box[2], other.box[2]), min(area.box[3], other.box[3])
+    if x1 <= x0 or y1 <= y0:
+        return 0.0
+    mine = area.mask[y0 - area.box[1] : y1 - area.box[1], x0 - area.box[0] : x1 - area.box[0]]
+    theirs = other.mask[y0 - other.box[1] : y1 - other.box[1], x0 - other.box[0] : x1 - other.box[0]]
+    return int((mine & theirs).sum()) / max(area.pixels, 1)

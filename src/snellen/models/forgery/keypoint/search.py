@@ -28,6 +28,8 @@ _SHARP = 0.97
 
 def photometric_matches(residual: Residual, matches: Matches, settings: KeypointSettings) -> Matches:
     """The matches whose patches agree in fine detail, best first."""
+    if not len(matches):
+        return matches
     correlation = patch_correlation(residual, matches)
     order = np.argsort(-correlation, kind="stable")[: settings.max_voters]
     order = order[correlation[order] > 0.5]
