@@ -1,7 +1,7 @@
 """A step that went wrong, kept whole so that it can be repeated: weights, batch, random numbers, and the verdict.
 
 captures/step-N/
-    model.safetensors    weights and buffers as they were before the step
+    model.safetensors    weights and buffers as they were before the forward pass
     batch.safetensors    tensors of the batch
     capture.json         the batch's other values, its files, position, precision, loss scale, culprit
 
@@ -26,7 +26,7 @@ from torch import Tensor, nn
 
 from snellen.core.files import write_json, writing
 from snellen.engine.culprit import Culprit, find_culprit
-from snellen.engine.devices import launch, local_view
+from snellen.engine.devices import launch, local_view, moved
 from snellen.engine.fabric import Fabric
 from snellen.engine.recipe import Batch, Recipe
 from snellen.engine.seeding import Purpose, keep_random_state, seed_all
@@ -62,7 +62,7 @@ class Place:
 def blame(fabric: Fabric, recipe: Recipe, module: nn.Module, batch: Batch, place: Place) -> Culprit | None:
     """Repeat one forward and backward pass on this device alone and find the first tensor that is not finite.
 
-    The module's buffers are as before afterwards, and its gradients are gone.
+    The module's buffers change as in any forward pass, and its gradients are gone afterwards.
 
     Args:
         fabric: Launched.
@@ -72,17 +72,13 @@ def blame(fabric: Fabric, recipe: Recipe, module: nn.Module, batch: Batch, place
         place: For its random numbers.
     """
     view = local_view(fabric, module)
-    batch = fabric.to_device(batch)
-    buffers = [buffer.clone() for buffer in module.buffers()]
+    batch = moved(batch, fabric.device)
     place.seed_generators()
     module.zero_grad(set_to_none=True)
     try:
         return find_culprit(module, batch, lambda: recipe.training_step(view, batch), fabric.backward)
     finally:
         module.zero_grad(set_to_none=True)
-        with torch.no_grad():
-            for buffer, kept in zip(module.buffers(), buffers, strict=True):
-                buffer.copy_(kept)
 
 
 def save_capture(
@@ -92,7 +88,7 @@ def save_capture(
 
     Args:
         folder: Of the captures.
-        module: Weights as they were before the step.
+        module: Weights and buffers as they were before this forward pass.
         batch: The batch.
         place: For its random numbers.
         culprit: What was found.
@@ -154,7 +150,7 @@ def _replay(
     return blame(fabric, recipe, module, batch, place)
 
 
-def pack(value: Any, name: str, tensors: dict[str, Tensor]) -> Any:
+def pack(value: Any, name: str, tensors: dict[str, Tensor]) -> Any:  # noqa: PLR0911 - one answer per kind of value
     """Plain data that describes a nested value; its tensors and arrays are put into `tensors` by path.
 
     Example:
@@ -183,14 +179,13 @@ def pack(value: Any, name: str, tensors: dict[str, Tensor]) -> Any:
 def unpack(data: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> Any:
     """The value that `pack` described; what could not be kept is `None`."""
     ((kind, content),) = data.items()
-    makers = {
-        "tensor": lambda: tensors[content],
-        "array": lambda: tensors[content].numpy(),
-        "dict": lambda: {key: unpack(item, tensors) for key, item in content},
-        "list": lambda: [unpack(item, tensors) for item in content],
-        "tuple": lambda: tuple(unpack(item, tensors) for item in content),
-        "float": lambda: float(content),
-        "value": lambda: content,
-        "lost": lambda: None,
-    }
-    return makers[kind]()
+    if kind == "tensor":
+        return tensors[content]
+    if kind == "array":
+        return tensors[content].numpy()
+    if kind == "dict":
+        return {key: unpack(item, tensors) for key, item in content}
+    if kind in ("list", "tuple"):
+        items = [unpack(item, tensors) for item in content]
+        return tuple(items) if kind == "tuple" else items
+    return None if kind == "lost" else float(content) if kind == "float" else content

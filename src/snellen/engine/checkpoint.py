@@ -86,9 +86,9 @@ def restore(stored: Stored, trained: Trained, plan: SamplePlan) -> Position:
             hint="resume with the former value, or train again into a new folder",
         )
     weights = stored.tensors("model")
-    load_into(trained.module, weights, source=str(stored.path))
+    _load(trained.module, weights, stored)
     if trained.average is not None:
-        load_into(trained.average.model, stored.tensors("ema") or weights, source=str(stored.path))
+        _load(trained.average.model, stored.tensors("ema") or weights, stored)
     _load_optimiser(trained.optimiser, stored)
     trained.precision.load_state_dict(stored.state["precision"])
     return Position.from_dict(stored.state["position"])
@@ -123,8 +123,18 @@ def load_weights(
         hint = f"take {other!r} instead" if store.newest(other) is not None else "train it first"
         raise WeightsError(f"{path} holds no {which!r} checkpoint", hint=hint, slug="missing-checkpoint")
     weights = (prefer_ema and stored.tensors("ema")) or stored.tensors("model")
-    load_into(module, weights, source=str(stored.path))
+    _load(module, weights, stored)
     return stored.torn
+
+
+def _load(module: nn.Module, weights: dict[str, Tensor], stored: Stored) -> None:
+    report = load_into(module, weights, source=str(stored.path))
+    if report.unexpected:
+        raise WeightsError(
+            f"{stored.path} does not fit {type(module).__name__}: it also has {', '.join(report.unexpected[:5])}",
+            hint="choose the model that the run was started with",
+            slug="state-dict-mismatch",
+        )
 
 
 def _weights(trained: Trained) -> dict[str, dict[str, Tensor]]:

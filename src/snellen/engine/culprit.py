@@ -68,7 +68,7 @@ def find_culprit(
             # A container often returns the very tensor of its last part, which is the better name.
             if tensor.requires_grad and id(tensor) not in hooked:
                 hooked[id(tensor)] = tensor
-                tensor.register_hook(partial(_note_gradient, gradients, names[part], name))
+                tensor.register_hook(partial(_note_gradient, gradients, names[part], name))  # type: ignore[no-untyped-call]
 
     handles = [part.register_forward_hook(watch) for part in names]
     try:

@@ -23,7 +23,7 @@ from snellen.engine.settings import AcceleratorName, TrainSettings
 from snellen.engine.signals import forward_to_children
 from snellen.errors import SnellenError, UsageError
 
-__all__ = ["gather", "launch", "local_view", "on_rank_zero", "peak_memory", "resolve_accelerator"]
+__all__ = ["gather", "launch", "local_view", "moved", "on_rank_zero", "peak_memory", "resolve_accelerator"]
 
 Result = TypeVar("Result")
 
@@ -75,6 +75,26 @@ def local_view(fabric: Fabric, module: nn.Module) -> nn.Module:
     return view
 
 
+def moved(value: Any, device: torch.device) -> Any:
+    """Nested lists, tuples and mappings with their tensors on a device; anything else is passed on as it is.
+
+    Fabric's own `to_device` also looks into dataclasses, and refuses frozen ones.
+
+    Example:
+        >>> moved({"image": torch.zeros(1), "files": ["a.png"]}, torch.device("cpu"))["files"]
+        ['a.png']
+    """
+    if isinstance(value, torch.Tensor):
+        return value.to(device, non_blocking=device.type == "cuda")
+    if isinstance(value, dict):
+        return {key: moved(item, device) for key, item in value.items()}
+    if isinstance(value, tuple) and hasattr(value, "_fields"):
+        return type(value)(*(moved(item, device) for item in value))
+    if isinstance(value, (list, tuple)):
+        return type(value)(moved(item, device) for item in value)
+    return value
+
+
 def on_rank_zero(fabric: Fabric, function: Callable[[], Result]) -> Result:
     """Run a function on rank 0 and give its result, or its `SnellenError`, to every rank."""
     if fabric.world_size == 1:
@@ -115,28 +135,43 @@ def peak_memory(device: torch.device) -> int | None:
 def _spawn(fabric: Fabric, function: Callable[..., Result], args: tuple[Any, ...]) -> Result:
     with tempfile.TemporaryDirectory(prefix="snellen-") as failures, _same_port(), forward_to_children():
         try:
-            result: Result = fabric.launch(_on_rank, failures, function, *args)
+            parcel = fabric.launch(_OnRank(failures, function, args))
         except ProcessException as error:
             first = _first_failure(Path(failures))
             if first is None:
                 raise
             raise first from error
-        return result
+        return parcel.content  # type: ignore[no-any-return]
 
 
-def _on_rank(fabric: Fabric, failures: str, function: Callable[..., Result], *args: Any) -> Result:
-    try:
-        return function(fabric, *args)
-    except SnellenError as error:
-        record = {
-            "time": time.time(),
-            "kind": type(error).__name__,
-            "message": error.message,
-            "hint": error.hint,
-            "slug": error.slug,
-        }
-        (Path(failures) / f"{fabric.global_rank}.json").write_text(json.dumps(record), encoding="utf-8")
-        raise
+class _Parcel:
+    """Hides a result from Fabric, which looks into dataclasses for tensors and refuses frozen ones."""
+
+    def __init__(self, content: Any) -> None:
+        self.content = content
+
+
+class _OnRank:
+    """What a new process runs; its arguments are hidden in it for the same reason."""
+
+    def __init__(self, failures: str, function: Callable[..., Any], args: tuple[Any, ...]) -> None:
+        self._failures = failures
+        self._function = function
+        self._args = args
+
+    def __call__(self, fabric: Fabric) -> _Parcel:
+        try:
+            return _Parcel(self._function(fabric, *self._args))
+        except SnellenError as error:
+            record = {
+                "time": time.time(),
+                "kind": type(error).__name__,
+                "message": error.message,
+                "hint": error.hint,
+                "slug": error.slug,
+            }
+            (Path(self._failures) / f"{fabric.global_rank}.json").write_text(json.dumps(record), encoding="utf-8")
+            raise
 
 
 def _first_failure(folder: Path) -> SnellenError | None:

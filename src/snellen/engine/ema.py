@@ -35,7 +35,9 @@ class WeightAverage:
         self.model = copy.deepcopy(model).requires_grad_(requires_grad=False)
         self.model.eval()
         pairs = list(zip(self.model.parameters(), model.parameters(), strict=True))
-        moving = [(own, live.detach()) for own, live in pairs if live.is_floating_point() and live.requires_grad]
+        moving = [
+            (own.detach(), live.detach()) for own, live in pairs if live.is_floating_point() and live.requires_grad
+        ]
         self._own = [own for own, _ in moving]
         self._live = [live for _, live in moving]
         self._buffers = list(zip(self.model.buffers(), model.buffers(), strict=True))

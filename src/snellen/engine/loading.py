@@ -64,6 +64,13 @@ class BatchLoader:
                 raise batch.error
             yield _checked(batch)
 
+    def close(self) -> None:
+        """End the loader processes now, and not when memory happens to be tidied up."""
+        iterator = self._loader._iterator
+        self._loader._iterator = None
+        if iterator is not None:
+            iterator._shutdown_workers()  # type: ignore[attr-defined]
+
 
 class _BatchOrder:
     """A batch sampler whose list is replaced before each epoch."""
@@ -113,7 +120,7 @@ class _Collate:
         return failed[0] if failed else self._recipe.collate(samples)
 
 
-def _start_worker(worker: int) -> None:
+def _start_worker(_: int) -> None:
     # Ctrl-C reaches the whole group of processes; the training process decides when its loaders end.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
 

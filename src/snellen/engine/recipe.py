@@ -89,7 +89,8 @@ class Recipe(Protocol):
         """Loss of one batch.
 
         Call `model(...)` itself and not its parts, so that mixed precision and several devices work. Its outputs
-        arrive as float32 whatever the precision, and so the loss is computed in float32.
+        arrive as float32 whatever the precision, and so the loss is computed in float32. A model returns tensors, or
+        lists, tuples and mappings of tensors.
         """
         ...
 

@@ -57,7 +57,7 @@ class SamplePlan:
     def __post_init__(self) -> None:
         if self.samples < 1:
             raise DataError(
-                "the training set has no samples, expected at least 1",
+                "the training set is empty, expected at least 1 sample",
                 hint="check the path and the split of the training data",
                 slug="empty-dataset",
             )

@@ -61,7 +61,7 @@ def seed_all(*values: int) -> None:
     """As `seed_host`, and the generators of every accelerator that is in use."""
     seed_host(*values)
     bits = mix(*values)
-    if torch.cuda.is_initialized():
+    if torch.cuda.is_initialized():  # type: ignore[no-untyped-call]
         torch.cuda.manual_seed_all(bits)
     elif torch.backends.mps.is_available():
         torch.mps.manual_seed(bits & 0x7FFFFFFF)
@@ -71,7 +71,7 @@ def seed_all(*values: int) -> None:
 def keep_random_state() -> Iterator[None]:
     """Give the caller back its own random state afterwards."""
     python, numpy_state, host = random.getstate(), np.random.get_state(), torch.default_generator.get_state()  # noqa: NPY002
-    devices = torch.cuda.get_rng_state_all() if torch.cuda.is_initialized() else []
+    devices = torch.cuda.get_rng_state_all() if torch.cuda.is_initialized() else []  # type: ignore[no-untyped-call]
     try:
         yield
     finally:

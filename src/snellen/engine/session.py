@@ -19,7 +19,7 @@ from snellen.engine.buffers import BufferKeeper
 from snellen.engine.checkpoint import Trained, restore, save_best, save_last
 from snellen.engine.devices import on_rank_zero, peak_memory
 from snellen.engine.ema import WeightAverage
-from snellen.engine.evaluate import run_evaluation
+from snellen.engine.evaluate import Evaluation
 from snellen.engine.events import EventLog, Listener
 from snellen.engine.fabric import Fabric
 from snellen.engine.inspection import Reading
@@ -85,6 +85,7 @@ class Session:
         self.store = CheckpointStore(job.folder / "checkpoints", keep=job.settings.keep_last)
         self.precision = self._resolved_precision()
         self.trained = self._build()
+        self.evaluation = Evaluation.of(fabric, self.recipe, self.settings, "val")
         self.buffers = BufferKeeper(self.trained.module)
         self.position = self._start()
         self.timer = PhaseTimer(fabric.device)
@@ -156,6 +157,9 @@ class Session:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.progress.__exit__(kind, error, trace)
+        self.loader.close()
+        if self.evaluation is not None:
+            self.evaluation.close()
         if self.tracker is not None:
             self.tracker.close()
 
@@ -221,11 +225,9 @@ class Session:
         position.step_in_epoch += 1
         self._samples += sum(len(batch["files"]) for batch, _ in batches) * self.fabric.world_size
         if position.step % self.settings.log_every == 0 or position.step == self.total_steps:
-            self._log(reading, lr)
+            self.log(reading, lr, position.step)
         if self.progress.due:
-            self.progress.show(
-                epoch=position.epoch, step=position.step, loss=reading.loss, seconds=self.timer.last
-            )
+            self.progress.show(epoch=position.epoch, step=position.step, loss=reading.loss, seconds=self.timer.last)
         every = self.settings.checkpoint_every
         if reading.stop:
             self.save()
@@ -237,16 +239,16 @@ class Session:
         """Evaluate when it is time, keep the best, go on to the next epoch, and save."""
         position, settings = self.position, self.settings
         last = position.step >= self.total_steps
-        if self.job.recipe.evaluation_dataset("val") is not None and (
-            last or (position.epoch + 1) % settings.evaluate_every == 0
-        ):
-            self._evaluate()
+        if self.evaluation is not None and (last or (position.epoch + 1) % settings.evaluate_every == 0):
+            self._evaluate(self.evaluation)
         position.epoch += 1
         position.step_in_epoch = 0
         self.save()
         if self.patience_lost and not last:
             worse = position.worse
-            self.events("early-stop", f"stops: {worse} evaluations in a row were no better than step {position.best_step}")
+            self.events(
+                "early-stop", f"stops: {worse} evaluations in a row were no better than step {position.best_step}"
+            )
 
     def save(self) -> None:
         """Write the newest checkpoint."""
@@ -263,23 +265,18 @@ class Session:
 
     def interruption(self) -> Interrupted:
         """What ends a run that was asked to stop; the state is saved."""
-        self.events("interrupted", f"stopped after step {self.position.step}; the state is saved", step=self.position.step)
+        self.events(
+            "interrupted", f"stopped after step {self.position.step}; the state is saved", step=self.position.step
+        )
         return Interrupted(
             f"stopped after step {self.position.step} of {self.total_steps}; the state is saved",
             hint=f"snellen resume {self.job.folder}",
         )
 
-    def _evaluate(self) -> None:
+    def _evaluate(self, evaluation: Evaluation) -> None:
         position, headline = self.position, self.recipe.headline
         try:
-            metrics = run_evaluation(
-                self.fabric,
-                self.recipe,
-                self.settings,
-                self.trained.evaluated,
-                "val",
-                interrupted=lambda: self.stop.requested,
-            )
+            metrics = evaluation.run(self.trained.evaluated, interrupted=lambda: self.stop.requested)
         except Interrupted:
             self.save()
             raise self.interruption() from None
@@ -293,7 +290,8 @@ class Session:
         if best:
             on_rank_zero(self.fabric, lambda: save_best(self.store, self.trained, position))
 
-    def _log(self, reading: Reading, lr: float) -> None:
+    def log(self, reading: Reading, lr: float, step: int) -> None:
+        """Write down the numbers of a step, counted from 1, and the times of the steps since the last line."""
         if self.tracker is None:
             return
         now = time.monotonic()
@@ -303,7 +301,7 @@ class Session:
         self.tracker.log(
             "train",
             epoch=self.position.epoch,
-            step=self.position.step,
+            step=step,
             loss=reading.loss,
             lr=lr,
             gradient_norm=reading.gradient_norm,

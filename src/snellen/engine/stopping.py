@@ -1,10 +1,11 @@
-"""What happens when a step must not be done: the good state is saved, the batch kept, and the run ends with a reason."""
+"""When a step must not be done: the good state is saved, the batch is kept, and the run ends with a reason."""
 
 from __future__ import annotations
 
 from pathlib import Path
 
 from snellen.core.step import Action, Verdict
+from snellen.engine.buffers import BufferKeeper
 from snellen.engine.capture import Place, blame, save_capture
 from snellen.engine.culprit import Culprit
 from snellen.engine.devices import gather
@@ -19,7 +20,7 @@ _SHOWN = 8
 
 
 def stop_before_step(
-    session: Session, reading: Reading, batches: MicroBatches, verdict: Verdict | None
+    session: Session, reading: Reading, batches: MicroBatches, lr: float, verdict: Verdict | None
 ) -> TrainingStopped:
     """Save the state before the step, find out what broke it, keep the batch, and say so.
 
@@ -32,6 +33,7 @@ def stop_before_step(
     session.buffers.bring_back()
     session.optimiser.zero_grad(set_to_none=True)
     session.save()
+    session.log(reading, lr, session.position.step + 1)
     batch, place, culprit = _find(session, batches)
     culprits = gather(session.fabric, culprit)
     guilty = next((rank for rank, found in enumerate(culprits) if found is not None), 0)
@@ -53,16 +55,21 @@ def stop_before_step(
 
 
 def _find(session: Session, batches: MicroBatches) -> tuple[Batch, Place, Culprit | None]:
-    """The micro-batch of this rank that goes wrong when it is repeated; the first when none does."""
-    first: tuple[Batch, Place] | None = None
+    """The micro-batch of this rank that goes wrong when it is repeated, the first when none does.
+
+    They are repeated in order, and the buffers are left as they were before the one that is returned.
+    """
+    buffers = BufferKeeper(session.trained.module)
+    rank = session.fabric.global_rank
     for number, (batch, _) in enumerate(batches):
-        place = Place(session.settings.seed, session.position.step, session.fabric.global_rank, number)
-        first = first or (batch, place)
+        place = Place(session.settings.seed, session.position.step, rank, number)
         culprit = blame(session.fabric, session.recipe, session.trained.module, batch, place)
         if culprit is not None:
+            buffers.bring_back()
             return batch, place, culprit
-    assert first is not None  # noqa: S101 - a step has at least one micro-batch
-    return (*first, None)
+        buffers.keep()
+    session.buffers.bring_back()
+    return batches[0][0], Place(session.settings.seed, session.position.step, rank, 0), None
 
 
 def _capture(session: Session, batch: Batch, place: Place, culprit: Culprit | None) -> str:

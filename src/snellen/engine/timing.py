@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import time
 from collections import defaultdict
 from collections.abc import Mapping
@@ -31,7 +32,9 @@ class PhaseTimer:
 
     Example:
         >>> timer = PhaseTimer(torch.device("cpu"))
-        >>> timer.enter("forward"); timer.enter("backward"); timer.end_step()
+        >>> timer.enter("forward")
+        >>> timer.enter("backward")
+        >>> timer.end_step()
         >>> sorted(timer.last)
         ['backward', 'forward']
     """
@@ -73,7 +76,7 @@ class PhaseTimer:
     def _mark(self, name: str) -> _Mark:
         event = None
         if self._cuda:
-            event = torch.cuda.Event(enable_timing=True)
+            event = torch.cuda.Event(enable_timing=True)  # type: ignore[no-untyped-call]
             event.record()
         return _Mark(name, time.perf_counter(), event)
 
@@ -82,12 +85,9 @@ class PhaseTimer:
 
     def _read(self, marks: list[_Mark]) -> None:
         step: dict[str, float] = defaultdict(float)
-        for begin, end in zip(marks, marks[1:], strict=False):
-            if begin.event is None:
-                seconds = end.seconds - begin.seconds
-            else:
-                seconds = begin.event.elapsed_time(end.event) / 1000
-            step[begin.name] += seconds
+        for begin, end in itertools.pairwise(marks):
+            on_host = begin.event is None
+            step[begin.name] += end.seconds - begin.seconds if on_host else begin.event.elapsed_time(end.event) / 1000
         for name, seconds in step.items():
             self._totals[name] += seconds
             self._since[name] += seconds

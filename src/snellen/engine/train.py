@@ -16,7 +16,7 @@ from snellen.core.lock import FolderLock
 from snellen.core.run_folder import RunFolder
 from snellen.core.step import Action, StepObserver
 from snellen.engine.capture import Place
-from snellen.engine.devices import launch
+from snellen.engine.devices import launch, moved
 from snellen.engine.events import Listener
 from snellen.engine.fabric import Fabric
 from snellen.engine.inspection import Reading, StepSum, ask, gradient_norm
@@ -42,6 +42,7 @@ class TrainResult:
         steps: Optimiser steps done.
         epochs: Epochs done.
         seconds: Time spent, over all resumes.
+        seconds_by_phase: Of the steps since the last resume: data, forward, backward, optimiser.
         stopped_early: Whether patience ran out.
     """
 
@@ -51,6 +52,7 @@ class TrainResult:
     steps: int
     epochs: int
     seconds: float
+    seconds_by_phase: Mapping[str, float]
     stopped_early: bool
 
 
@@ -102,6 +104,7 @@ def _train(fabric: Fabric, job: Job, observers: tuple[StepObserver, ...]) -> Tra
             steps=position.step,
             epochs=position.epoch,
             seconds=position.seconds,
+            seconds_by_phase=session.timer.totals(),
             stopped_early=session.patience_lost and position.epoch < job.settings.epochs,
         )
 
@@ -129,7 +132,7 @@ def _forward_and_backward(session: Session, batches: MicroBatches) -> StepSum:
         session.timer.enter("forward")
         Place(session.settings.seed, session.position.step, fabric.global_rank, number).seed_generators()
         with fabric.no_backward_sync(session.model, enabled=number < len(batches) - 1):
-            output = session.recipe.training_step(session.model, fabric.to_device(batch))
+            output = session.recipe.training_step(session.model, moved(batch, fabric.device))
             _check(output)
             session.timer.enter("backward")
             fabric.backward(output.loss * weight)
@@ -149,7 +152,7 @@ def _guard(
         return False
     verdict = ask(observers, session.describe(reading, batches, lr)) if observers else None
     if not reading.finite or (verdict is not None and verdict.action is not Action.CONTINUE):
-        raise stop_before_step(session, reading, batches, verdict)
+        raise stop_before_step(session, reading, batches, lr, verdict)
     if verdict is not None:
         session.events(verdict.finding.slug, verdict.finding.message, step=position.step)
     position.overflows = 0
