@@ -38,14 +38,17 @@ def print_training(folder: Path, result: Any, *, as_json: bool) -> None:
             {
                 "folder": str(folder),
                 "steps": result.steps,
-                "stopped": result.stopped,
+                "epochs": result.epochs,
                 "best": result.best,
+                "best_step": result.best_step,
                 "metrics": result.metrics,
-                "seconds_by_phase": result.seconds_by_phase,
+                "seconds": result.seconds,
+                "stopped_early": result.stopped_early,
             }
         )
         return
-    typer.echo(f"{result.steps} steps, ended by {result.stopped}")
+    early = ", stopped early: patience ran out" if result.stopped_early else ""
+    typer.echo(f"{result.steps} steps in {result.seconds:.0f} s{early}; best after step {result.best_step}")
     for name, value in result.metrics.items():
         typer.echo(f"  {name:20} {value:.4g}")
     typer.echo(f"next: snellen evaluate {folder}")

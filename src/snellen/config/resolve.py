@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -87,10 +88,15 @@ def resolve(
         elif value == "auto":
             raise ConfigError(f"{key} is auto, and nothing here can settle it", hint=f"give {key} a value")
         elif isinstance(value, Path):
-            changes[key] = base / value
+            changes[key] = _from(base, value)
         elif isinstance(value, tuple) and any(isinstance(item, Path) for item in value):
-            changes[key] = tuple(base / item for item in value)
+            changes[key] = tuple(_from(base, item) for item in value)
     return Resolved(_replace(config, changes, ""), tuple(table))
+
+
+def _from(base: Path, path: Path) -> Path:
+    # Without `..`, so that messages and commands name places as people know them; links are left alone.
+    return Path(os.path.normpath(base / path))
 
 
 def _leaves(model: BaseModel, prefix: str) -> Iterator[tuple[str, Any]]:

@@ -43,14 +43,12 @@ class Learned:
         folder: The run's folder.
         killed_at: Last step that the killed process had written down.
         steps: Optimiser steps in the end.
-        seconds_by_phase: Where the time of the resumed process went.
     """
 
     run_file: Path
     folder: Path
     killed_at: int
     steps: int
-    seconds_by_phase: dict[str, float]
 
 
 def train_through_a_kill(run_file: Path, console: Console) -> Learned:
@@ -71,7 +69,7 @@ def train_through_a_kill(run_file: Path, console: Console) -> Learned:
     console.print(f"$ snellen resume {folder}")
     _, result = resume_run(folder)
     console.print(f"resumed and finished: {result.steps} steps")
-    return Learned(run_file, folder, step, result.steps, dict(result.seconds_by_phase))
+    return Learned(run_file, folder, step, result.steps)
 
 
 def _wait_for_step(process: subprocess.Popen[bytes], metrics: Path, log: Path) -> int:

@@ -33,7 +33,7 @@ def write_report(story: Story, *, seconds: float) -> Path:
         learned = story.learned
         kill = f"Killed with SIGKILL after step {learned.killed_at}, resumed, finished at step {learned.steps}."
         records = list(_records(learned.folder / "metrics.jsonl"))
-        charts = _charts(records) + stacked_bar(learned.seconds_by_phase, unit="s")
+        charts = _charts(records) + stacked_bar(_seconds_by_phase(records), unit="s")
         sections.append(Section("Training", text_block(kill) + charts))
     sections.append(Section("Detectors on photos that none has seen", value_table(story.rows)))
     pictures = [Picture(_small(path), caption) for path, caption in story.pictures if path.is_file()]
@@ -51,16 +51,27 @@ def _records(path: Path) -> Iterator[dict[str, Any]]:
 
 
 def _charts(records: list[dict[str, Any]]) -> str:
-    charts = []
-    for name, label in (("loss", "training loss"), ("pixel_f1", "pixel F1 of forged images, held out")):
-        points = [
-            (float(record["step"]), math.nan if record[name] is None else float(record[name]))
-            for record in records
-            if name in record
-        ]
-        if points:
-            charts.append(line_chart([Series(label, points)], x_label="step", y_label=label))
-    return "".join(charts)
+    losses = [(float(record["step"]), _number(record["loss"])) for record in records if record["kind"] == "train"]
+    scores = [
+        (float(record["step"]), _number(record["metrics"].get("pixel_f1")))
+        for record in records
+        if record["kind"] == "val"
+    ]
+    return line_chart([Series("training loss", losses)], x_label="step", y_label="loss") + line_chart(
+        [Series("pixel F1 of forged images, held out", scores)], x_label="step", y_label="pixel F1"
+    )
+
+
+def _number(value: float | None) -> float:
+    return math.nan if value is None else float(value)
+
+
+def _seconds_by_phase(records: list[dict[str, Any]]) -> dict[str, float]:
+    total: dict[str, float] = {}
+    for record in records:
+        for phase, seconds in record.get("seconds", {}).items():
+            total[phase] = total.get(phase, 0.0) + seconds
+    return total
 
 
 def _small(path: Path) -> bytes:
