@@ -33,7 +33,8 @@ _CHAIN = re.compile(r"^(?:During handling of the above exception|The above excep
 _PYTEST = re.compile(r"^E   ? ?")
 _GROUP = re.compile(r"^\s*(?:\| ?|\+ (?=Exception Group Traceback)|\+-[+-]*[- \d.]*$)")
 _WRAPPER = re.compile(
-    r"^Caught \w+ in |unhandled errors in|sub-exceptions?\)|ChildFailedError|ProcessRaisedException|returned non-zero exit"
+    r"\bCaught \w+ in |unhandled errors in|sub-exceptions?\)|ChildFailedError|ProcessRaisedException"
+    r"|returned non-zero exit"
 )
 _LONGEST_MESSAGE = 40
 _MOST_EXCEPTIONS = 200

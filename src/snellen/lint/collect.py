@@ -82,6 +82,11 @@ class Collector(ast.NodeVisitor):
         own = self.known.result_of(site.name, self.others)
         return own or Origin(site.name, site)
 
+    def _resolved(self, origin: Origin | None) -> Origin | None:
+        """The first reading may have stopped at a function whose result it did not know yet."""
+        own = self.known.result_of(origin.name, self.others) if origin is not None else None
+        return origin if origin is None or own is None else Origin(own.name, own.call, own.through + origin.through)
+
     # -- calls ------------------------------------------------------------------------------------------------------
 
     def _site(self, node: ast.Call) -> CallSite:
@@ -236,7 +241,7 @@ class Collector(ast.NodeVisitor):
         names = [argument.arg for argument in (*node.args.posonlyargs, *node.args.args, *node.args.kwonlyargs)]
         for position, name in enumerate(names):
             origin = self.known.parameters.get((node.name, name)) or self.known.parameters.get((node.name, position))
-            scope.bind(name, Binding(UNKNOWN, origin))
+            scope.bind(name, Binding(UNKNOWN, self._resolved(origin)))
         self._block(node.name, scope, node.body)
 
     visit_AsyncFunctionDef = visit_FunctionDef  # noqa: N815 - the name that NodeVisitor looks for

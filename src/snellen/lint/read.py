@@ -144,7 +144,7 @@ def _blank(line: str, module: Module, number: int) -> str:
     found = _MAGIC.match(line)
     if found is None:
         # `name?` asks IPython for help.
-        return "" if re.match(r"^\s*\??[\w.]+\?{1,2}\s*$", line) and "?" in line else line
+        return "" if re.match(r"^\s*(?:\?{1,2}[\w.]+|[\w.]+\?{1,2})\s*$", line) else line
     if found["mark"] == "%" and not re.match(r"%?[a-z_]", found["code"]):
         return line
     module.shell.append(ShellCommand(found["code"].strip(), found["mark"], number))

@@ -119,7 +119,7 @@ def _hit(file: SourceFile, call: CallSite, argument: Argument, tensor: str | Non
             message, argument.span, Fix(f"Write `torch.finfo(x.dtype).{end}`, where x is the tensor that is filled.")
         )
     replacement = f"{torch or 'torch'}.finfo({tensor}.dtype).{end}"
-    compared = file.text.count(argument.code) > 1 and re.search(rf"[=<>]\s*{re.escape(argument.code)}\b", file.text)
+    compared = re.search(rf"(?:[=!<>]=|[<>])\s*{re.escape(argument.code)}\b", file.text)
     safe = end == "min" and not compared and isinstance(argument.value, float)
     fix = Fix(
         f"Write `{replacement}`: the lowest number of whatever precision `{tensor}` has.",
