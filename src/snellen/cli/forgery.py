@@ -30,11 +30,22 @@ def synthesise(
     authentic: Annotated[float, typer.Option(min=0, max=1, help="Share of images without a copy.")] = 0.2,
 ) -> None:
     """Make forgeries with known masks from authentic photos; a second call goes on where the first one ended."""
-    from snellen.data.synthesis.folder import synthesise_folder
+    from functools import partial
 
-    report = synthesise_folder(photos, out, count=count, seed=seed, authentic_fraction=authentic)
-    for line in report.lines():
-        typer.echo(line)
+    from snellen.data.synthesis.copy_move import synthesise_folder
+    from snellen.report.progress import track
+
+    report = synthesise_folder(
+        photos,
+        out,
+        count=count,
+        seed=seed,
+        authentic_fraction=authentic,
+        track=partial(track, description="synthesise"),
+    )
+    typer.echo(f"{report.forged} forged and {report.authentic} authentic images in {out}, {report.kept} made before")
+    for photo, reason in report.unusable:
+        typer.echo(f"not used: {photo}: {reason}", err=True)
     typer.echo(f"next: set data.train to {out} in a run file, then  snellen check RUN.yaml")
 
 

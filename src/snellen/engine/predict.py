@@ -43,6 +43,11 @@ class Failure:
     message: str
     slug: str | None = None
 
+    @property
+    def sentence(self) -> str:
+        """The message; with the item, where the message does not name it."""
+        return self.message if self.item in self.message else f"{self.item}: {self.message}"
+
 
 @dataclass(slots=True)
 class StreamReport:
@@ -122,7 +127,7 @@ class StreamReport:
         if hours is not None and self.quota_hours is not None:
             verdict = "fits into" if self.fits else "does NOT fit into"
             lines.append(f"all {self.items} items: {hours:.2f} h projected, which {verdict} {self.quota_hours:g} h")
-        lines += [f"failed: {one.item}: {one.message}" for one in self.failures[:limit]]
+        lines += [f"failed: {one.sentence}" for one in self.failures[:limit]]
         if self.failed > limit:
             lines.append(f"and {self.failed - limit} more failures; all are in {self.ledger}")
         return lines

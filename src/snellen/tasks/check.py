@@ -14,7 +14,7 @@ from snellen.config.load import load, read_task
 from snellen.config.resolve import resolve
 from snellen.core.check_report import CheckReport
 from snellen.core.finding import Finding
-from snellen.core.plan import Plan
+from snellen.core.plan import FactUnavailable, Plan
 from snellen.errors import SnellenError
 from snellen.tasks.base import Task
 from snellen.tasks.catalogue import get
@@ -68,7 +68,9 @@ def _facts(task: Task) -> Mapping[str, Provider]:
 def _source_findings(plan: Plan) -> Sequence[Finding]:
     from snellen.lint import inspect  # noqa: PLC0415 - libcst only when the run names source
 
-    code: Any = plan.settings.get("code") or []
+    code = plan.settings.get("code")
+    if not isinstance(code, list):
+        raise FactUnavailable("`code` is no list of paths")
     places = [plan.root / item for item in code if isinstance(item, str)]
     there = [place for place in places if place.exists()]
     return inspect(there) if there else []

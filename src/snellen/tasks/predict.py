@@ -39,6 +39,12 @@ def unique_names(paths: Sequence[Path]) -> dict[Path, str]:
     return names
 
 
+def _identity(target: Target) -> str:
+    """What predictions depend on: those of another model must not be taken for this one's."""
+    where = str(target.checkpoints) if target.checkpoints else "no checkpoints"
+    return f"{target.task.name}: {target.config.model.model_dump_json()}: {where}"
+
+
 def predict_run(
     target: Target, inputs: Sequence[Path], *, out: Path, limit: int | None = None, quota_hours: float | None = None
 ) -> tuple[StreamReport, list[Path], list[str]]:
@@ -67,7 +73,14 @@ def predict_run(
     def predict_one(item: Path) -> dict[str, Any]:
         return predictor.predict(item, names[item])
 
-    report = stream(found.files, predict_one, ledger=out / LEDGER, limit=limit, quota_hours=quota_hours)
+    report = stream(
+        found.files,
+        predict_one,
+        ledger=out / LEDGER,
+        limit=limit,
+        quota_hours=quota_hours,
+        identity=_identity(target),
+    )
     done = {record["name"]: record for record in report.records()}
     chosen = list(names.values())[:limit]
     files = predictor.finish(chosen, done)

@@ -168,4 +168,5 @@ def _turn(image: ImageArray, mask: BoolMask, numbers: np.random.Generator) -> tu
 
 def _jpeg(image: ImageArray, quality: int) -> ImageArray:
     _, encoded = cv2.imencode(".jpg", image[:, :, ::-1], [cv2.IMWRITE_JPEG_QUALITY, quality])
-    return np.asarray(cv2.imdecode(encoded, cv2.IMREAD_COLOR)[:, :, ::-1], dtype=np.uint8)
+    decoded = cv2.cvtColor(np.asarray(cv2.imdecode(encoded, cv2.IMREAD_COLOR)), cv2.COLOR_BGR2RGB)
+    return np.asarray(decoded, dtype=np.uint8)
