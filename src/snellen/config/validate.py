@@ -218,7 +218,7 @@ def _candidates(found: Any) -> Iterator[tuple[Any, str]]:
             yield None, "YAML writes nothing as null"
     if isinstance(found, float) and found.is_integer() and abs(found) < 2**53:
         yield int(found), "the same number, written as a whole one"
-    if not isinstance(found, (list, dict)):
+    if not isinstance(found, (list, dict)) and found != "":
         yield [found], "a list of one"
 
 

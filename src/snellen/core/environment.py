@@ -64,21 +64,21 @@ _VARIABLES = (
 
 _CODE_SUFFIXES = frozenset(
     [
+        ".c",
+        ".cfg",
+        ".cpp",
+        ".cu",
+        ".h",
+        ".ini",
+        ".ipynb",
+        ".json",
         ".py",
         ".pyi",
-        ".ipynb",
+        ".sh",
+        ".toml",
+        ".txt",
         ".yaml",
         ".yml",
-        ".toml",
-        ".cfg",
-        ".ini",
-        ".json",
-        ".sh",
-        ".txt",
-        ".cu",
-        ".cpp",
-        ".c",
-        ".h",
     ]
 )
 
