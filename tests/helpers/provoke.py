@@ -39,7 +39,9 @@ def provoke(name: str, folder: Path) -> str:
     try:
         return CASES[name][1](folder) or ""
     except Exception as error:  # noqa: BLE001 - whatever it is, it is the log
-        return "".join(traceback.format_exception(error))
+        # The first frame is this very function, which no user has.
+        own = error.__traceback__
+        return "".join(traceback.format_exception(error.with_traceback(own.tb_next if own else None)))
 
 
 @case("half-overflow")
@@ -289,6 +291,7 @@ def prefixed_keys(folder: Path) -> str:
 def _clean(text: str, folder: Path) -> str:
     """The text without this machine's folders."""
     here = Path(__file__).resolve().parents[2]
+    text = text.replace(str(Path(__file__).resolve()), "/home/user/project/train.py")
     for path, name in ((folder, "/home/user/project"), (here, "/home/user/project"), (Path(sys.prefix), "/opt/venv")):
         text = text.replace(str(path), name)
     text = text.replace(f"{sys.base_prefix}", "/usr")
