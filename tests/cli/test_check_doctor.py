@@ -188,3 +188,12 @@ def test_doctor_without_torch_is_told_what_to_install(tmp_path):
     assert ended.returncode == 1, ended.stderr
     assert "not installed: torch, timm" in ended.stdout
     assert "pip install 'snellen[vision]'" in ended.stdout
+
+
+def test_doctor_survives_a_broken_torch(snellen, tmp_path, monkeypatch):
+    (tmp_path / "torch").mkdir()
+    (tmp_path / "torch" / "__init__.py").write_text("raise OSError('libcudart.so.12: cannot open shared object file')")
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+    code, out, _ = snellen("doctor", "--torch")
+    assert code == 1
+    assert "libcudart.so.12" in out

@@ -5,8 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from pydantic import BaseModel
-
 from snellen.check.facts.data import provide_folders, provide_images
 from snellen.check.facts.machine import provide_machine, provide_precision
 from snellen.check.facts.modules import provide_stale_modules
@@ -16,7 +14,6 @@ from snellen.check.facts.weights import provide_weights
 from snellen.check.plan import Provider, RunPlan
 from snellen.check.runner import CheckSettings, run_checks
 from snellen.config.describe import SchemaView
-from snellen.config.document import join_key
 from snellen.config.load import Loaded
 from snellen.config.schema import RunConfig
 from snellen.core.check_report import CheckReport
@@ -48,7 +45,7 @@ def plan_of(loaded: Loaded[Any], schema: type[RunConfig], *, facts: Mapping[str,
         facts: What only the task or the caller can tell, by the names of `snellen.core.facts`; they win over the
             general ones.
     """
-    keys = tuple(_path_keys(schema, SchemaView(schema)))
+    keys = SchemaView(schema).path_keys()
 
     def config_findings(_plan: Plan) -> Any:
         return loaded.problems
@@ -81,13 +78,3 @@ def check(plan: Plan, *, rules: Iterable[Rule] | None = None, settings: CheckSet
         UsageError: A selected or ignored rule does not exist.
     """
     return run_checks(plan, catalogue().values() if rules is None else rules, settings)
-
-
-def _path_keys(schema: type[BaseModel], view: SchemaView, prefix: str = "") -> Iterable[str]:
-    for name, field in schema.model_fields.items():
-        key = join_key(prefix, name)
-        parts = tuple(key.split("."))
-        if isinstance(field.annotation, type) and issubclass(field.annotation, BaseModel):
-            yield from _path_keys(field.annotation, view, key)
-        elif view.takes_path(parts) or view.takes_path((*parts, 0)):
-            yield key

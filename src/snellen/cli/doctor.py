@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import json
 import os
 import platform
 import shutil
+import subprocess
 import sys
 from pathlib import Path
 from typing import Annotated, Any
@@ -19,6 +21,15 @@ __all__ = ["doctor", "register"]
 _SHARED = "/dev/shm"  # noqa: S108 - asked for its size only
 _SMALL_SHARED_MEMORY = 256 * 2**20
 _SMALL_DISK = 2 * 2**30
+_PROBE = """
+import json, torch
+devices = ["cpu"] + [f"cuda:{i}" for i in range(torch.cuda.device_count())]
+devices += ["mps"] if torch.backends.mps.is_available() else []
+ones = [torch.ones(8, 8, device=device) for device in devices]
+wrong = [str(one.device) for one in ones if float((one @ one).sum()) != 512.0]
+problem = f"{wrong[0]} multiplies two matrices wrongly" if wrong else None
+print(json.dumps({"version": torch.__version__, "cuda": torch.version.cuda, "devices": devices, "problem": problem}))
+"""
 _NEEDED = ("torch", "torchvision", "timm", "lightning-fabric", "numpy", "pillow", "safetensors")
 
 
@@ -93,20 +104,18 @@ def _small(facts: dict[str, Any]) -> list[Finding]:
 
 
 def _try_torch() -> dict[str, Any]:
-    """Import torch and multiply two matrices on every device."""
+    """Multiply two matrices on every device, in another process: a broken library may take its process with it."""
     try:
-        import torch
-
-        devices = ["cpu", *(f"cuda:{index}" for index in range(torch.cuda.device_count()))]
-        if torch.backends.mps.is_available():
-            devices.append("mps")
-        for device in devices:
-            ones = torch.ones(8, 8, device=device)
-            if float((ones @ ones).sum()) != 512.0:
-                return {"version": torch.__version__, "problem": f"{device} multiplies two matrices wrongly"}
-    except Exception as error:  # noqa: BLE001 - a broken installation fails in every way there is
-        return {"problem": f"torch cannot be used: {type(error).__name__}: {error}"}
-    return {"version": torch.__version__, "cuda": torch.version.cuda, "devices": devices, "problem": None}
+        ended = subprocess.run([sys.executable, "-c", _PROBE], capture_output=True, text=True, timeout=180, check=False)
+    except subprocess.TimeoutExpired:
+        return {"problem": "torch did not answer within three minutes"}
+    lines = ended.stdout.strip().splitlines()
+    if ended.returncode == 0 and lines:
+        answer: dict[str, Any] = json.loads(lines[-1])
+        return answer
+    reasons = ended.stderr.strip().splitlines()
+    reason = reasons[-1] if reasons else f"it ended with {ended.returncode}"
+    return {"problem": f"torch cannot be used: {reason}"}
 
 
 def _print(facts: dict[str, Any], findings: list[Finding]) -> None:

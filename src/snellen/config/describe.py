@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from functools import cache
 from typing import Any
 
-from snellen.config.document import join_key
+from snellen.config.document import join_key, split_key
 from snellen.config.schema import RunConfig
 
 __all__ = ["SchemaView", "describe_value", "nearest"]
@@ -62,6 +62,11 @@ class SchemaView:
         """Whether the value is a path of a file or folder."""
         node = self._find(parts)
         return node is not None and any(branch.get("format") == "path" for branch in self._branches(node))
+
+    def path_keys(self) -> tuple[str, ...]:
+        """All keys that take a path or a list of paths."""
+        named = [(key, split_key(key)) for key in self._walk(self._root, "")]
+        return tuple(key for key, parts in named if self.takes_path(parts) or self.takes_path((*parts, 0)))
 
     def choices(self, parts: Sequence[str | int]) -> tuple[str, ...]:
         """The words that a key takes, `()` when it takes anything else, too."""
