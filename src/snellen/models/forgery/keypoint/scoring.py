@@ -13,7 +13,7 @@ __all__ = ["accept", "log_odds", "probability"]
 # Logistic regression on planted copies (translated, rotated, scaled, mirrored; then compressed, blurred or noisy)
 # against the best look-alikes of untouched photographs. Signs were constrained to what the quantities mean, and
 # five-fold cross-validation over the images gave the same error as the fit itself.
-_INTERCEPT = -8.1
+_INTERCEPT = -7.9
 _LOG_MATCHES = 0.27
 _PRECISION = 2.3
 _LOG_AREA = 0.35
@@ -71,7 +71,7 @@ def accept(candidates: Sequence[Candidate], threshold: float) -> list[tuple[floa
 
 
 def _is_lettering(candidate: Candidate) -> bool:
-    """Whether the area is a little ink on flat ground: letters, axes and scale bars repeat pixel for pixel by nature."""
+    """Whether the area is a little ink on flat ground: letters and axes repeat pixel for pixel by nature."""
     return candidate.ground > _PAPER and (1.0 - candidate.ground) * candidate.source.pixels < _LITTLE_INK
 
 
