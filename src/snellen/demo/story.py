@@ -128,8 +128,8 @@ def _mend(story: Story, run_file: Path, console: Console) -> None:
     unsafe = mend(check_run(run_file).findings, run_file=run_file, unsafe=True)
     story.mended += [f"mended after reading: {finding.slug}: {_fix(finding)}" for finding in unsafe.applied]
     story.mended += [f"by hand: {sentence}" for sentence in mend_by_hand(run_file.parent)]
-    for line in story.mended:
-        console.print(f"  {line}", markup=False)
+    for line in dict.fromkeys(story.mended):
+        console.print(f"  {line}", markup=False, soft_wrap=True)
     story.after = check_run(run_file)
     left = ", ".join(finding.slug for finding in story.after.findings)
     console.print(
@@ -155,7 +155,7 @@ def _synthesise(folder: Path, split: str, photos: str, count: int) -> None:
     from snellen.data.synthesis.settings import CopyMoveSettings  # noqa: PLC0415
 
     settings = CopyMoveSettings(
-        longest_side=256, area=(0.03, 0.12), copies=(1, 1), transformed=0.3, processed=0.3, noise=2.0, quality=(80, 100)
+        longest_side=192, area=(0.03, 0.12), copies=(1, 1), transformed=0.3, processed=0.3, noise=2.0, quality=(80, 100)
     )
     synthesise_folder(
         folder / "photos" / photos,
