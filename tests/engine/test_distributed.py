@@ -24,6 +24,7 @@ def settings(**changes: Any) -> TrainSettings:
         "batch_size": 4,
         "accelerator": "cpu",
         "optimiser": "sgd",
+        "schedule": "constant",
         "log_every": 1,
         "tensorboard": False,
         "lr": 1e-2,

@@ -239,7 +239,7 @@ def test_an_observer_can_stop_the_run(folder: RunFolder, tmp_path: Path, action:
 
 
 def test_what_cannot_be_used_is_refused(folder: RunFolder, tmp_path: Path) -> None:
-    with pytest.raises(DataError, match="no samples"):
+    with pytest.raises(DataError, match="training set"):
         train(Tiny(0), settings(), folder)
     recipe = Tiny(8)
     recipe.headline = "iou"

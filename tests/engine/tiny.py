@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import json
 import os
 import random
@@ -124,7 +125,7 @@ class Tiny:
     def build_model(self) -> nn.Module:
         model = self.network()
         if self.insert is not None:
-            model.features.append(self.insert)  # type: ignore[union-attr,operator]
+            model.features.append(copy.deepcopy(self.insert))  # type: ignore[union-attr,operator]
         return model
 
     def parameter_groups(self, model: nn.Module) -> list[dict[str, Any]]:
