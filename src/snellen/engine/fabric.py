@@ -1,16 +1,17 @@
-"""The names of Lightning Fabric that the engine uses, imported once and without what they do not need.
-
-`lightning_fabric` imports torchmetrics, and with it torchvision, to compare one version number for its spike
-detection. That takes several seconds of every process and nothing here uses it, so torchmetrics is hidden for the
-moment of the import; whoever imports it later gets it as usual.
-"""
+"""The names of Lightning Fabric that the engine uses, imported once and without the side effects of that import."""
 
 from __future__ import annotations
 
 import logging
+import os
 import sys
 
+_NVML = "PYTORCH_NVML_BASED_CUDA_CHECK"
+
+# Fabric imports torchmetrics, and with it torchvision, to compare one version number for its spike detection. That
+# takes seconds of every process and nothing here uses it; whoever imports torchmetrics later gets it as usual.
 _hide = "torchmetrics" not in sys.modules
+_former = os.environ.get(_NVML)
 if _hide:
     sys.modules["torchmetrics"] = None  # type: ignore[assignment]
 try:
@@ -22,7 +23,10 @@ try:
 finally:
     if _hide:
         del sys.modules["torchmetrics"]
-
+    # With this variable, which Fabric sets for processes that it forks, every step of every optimiser looks for the
+    # NVML library on the disk of a machine without a GPU. The engine forks no process that uses a GPU.
+    if _former is None:
+        os.environ.pop(_NVML, None)
 # Fabric gives its logger the level INFO and a handler; what it then says of ranks and ports is of no use to users.
 logging.getLogger("lightning_fabric").setLevel(logging.WARNING)
 
