@@ -20,6 +20,10 @@ _WEIGHTS = re.compile(
     re.IGNORECASE,
 )
 
+_IN_WEIGHTS_FOLDER = re.compile(
+    r"(?:check_?points?|pretrained|weights|ckpts?)\w*[\\/].*\.(?:npz|pkl|h5|npy)$", re.IGNORECASE
+)
+
 
 def is_image(path: str) -> bool:
     """Whether the name ends like a picture's.
@@ -37,17 +41,17 @@ def is_data(path: str) -> bool:
 
 
 def is_weights(path: str) -> bool:
-    """Whether the name ends like that of trained weights.
+    """Whether the name ends like that of trained weights, or like one of arrays in a folder of weights.
 
     Example:
         >>> is_weights("checkpoints/model.pth.tar"), is_weights("labels.txt")
         (True, False)
     """
-    return bool(_WEIGHTS.search(path.strip()))
+    return bool(_WEIGHTS.search(path.strip()) or _IN_WEIGHTS_FOLDER.search(path.strip()))
 
 
 def name_of(path: str) -> str:
-    """The last part of a POSIX or Windows path.
+    r"""The last part of a POSIX or Windows path.
 
     Example:
         >>> name_of("C:\\\\data\\\\a.png"), name_of("data/b.png")

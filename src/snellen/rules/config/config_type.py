@@ -51,7 +51,8 @@ _TEXT = re.compile(
     r"|'str' object cannot be interpreted as an integer|must be Tensor, not str|takes \d+ positional argument"
 )
 _CONVERTED = re.compile(
-    r"argument (?P<option>-[\w/, -]+): invalid (?:float|int) value: (?P<value>'[^']*')"
+    r"argument (?P<option>-[\w/, -]+): invalid \w+ value: (?P<value>'[^']*')"
+    r"|[Kk]ey \"(?P<option2>[\w.]+)\": Expected a <class '\w+'>\. Got value: (?P<value3>\S+)"
     r"|Value (?P<value2>'[^']*') of type 'str' could not be converted to (?:Float|Integer|Boolean)"
 )
 _OPTIMISER = re.compile(r"optim|lr_scheduler|sched", re.IGNORECASE)
@@ -75,9 +76,10 @@ def _examine(log: Log) -> LogMatch | None:
                 return LogMatch(score, evidence, _cause(_name(error)), _advice(_name(error)))
     line = log.search(_CONVERTED.pattern)
     if line is not None and (found := _CONVERTED.search(line.text)):
-        name = (found["option"] or "").strip(" -/,") or None
-        cause = f"{name or 'A setting'} is {found['value'] or found['value2']}, which is not a number."
-        return LogMatch(0.9, (line.evidence,), cause, Fix(f"Give a number for {name or 'it'}."))
+        name = (found["option"] or found["option2"] or "").strip(" -/,") or None
+        given = found["value"] or found["value2"] or found["value3"]
+        cause = f"{name or 'A setting'} is {given}, which is not of its type."
+        return LogMatch(0.9, (line.evidence,), cause, Fix(f"Give a value of the right type for {name or 'it'}."))
     return None
 
 
@@ -129,7 +131,7 @@ RULE = Rule(
     family="config",
     title="A setting has the wrong type",
     level=Level.ERROR,
-    log=LogFacet(("typeerror", "invalid float value", "invalid int value", "could not be converted to"), _examine),
+    log=LogFacet(("typeerror", "could not be converted to", ": invalid ", "expected a <class"), _examine),
     source=absent("its pattern in source is a rule of its own: untyped-config-number"),
     before=BeforeFacet(Cost.INSTANT, _examine_plan),
     during=absent("a value of the wrong type fails before the first step"),

@@ -48,6 +48,7 @@ __all__ = ["RULE"]
 
 _STATED = re.compile(
     r"Non-existent config key: (?P<yacs>[\w.]+)|[Kk]ey '(?P<struct>[\w.]+)' (?:is )?not in (?:struct|'[\w.]+')"
+    r"|Missing (?:key|mandatory value:) (?P<missing>[\w.]+)"
     r"|Could not override '(?P<hydra>[\w.@/]+)'|found duplicate key \"?(?P<twice>[\w.-]+)"
     r"|(?P<pydantic>[\w.]+)\n\s+Extra inputs are not permitted"
 )
@@ -59,6 +60,7 @@ _UNPACKED = re.compile(r"\*\*\s*(?:\w+\.)*\w*(?:cfg|config|conf|hparams|settings
 _LOOKED_UP = re.compile(
     r"(?:cfg|config|conf|hparams|settings|opts?)\b[\w.\[\]\"']*\[[\"'](?P<key>[\w.-]+)[\"']\]", re.IGNORECASE
 )
+_SETTINGS_LIBRARY = re.compile(r"\b(?:yacs|easydict|omegaconf|addict|ml_collections|munch)\b")
 _NAMESPACE = re.compile(
     r"'(?:\w*(?:Config|Cfg|EasyDict|AttrDict|HParams|Namespace)\w*)' object has no attribute '(?P<key>\w+)'"
 )
@@ -72,6 +74,10 @@ def _examine(log: Log) -> LogMatch | None:
         found = _KEYWORD.search(error.message)
         if found and any(_BUILDER.search(f.function) or _UNPACKED.search(f.code) for f in error.frames[-2:]):
             return _match(log, error, found["key"], 0.8)
+        inside = bool(error.frames) and bool(_SETTINGS_LIBRARY.search(error.frames[-1].path))
+        bare = re.fullmatch(r"['\"]?(?P<key>[\w.]+)['\"]?", error.message)
+        if inside and bare and error.name in ("AttributeError", "KeyError"):
+            return _match(log, error, bare["key"], 0.85)
         found = _NAMESPACE.search(error.message)
         if found and error.name == "AttributeError":
             return _match(log, error, found["key"], 0.75)
@@ -119,6 +125,9 @@ RULE = Rule(
             "duplicate key",
             "extra inputs",
             "keyerror",
+            "attributeerror",
+            "missing key",
+            "missing mandatory",
             "has no attribute",
             "could not override",
         ),

@@ -79,7 +79,7 @@ def _is_yaml(origin: Origin | None) -> bool:
 
 
 def _converted_later(file: SourceFile, name: str | None) -> bool:
-    return name is not None and re.search(rf"\b(?:float|int)\(\s*{re.escape(name)}\s*\)", file.text) is not None
+    return name is not None and re.search(rf"\b(?:float|int)\([^\n]*\b{re.escape(name)}\b", file.text) is not None
 
 
 def _float_around(file: SourceFile, span: Span, code: str, kind: str = "float") -> Fix:

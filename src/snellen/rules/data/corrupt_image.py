@@ -48,7 +48,7 @@ __all__ = ["RULE"]
 _STATED = re.compile(
     r"cannot identify image file|image file is truncated|broken data stream when reading image file|broken PNG file"
     r"|Truncated File Read|libpng error: (?!.*warning)|Input is not a (?:JPEG|PNG)|Image is corrupt"
-    r"|bad adaptive filter",
+    r"|bad adaptive filter|unrecognized data stream contents|not a (?:TIFF|PNG|JPEG) file",
     re.IGNORECASE,
 )
 _NAME = re.compile(r"""(?:name=|file |open )['"]?(?P<path>[^'"<>\n]+\.\w{2,5})\b""")
@@ -137,6 +137,10 @@ RULE = Rule(
             "imageplugin.py",
             "truncated file read",
             "libpng error",
+            "data stream contents",
+            "not a tiff",
+            "not a png",
+            "not a jpeg",
             "corrupt",
         ),
         _examine_log,

@@ -51,7 +51,8 @@ _STATED = re.compile(
     r"|Found 0 (?:files|images|samples|videos)\b(?: in subfolders of: (?P<p1>.+))?"
     r"|Found no valid file for the classes|Couldn't find any class folder in (?P<p2>.+?)\.?$"
     r"|No (?:valid )?(?:images?|samples|videos|data|files) (?:were )?found (?:in|at|under) (?P<p3>[^\s,]+)"
-    r"|(?:data ?set|data ?loader) (?:at \S+ )?is empty|Total length of `?DataLoader`? across ranks is zero"
+    r"|(?:data ?set|data ?loader)(?: (?:at )?\S+)? is empty|Total length of `?DataLoader`? across ranks is zero"
+    r"|No (?:valid )?labels? (?:found )?in (?P<p5>\S+?)\. Can ?not train|Found array with 0 sample"
     r"|directory at (?P<p4>\S+) doesn't contain any data files",
     re.IGNORECASE | re.MULTILINE,
 )
@@ -133,6 +134,8 @@ RULE = Rule(
             "is empty",
             "across ranks is zero",
             "any data files",
+            "no labels",
+            "with 0 sample",
         ),
         _examine,
     ),

@@ -50,6 +50,13 @@ __all__ = ["RULE"]
 
 _MISSING = re.compile(r"(?:\[Errno 2\] |\[WinError [23]\] )?No such file or directory:?\s*['\"]?(?P<path>[^'\"\n]*)")
 _NOT_FOUND = re.compile(r"^(?P<path>\S[^\n'\"]*?) not found\.?$")
+_FORMS = (
+    re.compile(r"name = '(?P<path>[^']+)', errno = 2"),
+    _MISSING,
+    _NOT_FOUND,
+    re.compile(r"\[WinError [23]\][^:]*: ['\"](?P<path>[^'\"]+)"),
+    re.compile(r"^File b?['\"](?P<path>[^'\"]+)['\"] does not exist"),
+)
 _UNREADABLE = re.compile(r"imread_\(['\"](?P<path>[^'\"]+)['\"]\): can't open/read file")
 _NONE = re.compile(r"'NoneType' object (?:has no attribute '(?:shape|astype|dtype|copy|size)'|is not subscriptable)")
 _EMPTY = re.compile(r"Assertion failed\) !_?s(?:rc|size)\.empty\(\)")
@@ -62,8 +69,8 @@ _WRITES = re.compile(r"['\"][wax]b?\+?['\"]|\bsave\w*\(|imwrite|to_csv|savetxt|t
 
 def _examine(log: Log) -> LogMatch | None:
     for error in log.exceptions:
-        found = _MISSING.search(error.message) or _NOT_FOUND.search(error.message)
-        if found and error.name in ("FileNotFoundError", "OSError", "IOError"):
+        found = next((m for pattern in _FORMS if (m := pattern.search(error.message))), None)
+        if found and error.name in ("FileNotFoundError", "OSError", "IOError", "RuntimeError"):
             match = _named(error, found["path"].strip())
             if match:
                 return match
@@ -150,7 +157,18 @@ RULE = Rule(
     family="data",
     title="A file of the data set is not on disk",
     level=Level.ERROR,
-    log=LogFacet(("no such file", "not found", "'nonetype' object", "empty()", "can't open/read file"), _examine),
+    log=LogFacet(
+        (
+            "no such file",
+            "not found",
+            "winerror",
+            "does not exist",
+            "'nonetype' object",
+            "empty()",
+            "can't open/read file",
+        ),
+        _examine,
+    ),
     source=absent("only the disk tells which files are there"),
     before=BeforeFacet(Cost.SECONDS, _examine_plan),
     during=absent("a missing file raises in the loader, before the step"),

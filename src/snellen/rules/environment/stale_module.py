@@ -49,7 +49,10 @@ from snellen.core.source import Hit, Import, SourceFile, Span
 __all__ = ["RULE"]
 
 
-_COLAB = re.compile(r"packages were previously imported in this runtime|must restart the runtime in order to use newly")
+_COLAB = re.compile(
+    r"packages were previously imported in this runtime|must restart the runtime in order to use newly"
+    r"|\[autoreload of \S+ failed"
+)
 _INSTALLED = re.compile(r"^Successfully installed (?P<items>.+)$")
 _OLD = re.compile(r"Found existing installation: (?P<name>[\w.-]+) (?P<version>[\w.]+)")
 _PULLED = re.compile(r"^ ?(?P<path>[\w./-]+\.py)\s+\|\s+\d+ [+-]")
@@ -209,7 +212,8 @@ RULE = Rule(
     title="An old version of a module is still in use",
     level=Level.WARNING,
     log=LogFacet(
-        ("restart the runtime", "previously imported", "successfully installed", "fast-forward"), _examine_log
+        ("restart the runtime", "autoreload of", "previously imported", "successfully installed", "fast-forward"),
+        _examine_log,
     ),
     source=SourceFacet(("git pull", "pip install"), _examine_source),
     before=BeforeFacet(Cost.SECONDS, _examine_plan),

@@ -60,7 +60,6 @@ _OWN_NAMES = frozenset(
         "model",
         "models",
         "dataset",
-        "datasets",
         "dataloader",
         "dataloaders",
         "data",

@@ -47,7 +47,7 @@ import re
 from collections.abc import Callable
 
 from snellen.core.finding import Evidence, Finding, Fix, FixSafety, Level, Location
-from snellen.core.log import Log, LogMatch, MetricRecord
+from snellen.core.log import Log, LogLine, LogMatch, MetricRecord
 from snellen.core.rule import DuringFacet, LogFacet, Rule, absent
 from snellen.core.step import Action, Step, Verdict
 
@@ -56,8 +56,9 @@ __all__ = ["RULE"]
 
 _STATED = re.compile(
     r"\bloss (?:is|was|became|turned|=) ?(?:nan|inf|not finite|infinite)|non-?finite loss"
-    r"|nan or inf found in input tensor"
-    r"|returned nan values in its \d+th output|\b(?:nan|inf) (?:in )?loss\b|\bloss (?:contains|has) (?:nan|inf)",
+    r"|nan or inf found in input tensor|minimum loss scale reached|found invalid values:\s*tensor\(\[+nan"
+    r"|^\s*\d+/\d+\s.*(?:\bnan\b[\s,|]+){2,}\bnan\b"
+    r"|returned nan values in its \d+th output|\bnan (?:in )?loss\b|\bloss (?:contains|has) (?:nan|inf)",
     re.IGNORECASE,
 )
 _LOSS = re.compile(r"loss|\bcost\b|\bnll\b|objective", re.IGNORECASE)
@@ -67,7 +68,7 @@ _HALF = re.compile(r"\b(?:fp16|float16|half precision|16-mixed|amp)\b", re.IGNOR
 
 def _examine(log: Log) -> LogMatch | None:
     bad = _first_bad(log)
-    stated = log.search(_STATED.pattern)
+    stated = log.search(_STATED.pattern) or _in_message(log)
     if bad is None and stated is None:
         return None
     by_number = {line.number: line for line in log.lines}
@@ -78,6 +79,12 @@ def _examine(log: Log) -> LogMatch | None:
         evidence.append(stated.evidence)
     half = log.search(_HALF.pattern) is not None
     return LogMatch(0.9, tuple(evidence), _cause(log, bad, before), _advice(log, bad, before, half=half))
+
+
+def _in_message(log: Log) -> LogLine | None:
+    """The line of an exception whose message, over several lines, speaks of NaN."""
+    numbers = {error.line for error in log.exceptions if _STATED.search(error.message)}
+    return next((line for line in log.lines if line.number in numbers), None)
 
 
 def _losses(record: MetricRecord) -> dict[str, float]:
@@ -170,7 +177,10 @@ RULE = Rule(
     family="precision",
     title="The loss is NaN or infinite",
     level=Level.ERROR,
-    log=LogFacet((" nan", ":nan", "=nan", "(nan", " inf", "=inf", "infinite", "non-finite"), _examine),
+    log=LogFacet(
+        (" nan", ":nan", "=nan", "(nan", "[nan", " inf", "=inf", "infinite", "non-finite", "minimum loss scale"),
+        _examine,
+    ),
     source=absent("which division or logarithm meets a zero depends on the data, not on the text"),
     before=absent("whether a run diverges cannot be told from its plan"),
     during=DuringFacet(_start),

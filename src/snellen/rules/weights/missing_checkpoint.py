@@ -54,7 +54,7 @@ _STATED = re.compile(
 )
 _ABSENT = re.compile(
     r"['\"]?(?P<path>[^\s'\"]+\.(?:pth\.tar|pth|pt|ckpt|safetensors|bin|onnx|weights))['\"]?:? "
-    r"(?:does not exist|doesn't exist|not found|is not a file|cannot be found|not exist)",
+    r"(?:does not exist|doesn't exist|not found|is not a file|is not a checkpoint file|can ?not be found|not exist)",
     re.IGNORECASE,
 )
 _LOADS = re.compile(r"torch\.load\(|load_file\(|load_checkpoint\(|safe_open\(|load_state_dict\(|load_from_checkpoint\(")
@@ -134,7 +134,16 @@ RULE = Rule(
     title="The checkpoint is not there",
     level=Level.ERROR,
     log=LogFacet(
-        ("no such file", "no checkpoint found", "no file named", "does not exist", "not found", "is not a file"),
+        (
+            "no such file",
+            "no checkpoint found",
+            "no file named",
+            "does not exist",
+            "not found",
+            "is not a file",
+            "is not a checkpoint",
+            "not be found",
+        ),
         _examine_log,
     ),
     source=SourceFacet((".load", "load_file"), _examine_source),
