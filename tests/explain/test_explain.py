@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import json
 from pathlib import Path
 
 import pytest
@@ -34,6 +35,21 @@ def test_an_exception_is_explained_with_the_fix_for_its_line() -> None:
     diagnosis = snellen.explain(caught.value)[0]
     assert diagnosis.fix.text == "Write `torch.finfo(scores.dtype).min` instead of `-1e9`."
     assert "-1e9" in diagnosis.cause
+
+
+def test_a_saved_notebook_is_explained_by_its_outputs(tmp_path: Path) -> None:
+    lines = ["\x1b[0;31mRuntimeError\x1b[0m  Traceback (most recent call last)", OVERFLOW]
+    outputs = [
+        {"output_type": "stream", "text": ["epoch 1\n", "epoch 2\n"]},
+        {"output_type": "error", "traceback": lines},
+    ]
+    path = tmp_path / "run.ipynb"
+    path.write_text(json.dumps({"cells": [{"cell_type": "markdown"}, {"cell_type": "code", "outputs": outputs}]}))
+    (diagnosis,) = snellen.explain(path)
+    assert diagnosis.slug == "half-overflow"
+    path.write_text("[]")
+    with pytest.raises(UsageError, match="is not a notebook"):
+        snellen.explain(path)
 
 
 def test_nothing_known_is_an_empty_list() -> None:

@@ -190,7 +190,7 @@ class ShellCommand:
 
     Args:
         code: The command without its mark.
-        mark: `!` or `%`.
+        mark: `!` or `%`; `%%` for the lines of a whole shell cell.
         line: Where.
     """
 

@@ -13,6 +13,7 @@ from typing import BinaryIO
 
 from snellen.core.log import Log, LogLine, MetricRecord
 from snellen.errors import UsageError
+from snellen.explain.notebook import outputs_of
 from snellen.explain.reading import read_lines
 from snellen.explain.tracebacks import find_exceptions
 
@@ -36,8 +37,8 @@ def parse(source: str | os.PathLike[str] | BaseException | BinaryIO, *, triggers
     """Take a log apart.
 
     Args:
-        source: A path, the text itself, an exception, or an open byte stream. A string without a line break that
-            names a file is a path.
+        source: A path (a log or a saved notebook), the text itself, an exception, or an open byte stream. A string
+            without a line break that names a file is a path.
         triggers: Lower-case literals whose surroundings are kept of a huge log.
 
     Raises:
@@ -68,6 +69,8 @@ def _names_file(text: str) -> bool:
 
 def _parse_file(path: Path, triggers: Iterable[str]) -> Log:
     try:
+        if path.suffix == ".ipynb":
+            return _parse(io.BytesIO(outputs_of(path.read_bytes(), str(path)).encode("utf-8", "replace")), triggers)
         with path.open("rb") as stream:
             return _parse(stream, triggers)
     except OSError as error:

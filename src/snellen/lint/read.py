@@ -133,7 +133,9 @@ def _blank_commands(source: str, module: Module) -> list[str]:
     if lines and lines[0].startswith("%%"):
         kind = lines[0][2:].split(maxsplit=1)[0] if len(lines[0]) > 2 else ""
         if kind in _SHELL_CELLS:
-            module.shell += [ShellCommand(line, "!", first + n) for n, line in enumerate(lines[1:], 1) if line.strip()]
+            module.shell += [
+                ShellCommand(line.strip(), "%%", first + n) for n, line in enumerate(lines[1:], 1) if line.strip()
+            ]
         if kind not in _PYTHON_CELLS:
             return ["\n"] * len(lines)
         lines[0] = ""

@@ -180,21 +180,26 @@ def _nested_clones(file: SourceFile) -> Iterator[Hit]:
         (call.span.start_line, str(call.arguments[0].value)) for call in file.calls_to("os.chdir") if call.arguments
     ]
     moves += [(c.line, found["path"]) for c in file.shell if c.mark == "%" and (found := _CHANGE.match(c.code))]
+    in_cell = ""
     for command in file.shell:
-        found = _CLONE.search(command.code)
-        words = [word for word in found["words"].split() if not word.startswith("-")] if found else []
-        if not words:
-            continue
         inside = _CHANGE.match(command.code)
+        # A `cd` of a shell cell holds to the cell's end, one behind `!` for its line only.
+        in_cell = (inside["path"] if inside else in_cell) if command.mark == "%%" else ""
         before = [path for line, path in sorted(moves) if line < command.line]
-        here = inside["path"] if inside else before[-1] if before else ""
-        name = words[-1].strip("'\"").rstrip("/").removesuffix(".git").rpartition("/")[2]
-        if here.strip().strip("'\"").rstrip("/").rpartition("/")[2] == name:
+        here = inside["path"] if inside else in_cell or (before[-1] if before else "")
+        name = _cloned(command.code)
+        if name and here.strip().strip("'\"").rstrip("/").rpartition("/")[2] == name:
             span = Span(command.line, 0, command.line, len(command.code) + 1)
             message = f"clones {name} inside the folder {name}: the package lies at {name}/{name}"
-            yield Hit(
-                message, span, Fix(f"Clone from the parent folder, or `git pull` in {name} when it is there already.")
-            )
+            fix = Fix(f"Clone from the parent folder, or `git pull` in {name} when it is there already.")
+            yield Hit(message, span, fix)
+
+
+def _cloned(command: str) -> str:
+    """The folder that a `git clone` makes, `""` for another command."""
+    found = _CLONE.search(command)
+    words = [word for word in found["words"].split() if not word.startswith("-")] if found else []
+    return words[-1].strip("'\"").rstrip("/").removesuffix(".git").rpartition("/")[2] if words else ""
 
 
 def _examine_plan(plan: Plan) -> Iterator[Finding]:
