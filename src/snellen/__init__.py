@@ -19,17 +19,25 @@ if TYPE_CHECKING:
     from snellen.explain import explain
     from snellen.lint import lint
     from snellen.rules.catalogue import catalogue as rules
+    from snellen.tasks.check import check_run as check
+    from snellen.tasks.target import open_target as load_run
 
 __version__ = "0.1.0"
 
-__all__ = ["__version__", "explain", "lint", "rules"]
+__all__ = ["__version__", "check", "explain", "lint", "load_run", "rules"]
 
 _PUBLIC = {
+    "check": "snellen.tasks.check:check_run",
     "explain": "snellen.explain:explain",
     "lint": "snellen.lint:lint",
+    "load_run": "snellen.tasks.target:open_target",
     "rules": "snellen.rules.catalogue:catalogue",
 }
 """Public name to the place where it is defined."""
+
+
+_FOLDERS = {"check", "explain", "lint", "rules"}
+"""Public names that are folders as well."""
 
 
 class _Verb(ModuleType):
@@ -63,8 +71,8 @@ def _load(name: str) -> Any:
 def __getattr__(name: str) -> Any:
     if name not in _PUBLIC:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    is_folder = _PUBLIC[name].startswith((f"{__name__}.{name}:", f"{__name__}.{name}."))
-    return importlib.import_module(f"{__name__}.{name}") if is_folder else _load(name)
+    # A verb is its folder, callable; whether the folder was imported before makes no difference.
+    return importlib.import_module(f"{__name__}.{name}") if name in _FOLDERS else _load(name)
 
 
 def __dir__() -> list[str]:

@@ -13,7 +13,7 @@ import pytest
 
 from source_tree import Module, imports, modules, rule_modules
 
-VISION = {"ops", "models", "data", "engine", "tasks"}
+VISION = {"ops", "models", "data", "engine", "tasks", "demo"}
 """The parts that may load torch and the image libraries as soon as they are imported."""
 
 AT_TOP_LEVEL = {
@@ -36,7 +36,7 @@ AT_TOP_LEVEL = {
     "ruamel": {"config"},
     "typer": {"cli"},
     "click": {"cli"},
-    "rich": {"cli", "report", "engine"},
+    "rich": {"cli", "report", "engine", "demo"},
     "skimage": set(),
     "sklearn": set(),
     "IPython": set(),

@@ -21,14 +21,11 @@ TASK_FILES = {"__init__", "config", "data", "loss", "metrics", "model", "recipe"
 EXTRA_TASK_FILES = {
     "forgery": {
         "bootstrap",  # intervals of the metrics by resampling
-        "commands",  # the verbs that the task adds to the command line
-        "detect",  # any image, folder or stream -> detections, with padding, tiling and test-time augmentation
-        "gallery",  # pictures of the worst errors
-        "outputs",  # what a prediction leaves on disk
-        "predict",  # the same into a folder, resumable
+        "evaluate",  # metrics of any detector on a split
+        "facts",  # what only this task can tell a check
+        "predict",  # what a prediction leaves on disk
         "rle",  # run lengths of masks, as competition files hold them
         "submission",  # competition files
-        "synthesis",  # forged photos made from authentic ones
         "sweep",  # thresholds against metrics
         "validation",  # of competition files, row by row
     },
@@ -38,7 +35,7 @@ EXTRA_TASK_FILES = {
 CLI_HELPERS = {"__init__", "__main__", "main"}
 """Files of `cli/` that are not verbs; others start with an underscore."""
 
-TESTS_THAT_MIRROR_NO_PART = {"acceptance", "architecture", "conformance", "helpers", "rules"}
+TESTS_THAT_MIRROR_NO_PART = {"examples", "acceptance", "architecture", "conformance", "helpers", "rules"}
 
 
 def _functions(module: Module) -> list[ast.FunctionDef | ast.AsyncFunctionDef]:
@@ -86,8 +83,8 @@ def test_tasks_use_the_same_file_names() -> None:
 
 def test_only_known_parts_stand_below_the_package() -> None:
     parts = {
-        "check", "cli", "config", "core", "data", "engine", "explain", "guard", "lint", "models", "ops", "report",
-        "rules", "tasks", "web",
+        "check", "cli", "config", "core", "data", "demo", "engine", "explain", "guard", "lint", "models", "ops",
+        "report", "rules", "tasks", "web",
     }  # fmt: skip
     folders = {path.name for path in PACKAGE.iterdir() if path.is_dir() and path.name != "__pycache__"}
     assert folders <= parts

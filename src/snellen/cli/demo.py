@@ -1,4 +1,4 @@
-"""`snellen demo`."""
+"""`snellen demo`: the whole story on embedded photos."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`snellen evaluate`."""
+"""`snellen evaluate`: metrics on a split."""
 
 from __future__ import annotations
 

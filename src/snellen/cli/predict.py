@@ -1,4 +1,4 @@
-"""`snellen predict`."""
+"""`snellen predict`: any number of images."""
 
 from __future__ import annotations
 

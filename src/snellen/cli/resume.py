@@ -1,4 +1,4 @@
-"""`snellen resume`."""
+"""`snellen resume`: go on with an interrupted run."""
 
 from __future__ import annotations
 

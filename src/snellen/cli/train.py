@@ -1,4 +1,4 @@
-"""`snellen train`."""
+"""`snellen train`: check, then train."""
 
 from __future__ import annotations
 

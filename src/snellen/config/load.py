@@ -3,20 +3,24 @@
 from __future__ import annotations
 
 import copy
+import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Generic, TypeVar
 
+from pydantic import ValidationError
+
 from snellen.config.document import Document, Position, parse_value, read_document
-from snellen.config.schema import RunConfig
+from snellen.config.schema import RunConfig, Section
 from snellen.config.validate import put_setting, validate
 from snellen.core.finding import Finding
 from snellen.errors import ConfigError
 
-__all__ = ["Loaded", "load", "load_data", "problems", "read_task"]
+__all__ = ["Loaded", "load", "load_data", "parse_section", "problems", "read_task"]
 
 C = TypeVar("C", bound=RunConfig)
+S = TypeVar("S", bound=Section)
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,6 +97,28 @@ def problems(path: str | Path, schema: type[RunConfig]) -> list[Finding]:
         ConfigError: It cannot be read as YAML at all.
     """
     return list(load(path, schema).problems)
+
+
+def parse_section(model: type[S], data: object) -> S:
+    """One section of a run file by itself, when others may have problems.
+
+    Args:
+        model: The section's model.
+        data: Plain nested data, as read from YAML.
+
+    Raises:
+        ConfigError: It does not fit the model.
+
+    Example:
+        >>> from snellen.config.schema import OptimConfig
+        >>> parse_section(OptimConfig, {"epochs": 3}).epochs
+        3
+    """
+    try:
+        # As JSON, because only there do strict models take text for a path.
+        return model.model_validate_json(json.dumps(data))
+    except (ValidationError, TypeError, ValueError) as error:
+        raise ConfigError(f"this section has problems of its own: {error}") from error
 
 
 def read_task(path: str | Path) -> str:

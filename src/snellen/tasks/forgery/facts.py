@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from pydantic import ValidationError
-
+from snellen.config.load import parse_section
 from snellen.config.machines import Machine
 from snellen.config.resolve import Resolver
 from snellen.core.facts import FitFacts, UnfoldFacts
 from snellen.core.plan import FactUnavailable, NotApplicable, Plan
 from snellen.data.folders import discover
-from snellen.errors import SnellenError
+from snellen.errors import ConfigError, SnellenError
 from snellen.tasks.forgery.config import ForgeryModel, ForgeryRun
 
 if TYPE_CHECKING:
@@ -26,8 +24,8 @@ __all__ = ["FACTS", "RESOLVERS"]
 
 def _model(plan: Plan) -> ForgeryModel:
     try:
-        return ForgeryModel.model_validate_json(json.dumps(plan.settings.get("model") or {}))
-    except (ValidationError, TypeError) as error:
+        return parse_section(ForgeryModel, plan.settings.get("model") or {})
+    except ConfigError as error:
         raise FactUnavailable("the model section of the run file has problems of its own") from error
 
 
