@@ -14,6 +14,7 @@ from snellen.core.check_report import CheckReport
 from snellen.core.environment import collect
 from snellen.core.run_folder import RunFolder
 from snellen.data.listing import find_images, hash_file_list
+from snellen.engine.recipe import Recipe
 from snellen.engine.settings import TrainSettings
 from snellen.engine.train import TrainResult, train
 from snellen.errors import RunFolderError, SnellenError
@@ -67,12 +68,14 @@ def train_run(target: Target, *, report: CheckReport | None = None) -> tuple[Pat
         SnellenError: Of every kind that training may end with; an explanation lies in the folder.
     """
     config = target.config
+    # Before the folder, so that a run that has nothing to learn leaves none behind.
+    recipe = target.task.build_recipe(config)
     with RunFolder.create(config.output, config.name) as folder:
         save(config, folder.run_file)
         folder.write_json("environment.json", _environment(config, target.settled))
         if report is not None:
             folder.write_json("findings.json", report.to_dict())
-        return folder.path, _train(target, folder, resume=False)
+        return folder.path, _train(recipe, config, folder, resume=False)
 
 
 def resume_run(path: Path, overrides: Sequence[str] = ()) -> tuple[Path, TrainResult]:
@@ -88,15 +91,15 @@ def resume_run(path: Path, overrides: Sequence[str] = ()) -> tuple[Path, TrainRe
     target = open_target(path, overrides)
     if target.folder is None:
         raise RunFolderError(f"{path} is a file, expected the folder of a run", hint=f"snellen train {path}")
-    with RunFolder.open(target.folder) as folder:
-        return folder.path, _train(target, folder, resume=True)
-
-
-def _train(target: Target, folder: RunFolder, *, resume: bool) -> TrainResult:
     recipe = target.task.build_recipe(target.config)
+    with RunFolder.open(target.folder) as folder:
+        return folder.path, _train(recipe, target.config, folder, resume=True)
+
+
+def _train(recipe: Recipe, config: RunConfig, folder: RunFolder, *, resume: bool) -> TrainResult:
     guard = RuleGuard(catalogue().values())
     try:
-        return train(recipe, train_settings(target.config), folder, observers=(guard,), resume=resume)
+        return train(recipe, train_settings(config), folder, observers=(guard,), resume=resume)
     except SnellenError:
         raise
     except Exception as error:
