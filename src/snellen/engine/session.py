@@ -147,6 +147,7 @@ class Session:
             tensorboard=self.settings.tensorboard,
             report=lambda sentence: self.events("tracker-failed", sentence),
             first_step=self.position.step,
+            evaluated=self.position.step_in_epoch == 0,
         )
 
     def __enter__(self) -> Self:

@@ -25,6 +25,7 @@ class Tracker:
         tensorboard: Also write TensorBoard's event files.
         report: Told once, in a sentence, of each place that cannot be written to.
         first_step: Step the run goes on from; what lies beyond it is dropped, so that curves do not turn back.
+        evaluated: Whether an evaluation after that very step has been done for good, and is not to come yet.
     """
 
     def __init__(
@@ -34,12 +35,13 @@ class Tracker:
         tensorboard: bool,
         report: Callable[[str], None],
         first_step: int = 0,
+        evaluated: bool = True,
     ) -> None:
         self._folder = folder
         self._report = report
         self._failed: set[str] = set()
         self._board: Any = None
-        self._try("metrics.jsonl", lambda: _drop_after(folder.metrics_file, first_step))
+        self._try("metrics.jsonl", lambda: _drop_after(folder.metrics_file, first_step, evaluated=evaluated))
         if tensorboard:
             self._try("TensorBoard", lambda: self._open_board(first_step))
 
@@ -110,7 +112,11 @@ def _flat(values: Mapping[str, Any], prefix: str = "") -> list[tuple[str, Any]]:
     return pairs
 
 
-def _drop_after(file: Path, step: int) -> None:
+def _drop_after(file: Path, step: int, *, evaluated: bool) -> None:
+    def keep(line: Mapping[str, Any]) -> bool:
+        at = int(line.get("step", 0))
+        return at < step or (at == step > 0 and (evaluated or line.get("kind") == "train"))
+
     if file.exists():
-        kept = [line for line in read_json_lines(file) if step and int(line.get("step", 0)) <= step]
+        kept = [line for line in read_json_lines(file) if keep(line)]
         write_text(file, "".join(json.dumps(line) + "\n" for line in kept))
