@@ -21,7 +21,7 @@ __all__ = ["parse"]
 
 _METRIC_LINE = re.compile(r"loss|cost|objective|\bnll\b|grad_?norm|elbo|perplexity", re.IGNORECASE)
 _METRIC = re.compile(
-    r"""["']?(?P<key>[A-Za-z_][\w./@-]*)["']?\s*(?:\[[^\]]*\]\s*)?[:=]?\s*
+    r"""["']?(?<![\w./@-])(?P<key>[A-Za-z_][\w./@-]*)["']?\s*(?:\[[^\]]*\]\s*)?[:=]?\s*
         (?:tensor\()?(?P<value>[-+]?(?:nan|inf(?:inity)?|\d[\d,]*\.?\d*(?:e[-+]?\d+)?|\.\d+))(?![\w.%])""",
     re.IGNORECASE | re.VERBOSE,
 )

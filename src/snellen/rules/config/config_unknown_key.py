@@ -50,11 +50,9 @@ _STATED = re.compile(
     r"Non-existent config key: (?P<yacs>[\w.]+)|[Kk]ey '(?P<struct>[\w.]+)' (?:is )?not in (?:struct|'[\w.]+')"
     r"|Missing (?:key|mandatory value:) (?P<missing>[\w.]+)"
     r"|Could not override '(?P<hydra>[\w.@/]+)'|found duplicate key \"?(?P<twice>[\w.-]+)"
-    r"|(?P<pydantic>[\w.]+)\n\s+Extra inputs are not permitted"
+    r"|(?<![\w.])(?P<pydantic>[\w.]+)\n\s+Extra inputs are not permitted"
 )
-_KEYWORD = re.compile(
-    r"(?:(?P<owner>[\w.]+)(?:\(\))?:? ?)?__init__\(\) got an unexpected keyword argument '(?P<key>\w+)'"
-)
+_KEYWORD = re.compile(r"__init__\(\) got an unexpected keyword argument '(?P<key>\w+)'")
 _BUILDER = re.compile(r"build_from_cfg|build_|instantiate|from_config|from_cfg", re.IGNORECASE)
 _UNPACKED = re.compile(r"\*\*\s*(?:\w+\.)*\w*(?:cfg|config|conf|hparams|settings|opts?)\b", re.IGNORECASE)
 _LOOKED_UP = re.compile(

@@ -44,7 +44,7 @@ __all__ = ["RULE"]
 
 
 _MISSING = re.compile(r"(?:No such file or directory|cannot find the (?:path|file) specified)\W+(?P<path>[^'\"\n]+)")
-_PATH = re.compile(r"[\w.~-]*(?:[\\/][\w.-]+)+")
+_PATH = re.compile(r"(?<![\w.~-])[\w.~-]*(?:[\\/][\w.-]+)+")
 
 
 def _examine(log: Log) -> LogMatch | None:

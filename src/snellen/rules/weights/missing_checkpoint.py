@@ -53,7 +53,7 @@ _STATED = re.compile(
     re.IGNORECASE,
 )
 _ABSENT = re.compile(
-    r"['\"]?(?P<path>[^\s'\"]+\.(?:pth\.tar|pth|pt|ckpt|safetensors|bin|onnx|weights))['\"]?:? "
+    r"(?<![^\s'\"])(?P<path>[^\s'\"]+\.(?:pth\.tar|pth|pt|ckpt|safetensors|bin|onnx|weights))['\"]?:? "
     r"(?:does not exist|doesn't exist|not found|is not a file|is not a checkpoint file|can ?not be found|not exist)",
     re.IGNORECASE,
 )
