@@ -21,6 +21,9 @@ def demo(
     ] = Path("snellen-demo"),
 ) -> None:
     """Watch the whole story, offline, in about two minutes: check, mend, train, kill, resume, predict, explain."""
+    from snellen.cli._cores import share_cores
+
+    share_cores()
     from rich.console import Console
 
     from snellen.demo.story import tell

@@ -25,6 +25,9 @@ def evaluate(
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
 ) -> None:
     """Metrics on a split, with 95% bootstrap intervals, and the images to look at."""
+    from snellen.cli._cores import share_cores
+
+    share_cores()
     from snellen.cli._output import figure, print_json
     from snellen.tasks.target import open_target
 

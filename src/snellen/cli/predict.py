@@ -30,6 +30,9 @@ def predict(
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
 ) -> None:
     """Predict any number of images. What cannot be read is listed at the end; a second call goes on."""
+    from snellen.cli._cores import share_cores
+
+    share_cores()
     from snellen.cli._output import print_json
     from snellen.tasks.predict import predict_run
     from snellen.tasks.target import open_target

@@ -21,6 +21,9 @@ def resume(
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
 ) -> None:
     """Go on with an interrupted run from its last whole checkpoint, as if nothing had happened."""
+    from snellen.cli._cores import share_cores
+
+    share_cores()
     from snellen.cli._output import print_training
     from snellen.tasks.train import resume_run
 

@@ -22,6 +22,9 @@ def train(
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
 ) -> None:
     """Check a run, then train it. Ctrl-C and kill -9 lose nothing: `snellen resume` goes on."""
+    from snellen.cli._cores import share_cores
+
+    share_cores()
     from snellen.cli._check import refuse_errors
     from snellen.cli._output import print_training
     from snellen.tasks.target import open_target

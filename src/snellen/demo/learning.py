@@ -29,8 +29,8 @@ from snellen.tasks.train import resume_run
 
 __all__ = ["Learned", "compare_detectors", "train_through_a_kill"]
 
-_KILL_AT_STEP = 40
-_PATIENCE_SECONDS = 120.0
+_KILL_AT_STEP = 30
+_PATIENCE_SECONDS = 300.0
 _POLL_SECONDS = 0.1
 
 
