@@ -30,7 +30,6 @@ AT_TOP_LEVEL = {
     "matplotlib": {"report"},
     "tensorboard": {"engine"},
     "psutil": {"engine", "tasks"},
-    "libcst": {"lint"},
     "pydantic": {"config", "tasks"},
     "pydantic_core": {"config"},
     "ruamel": {"config"},
@@ -63,7 +62,6 @@ INSIDE_FUNCTIONS = {
 ONLY_IN = {
     "timm": "models/backbones/",
     "lightning_fabric": "engine/",
-    "libcst": "lint/",
     "ruamel": "config/",
 }
 """Outside packages behind one door each."""

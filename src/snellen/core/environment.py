@@ -33,7 +33,6 @@ PACKAGES = (
     "tensorboard",
     "pydantic",
     "ruamel.yaml",
-    "libcst",
     "typer",
     "rich",
 )

@@ -66,7 +66,7 @@ def _facts(task: Task) -> Mapping[str, Provider]:
 
 
 def _source_findings(plan: Plan) -> Sequence[Finding]:
-    from snellen.lint import inspect  # noqa: PLC0415 - libcst only when the run names source
+    from snellen.lint import inspect  # noqa: PLC0415 - the linter only when the run names source
 
     code = plan.settings.get("code")
     if not isinstance(code, list):
