@@ -14,6 +14,7 @@ from pathlib import Path
 import torch
 from rich.console import Console
 
+from snellen.demo.photos import shown
 from snellen.engine.checkpoint import load_weights
 from snellen.errors import TrainingStopped
 from snellen.models.forgery.detection import Detection, ForgeryDetector, ImageArray
@@ -58,7 +59,7 @@ def train_through_a_kill(run_file: Path, console: Console) -> Learned:
         TrainingStopped: The process ended or hung before it could be killed.
     """
     folder = run_file.parent.parent / "runs" / "demo"
-    console.print(f"$ snellen train {run_file}")
+    console.print(f"$ snellen train {shown(run_file)}")
     command = [sys.executable, "-m", "snellen", "train", str(run_file), "--no-check"]
     log = run_file.parent.parent / "train.log"
     with log.open("wb") as output, subprocess.Popen(command, stdout=output, stderr=subprocess.STDOUT) as process:
@@ -66,7 +67,7 @@ def train_through_a_kill(run_file: Path, console: Console) -> Learned:
         os.kill(process.pid, signal.SIGKILL)
         process.wait()
     console.print(f"killed with SIGKILL after step {step}")
-    console.print(f"$ snellen resume {folder}")
+    console.print(f"$ snellen resume {shown(folder)}")
     _, result = resume_run(folder)
     console.print(f"resumed and finished: {result.steps} steps")
     return Learned(run_file, folder, step, result.steps)

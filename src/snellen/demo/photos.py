@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import importlib.util
+import os
 import shutil
 from pathlib import Path
 
 from snellen.errors import MissingExtraError
 
-__all__ = ["HELD_OUT", "TRAINING", "copy_photos"]
+__all__ = ["HELD_OUT", "TRAINING", "copy_photos", "shown"]
 
 TRAINING = (
     ("skimage", "data/astronaut.png"),
@@ -26,7 +27,7 @@ HELD_OUT = (
     ("sklearn", "datasets/images/china.jpg"),
     ("sklearn", "datasets/images/flower.jpg"),
     ("skimage", "data/coins.png"),
-    ("skimage", "data/gravel.png"),
+    ("skimage", "data/camera.png"),
 )
 """Photos that no network sees in training."""
 
@@ -47,3 +48,9 @@ def copy_photos(photos: tuple[tuple[str, str], ...], folder: Path) -> list[Path]
             raise MissingExtraError(f"the photo {name} of {package} is not there", hint="pip install 'snellen[demo]'")
         copied.append(Path(shutil.copyfile(source, folder / source.name)))
     return copied
+
+
+def shown(path: Path) -> str:
+    """A path as a person in the current folder would type it."""
+    relative = os.path.relpath(path)
+    return str(path) if relative.startswith("..") else relative

@@ -15,7 +15,7 @@ from snellen.core.check_report import CheckReport
 from snellen.core.finding import State
 from snellen.demo.crash import provoke_overflow
 from snellen.demo.learning import Learned, compare_detectors, train_through_a_kill
-from snellen.demo.photos import HELD_OUT, TRAINING, copy_photos
+from snellen.demo.photos import HELD_OUT, TRAINING, copy_photos, shown
 from snellen.demo.pictures import predict_held_out
 from snellen.demo.project import PLANTED, mend_by_hand, plant, remove_module
 from snellen.demo.report import write_report
@@ -90,9 +90,10 @@ def tell(folder: Path, *, console: Console) -> Path:
     _crash(story, console)
     report = write_report(story, seconds=time.perf_counter() - started)
     console.rule("Done")
-    console.print(f"{time.perf_counter() - started:.0f} seconds; everything lies in {folder}")
-    console.print(f"next: open {report}")
-    console.print(f"then: snellen predict {run_file} model.detector=keypoint YOUR_PHOTOS -o predictions")
+    console.print(f"{time.perf_counter() - started:.0f} seconds; everything lies in {shown(folder)}")
+    console.print(f"next: open {shown(report)}")
+    command = f"then: snellen predict {shown(run_file)} model.detector=keypoint YOUR_PHOTOS -o predictions"
+    console.print(command, markup=False, soft_wrap=True)
     return report
 
 
@@ -104,13 +105,19 @@ def _find_mistakes(story: Story, console: Console) -> Path:
     _synthesise(story.folder, "train", "training", 5)
     _synthesise(story.folder, "val", "held-out", 5)
     run_file = plant(story.folder)
-    console.print(f"$ snellen check {run_file}")
+    console.print(f"$ snellen check {shown(run_file)}")
     story.before = check_run(run_file)
     found = {result.slug: result for result in story.before.results if result.state in {State.FAILED, State.WARNED}}
     table = Table("planted", "rule", "found")
     for planted in PLANTED:
         result = found.get(planted.slug)
-        table.add_row(planted.what, planted.slug, result.findings[0].message if result else "[red]missed[/red]")
+        table.add_row(
+            planted.what,
+            planted.slug,
+            result.findings[0].message.replace(str(story.folder), shown(story.folder))
+            if result
+            else "[red]missed[/red]",
+        )
     console.print(table)
     for slug in sorted(found.keys() - {planted.slug for planted in PLANTED}):
         console.print(f"also: {slug}: {found[slug].findings[0].message}")
@@ -119,7 +126,7 @@ def _find_mistakes(story: Story, console: Console) -> Path:
 
 def _mend(story: Story, run_file: Path, console: Console) -> None:
     console.rule("2  Mend what can be mended")
-    console.print(f"$ snellen check {run_file} --fix")
+    console.print(f"$ snellen check {shown(run_file)} --fix")
     if story.before is None:
         raise ValueError("nothing was checked")
     mended = mend(story.before.findings, run_file=run_file)
@@ -128,8 +135,9 @@ def _mend(story: Story, run_file: Path, console: Console) -> None:
     unsafe = mend(check_run(run_file).findings, run_file=run_file, unsafe=True)
     story.mended += [f"mended after reading: {finding.slug}: {_fix(finding)}" for finding in unsafe.applied]
     story.mended += [f"by hand: {sentence}" for sentence in mend_by_hand(run_file.parent)]
-    for line in dict.fromkeys(story.mended):
-        console.print(f"  {line}", markup=False, soft_wrap=True)
+    story.mended = list(dict.fromkeys(story.mended))
+    for line in story.mended:
+        console.print(f"  {line.replace(str(story.folder), shown(story.folder))}", markup=False, soft_wrap=True)
     story.after = check_run(run_file)
     left = ", ".join(finding.slug for finding in story.after.findings)
     console.print(
