@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import gc
 import json
 import os
 import sys
@@ -161,7 +162,9 @@ class _OnRank:
 
     def __call__(self, fabric: Fabric) -> _Parcel:
         try:
-            return _Parcel(self._function(fabric, *self._args))
+            parcel = _Parcel(self._function(fabric, *self._args))
+            fabric.barrier()
+            return parcel
         except SnellenError as error:
             record = {
                 "time": time.time(),
@@ -172,6 +175,10 @@ class _OnRank:
             }
             (Path(self._failures) / f"{fabric.global_rank}.json").write_text(json.dumps(record), encoding="utf-8")
             raise
+        finally:
+            # Threads of a process group that is still there when the interpreter ends now and then abort the process.
+            gc.collect()
+            distributed.destroy_process_group()
 
 
 def _first_failure(folder: Path) -> SnellenError | None:
