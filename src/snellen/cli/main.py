@@ -8,12 +8,12 @@ from __future__ import annotations
 import importlib
 import os
 import sys
-from typing import Annotated
+from typing import Annotated, NoReturn
 
 import typer
 
 from snellen import __version__
-from snellen.errors import SnellenError
+from snellen.errors import MissingExtraError, SnellenError
 
 __all__ = ["app", "main"]
 
@@ -31,6 +31,18 @@ VERBS = (
     "forgery",
 )
 """One module of `snellen.cli` each, in the order of `snellen --help`; each holds `register(app)`."""
+
+EXTRAS = {
+    **dict.fromkeys(
+        (
+            "PIL", "cv2", "lightning_fabric", "matplotlib", "numpy", "psutil", "safetensors", "scipy", "tensorboard",
+            "timm", "torch", "torchmetrics", "torchvision",
+        ),
+        "vision",
+    ),
+    **dict.fromkeys(("skimage", "sklearn"), "demo"),
+}  # fmt: skip
+"""Optional package to the extra that installs it."""
 
 app = typer.Typer(
     name="snellen",
@@ -64,13 +76,22 @@ for _verb in VERBS:
     importlib.import_module(f"snellen.cli.{_verb}").register(app)
 
 
+def _end(error: SnellenError) -> NoReturn:
+    typer.echo(f"snellen: {error}", err=True)
+    sys.exit(error.exit_code)
+
+
 def main() -> None:
     """Run the command line; the console script `snellen` calls this."""
     try:
         app()
     except SnellenError as error:
-        typer.echo(f"snellen: {error}", err=True)
-        sys.exit(error.exit_code)
+        _end(error)
+    except ModuleNotFoundError as error:
+        package = (error.name or "").partition(".")[0]
+        if package not in EXTRAS:
+            raise
+        _end(MissingExtraError(f"{package} is not installed", hint=f"pip install 'snellen[{EXTRAS[package]}]'"))
     except BrokenPipeError:
         # The reader of our output went away (`snellen rules | head`); pointing stdout elsewhere keeps Python's
         # flush at exit from complaining.

@@ -69,6 +69,8 @@ def _source_findings(plan: Plan) -> Sequence[Finding]:
     from snellen.lint import inspect  # noqa: PLC0415 - the linter only when the run names source
 
     code = plan.settings.get("code")
+    if not code:
+        raise FactUnavailable("the run names no `code` to look into")
     if not isinstance(code, list):
         raise FactUnavailable("`code` is no list of paths")
     places = [plan.root / item for item in code if isinstance(item, str)]
