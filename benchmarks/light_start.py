@@ -1,6 +1,6 @@
 """CPU time of the commands that must start light, beside `import typer, rich`, in one run.
 
-    python benchmarks/light_start.py --repetitions 9 --json light_start.json
+Example: `python benchmarks/light_start.py --repetitions 9 --json light_start.json`
 """
 
 from __future__ import annotations

@@ -88,7 +88,8 @@ class CallSite:
 
     Args:
         name: Qualified name: `torch.nn.functional.unfold`; a method on something unknown starts with a dot
-            (`.masked_fill`); `a @ b` is `operator.matmul`; calling an object whose class is known reads `torch.nn.Unfold.forward`.
+            (`.masked_fill`); `a @ b` is `operator.matmul`; calling an object whose class is known reads
+            `torch.nn.Unfold.forward`.
         code: The whole call as written.
         span: Where the call stands.
         arguments: In the order written.

@@ -13,7 +13,7 @@ from snellen.config.schema import RunConfig
 from snellen.data.masks import read_mask
 from snellen.data.reading import read_image
 from snellen.data.writing import make_folder, write_png
-from snellen.models.forgery.detection import ForgeryDetector, RegionPair
+from snellen.models.forgery.detection import Detection, ForgeryDetector, RegionPair
 from snellen.report.overlay import draw_overlay
 from snellen.tasks.forgery.config import ForgeryRun, SubmissionConfig
 from snellen.tasks.forgery.model import build_detector
@@ -21,9 +21,14 @@ from snellen.tasks.forgery.submission import write_submission
 
 __all__ = ["ForgeryPredictor", "build_predictor"]
 
+_MOST_LABELS = 127
+
 
 class ForgeryPredictor:
-    """Writes `masks/NAME.png`, `overlays/NAME.png` and `submission.csv` below a folder.
+    """Writes masks, overlays, regions and `submission.csv` below a folder.
+
+    `regions/NAME.png` holds labels: the source of the first pair is 1 and its copy 2, those of the second 3 and 4, and
+    so on; the pairs are those of the ledger's record, in the same order.
 
     Args:
         detector: Any.
@@ -37,7 +42,7 @@ class ForgeryPredictor:
         self.out = out
         self.submission = submission
         self.max_pixels = max_pixels
-        for name in ("masks", "overlays"):
+        for name in ("masks", "overlays", "regions"):
             make_folder(out / name)
 
     def predict(self, item: Path, name: str) -> dict[str, Any]:
@@ -53,6 +58,8 @@ class ForgeryPredictor:
         pairs = [(pair.source.box, pair.copy.box, pair.matches) for pair in found.regions]
         overlay = draw_overlay(image.pixels, mask=found.mask, pairs=pairs, score=found.score)
         write_png(self.out / "overlays" / f"{name}.png", overlay)
+        if found.regions:
+            write_png(self.out / "regions" / f"{name}.png", _labels(found))
         return {
             "name": name,
             "size": list(found.image_size),
@@ -77,6 +84,16 @@ class ForgeryPredictor:
             record = records.get(name)
             forged = record is not None and record["forged"]
             yield name, [read_mask(self.out / "masks" / f"{name}.png").mask] if forged else []
+
+
+def _labels(found: Detection) -> npt.NDArray[np.uint8]:
+    labels = np.zeros(found.image_size, dtype=np.uint8)
+    # Backwards, so that the best pairs lie on top; more pairs than labels would be noise anyway.
+    for index, pair in reversed(list(enumerate(found.regions[:_MOST_LABELS]))):
+        for label, area in ((2 * index + 1, pair.source), (2 * index + 2, pair.copy)):
+            x0, y0, x1, y1 = area.box
+            labels[y0:y1, x0:x1][area.mask] = label
+    return labels
 
 
 def _region(pair: RegionPair) -> dict[str, Any]:
