@@ -23,6 +23,8 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
+from snellen.core.finding import Fix, FixSafety
+
 __all__ = [
     "FLOAT16_MAX",
     "FitFacts",
@@ -34,6 +36,7 @@ __all__ = [
     "StaleModule",
     "UnfoldFacts",
     "WeightsFacts",
+    "clamped_fill",
     "oversized_fills",
 ]
 
@@ -266,3 +269,14 @@ def oversized_fills(settings: Mapping[str, Any], prefix: str = "") -> Iterator[t
         elif isinstance(value, (int, float)) and any(word in str(name) for word in ("fill", "mask")):
             number = float(value)
             yield from ((key, number),) if FLOAT16_MAX < abs(number) < math.inf else ()
+
+
+def clamped_fill(key: str, value: float, reason: str) -> Fix:
+    """The fix for a setting of `oversized_fills`: the largest number of the same sign that float16 holds.
+
+    Example:
+        >>> clamped_fill("model.mask_value", -1e9, "it masks as well").settings
+        (('model.mask_value', -65504.0),)
+    """
+    largest = math.copysign(FLOAT16_MAX, value)
+    return Fix(f"Write {key}: {largest:.0f}", FixSafety.SAFE, reason, settings=((key, largest),))

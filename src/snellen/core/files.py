@@ -16,7 +16,17 @@ from typing import Any
 
 from snellen.errors import RunFolderError
 
-__all__ = ["append_json_line", "plain", "read_json", "read_json_lines", "write_json", "write_text", "writing"]
+__all__ = [
+    "append_json_line",
+    "plain",
+    "read_json",
+    "read_json_lines",
+    "sync",
+    "write_bytes",
+    "write_json",
+    "write_text",
+    "writing",
+]
 
 _REASONS = {
     errno.ENOSPC: ("the disk is full", "free some space, or choose another folder with `output:`"),
@@ -43,10 +53,10 @@ def writing(path: Path) -> Iterator[None]:
         raise RunFolderError(f"cannot write {path}: {reason}", hint=hint) from error
 
 
-def write_text(path: Path, text: str) -> None:
+def write_bytes(path: str | Path, content: bytes | memoryview) -> None:
     """Write a file so that a crash at any moment leaves the old content or the new one, never a part.
 
-    The text is written beside the file, synced to disk and renamed over it.
+    The content is written beside the file, synced to disk and renamed over it.
 
     Raises:
         RunFolderError: It cannot be written.
@@ -54,23 +64,33 @@ def write_text(path: Path, text: str) -> None:
     Example:
         >>> import tempfile
         >>> folder = Path(tempfile.mkdtemp())
-        >>> write_text(folder / "a.txt", "whole")
+        >>> write_bytes(folder / "a.bin", b"whole")
         >>> [entry.name for entry in folder.iterdir()]
-        ['a.txt']
+        ['a.bin']
     """
+    path = Path(path)
     beside = path.with_name(f".{path.name}.{os.getpid()}-{secrets.token_hex(3)}.tmp")
     with writing(path):
         try:
-            with beside.open("w", encoding="utf-8", newline="\n") as file:
-                file.write(text)
+            with beside.open("wb") as file:
+                file.write(content)
                 file.flush()
                 os.fsync(file.fileno())
             beside.replace(path)
+            sync(path.parent)
         except BaseException:
             with contextlib.suppress(OSError):
                 beside.unlink()
             raise
-    _sync_folder(path.parent)
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write text as UTF-8, line ends as they are; atomic as `write_bytes`.
+
+    Raises:
+        RunFolderError: It cannot be written.
+    """
+    write_bytes(path, text.encode())
 
 
 def write_json(path: Path, data: Any) -> None:
@@ -111,10 +131,18 @@ def append_json_line(path: Path, data: Mapping[str, Any]) -> None:
 
 
 def read_json_lines(path: Path) -> Iterator[dict[str, Any]]:
-    """Records of a `.jsonl` file in order; torn lines are passed over, a missing file has none."""
+    """Records of a `.jsonl` file in order; torn lines are passed over, a missing file has none.
+
+    Raises:
+        RunFolderError: There is something that cannot be read, for example a folder.
+    """
     if not path.exists():
         return
-    with path.open(encoding="utf-8", errors="replace") as file:
+    try:
+        opened = path.open(encoding="utf-8", errors="replace")
+    except OSError as error:
+        raise RunFolderError(f"cannot read {path}: {error.strerror}") from error
+    with opened as file:
         for line in file:
             with contextlib.suppress(ValueError):
                 record = json.loads(line)
@@ -149,11 +177,20 @@ def plain(value: Any) -> Any:  # noqa: PLR0911 - one answer per kind of value re
     return str(value)
 
 
-def _sync_folder(folder: Path) -> None:
-    # A rename is only durable once the folder itself is on disk; some file systems and Windows cannot sync a folder.
-    with contextlib.suppress(OSError):
-        handle = os.open(folder, os.O_RDONLY)
-        try:
-            os.fsync(handle)
-        finally:
+def sync(path: Path) -> None:
+    """Bring a file, or the names in a folder, to disk; without it a rename is not durable.
+
+    Raises:
+        OSError: The disk reports an error.
+    """
+    handle = None
+    try:
+        handle = os.open(path, os.O_RDONLY)
+        os.fsync(handle)
+    except OSError as error:
+        # Some file systems cannot sync a folder, and Windows cannot open one.
+        if not isinstance(error, PermissionError) and error.errno != errno.EINVAL:
+            raise
+    finally:
+        if handle is not None:
             os.close(handle)

@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import contextlib
 import io
-import os
-import secrets
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
-from snellen.core.files import write_json, write_text, writing
+from snellen.core.files import write_bytes, write_json, write_text, writing
 
 __all__ = ["make_folder", "write_bytes", "write_json", "write_png", "write_text"]
 
@@ -62,31 +59,3 @@ def write_png(path: str | Path, pixels: npt.NDArray[Any], *, compression: int = 
     buffer = io.BytesIO()
     Image.fromarray(np.ascontiguousarray(pixels)).save(buffer, format="PNG", compress_level=compression)
     write_bytes(path, buffer.getbuffer())
-
-
-def write_bytes(path: str | Path, content: bytes | memoryview) -> None:
-    """Write a file so that a crash at any moment leaves the old content or the new one, never a part.
-
-    Raises:
-        RunFolderError: It cannot be written.
-
-    Example:
-        >>> import tempfile
-        >>> path = Path(tempfile.mkdtemp()) / "a.bin"
-        >>> write_bytes(path, b"whole")
-        >>> path.read_bytes()
-        b'whole'
-    """
-    path = Path(path)
-    beside = path.with_name(f".{path.name}.{os.getpid()}-{secrets.token_hex(3)}.tmp")
-    with writing(path):
-        try:
-            with beside.open("wb") as file:
-                file.write(content)
-                file.flush()
-                os.fsync(file.fileno())
-            beside.replace(path)
-        except BaseException:
-            with contextlib.suppress(OSError):
-                beside.unlink()
-            raise

@@ -13,10 +13,8 @@ Pickle is nowhere in it.
 
 from __future__ import annotations
 
-import contextlib
 import hashlib
 import json
-import os
 import shutil
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -27,7 +25,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-from snellen.core.files import writing
+from snellen.core.files import sync, writing
 from snellen.errors import ContractError, RunFolderError
 
 __all__ = ["CHECKPOINT_FORMAT", "CheckpointStore", "Kind", "Stored", "savable"]
@@ -131,7 +129,7 @@ class CheckpointStore:
             if newer.exists():
                 newer.rename(older)
         beside.rename(present[0])
-        _sync(self._folder)
+        sync(self._folder)
         shutil.rmtree(discarded, ignore_errors=True)
 
 
@@ -167,8 +165,8 @@ def _write_files(folder: Path, tensors: Mapping[str, Mapping[str, Tensor]], stat
     text = json.dumps({**manifest, "sha256": _digest(manifest)}, indent=1)
     (folder / "manifest.json").write_text(text, encoding="utf-8")
     for path in folder.iterdir():
-        _sync(path)
-    _sync(folder)
+        sync(path)
+    sync(folder)
 
 
 def _problem(folder: Path) -> str | None:
@@ -207,13 +205,3 @@ def _digest(manifest: Mapping[str, Any]) -> str:
 def _sha256(path: Path) -> str:
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
-
-
-def _sync(path: Path) -> None:
-    # Some file systems, and Windows, cannot sync a folder.
-    with contextlib.suppress(PermissionError):
-        handle = os.open(path, os.O_RDONLY)
-        try:
-            os.fsync(handle)
-        finally:
-            os.close(handle)

@@ -39,7 +39,7 @@ import math
 import re
 from collections.abc import Iterator
 
-from snellen.core.facts import FLOAT16_MAX, oversized_fills
+from snellen.core.facts import FLOAT16_MAX, clamped_fill, oversized_fills
 from snellen.core.finding import Finding, Fix, FixSafety, Level, Location
 from snellen.core.plan import Cost, NotApplicable, Plan
 from snellen.core.rule import BeforeFacet, Rule, SourceFacet, absent
@@ -159,12 +159,7 @@ def _examine_plan(plan: Plan) -> Iterator[Finding]:
             f"{key} is {value:g}: on a machine without bfloat16, `precision: auto` means float16, "
             f"whose numbers end at {FLOAT16_MAX:.0f}",
             Location(str(plan.path or "the settings"), plan.line_of(key), key=key),
-            fix=Fix(
-                f"Write {key}: {math.copysign(FLOAT16_MAX, value):.0f}",
-                FixSafety.SAFE,
-                "it masks as well in every precision",
-                settings=((key, math.copysign(FLOAT16_MAX, value)),),
-            ),
+            fix=clamped_fill(key, value, "it masks as well in every precision"),
         )
 
 

@@ -37,12 +37,11 @@ Sources
 
 from __future__ import annotations
 
-import math
 import re
 from collections.abc import Iterator
 
-from snellen.core.facts import FLOAT16_MAX, oversized_fills
-from snellen.core.finding import Finding, Fix, FixSafety, Level, Location
+from snellen.core.facts import FLOAT16_MAX, clamped_fill, oversized_fills
+from snellen.core.finding import Finding, Fix, Level, Location
 from snellen.core.log import Log, LogMatch
 from snellen.core.plan import Cost, NotApplicable, Plan
 from snellen.core.rule import BeforeFacet, LogFacet, Rule, absent
@@ -102,12 +101,7 @@ def _examine_plan(plan: Plan) -> Iterator[Finding]:
             Level.ERROR,
             f"{key} is {value:g}, and the run computes in float16, whose numbers end at {FLOAT16_MAX:.0f}",
             Location(str(plan.path or "the settings"), plan.line_of(key), key=key),
-            fix=Fix(
-                f"Write {key}: {math.copysign(FLOAT16_MAX, value):.0f}",
-                FixSafety.SAFE,
-                "the largest number that float16 holds masks as well",
-                settings=((key, math.copysign(FLOAT16_MAX, value)),),
-            ),
+            fix=clamped_fill(key, value, "the largest number that float16 holds masks as well"),
         )
 
 
