@@ -69,11 +69,14 @@ def test_resume_goes_on_with_more_steps(project: Path) -> None:
     assert json.loads(resumed.stdout)["steps"] == 3
 
 
-def test_evaluation_prints_intervals_as_json(project: Path) -> None:
-    evaluated = snellen("evaluate", project / "run.yaml", "model.detector=keypoint", "--json")
+def test_evaluation_prints_intervals_as_json_and_draws_the_worst_errors(project: Path, tmp_path: Path) -> None:
+    gallery = tmp_path / "errors"
+    evaluated = snellen("evaluate", project / "run.yaml", "model.detector=keypoint", "--json", "--gallery", gallery)
     assert evaluated.exit_code == 0, evaluated.exception
     metrics = json.loads(evaluated.stdout)["metrics"]
     assert metrics["pixel_f1_low"] <= metrics["pixel_f1"] <= metrics["pixel_f1_high"]
+    imperfect = metrics["forged"] - sum(row["f1"] == 1 for row in json.loads(evaluated.stdout)["rows"] if row["forged"])
+    assert len(list(gallery.glob("*.png"))) >= imperfect > 0
 
 
 def test_the_trained_network_predicts_and_the_submission_is_valid(project: Path, tmp_path: Path) -> None:

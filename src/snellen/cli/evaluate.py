@@ -14,13 +14,14 @@ _WORST = 5
 
 def register(app: typer.Typer) -> None:
     """Add the command."""
-    app.command("evaluate", epilog="Example:  snellen evaluate runs/demo --split test")(evaluate)
+    app.command("evaluate", epilog="Example:  snellen evaluate runs/demo --split test --gallery errors")(evaluate)
 
 
 def evaluate(
     target: Annotated[Path, typer.Argument(metavar="DIR|RUN.yaml", help="A trained run's folder, or a run file.")],
     overrides: Annotated[list[str] | None, typer.Argument(metavar="KEY=VALUE...", help="Settings that win.")] = None,
     split: Annotated[str, typer.Option(help="Which of data.train, data.val and data.test.")] = "val",
+    gallery: Annotated[Path | None, typer.Option(help="Folder for pictures of the worst errors.")] = None,
     limit: Annotated[int | None, typer.Option(min=1, help="Only the first images.")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
 ) -> None:
@@ -32,7 +33,9 @@ def evaluate(
     from snellen.tasks.target import open_target
 
     opened = open_target(target, overrides or [])
-    evaluation = opened.task.evaluate(opened.config, checkpoints=opened.checkpoints, split=split, limit=limit)
+    evaluation = opened.task.evaluate(
+        opened.config, checkpoints=opened.checkpoints, split=split, limit=limit, gallery=gallery
+    )
     if as_json:
         print_json({"metrics": evaluation.metrics, "rows": evaluation.rows, "notes": evaluation.notes})
         return

@@ -92,10 +92,18 @@ class Task:
         predictor: Predictor = self._part("predict", "build_predictor")(config, checkpoints=checkpoints, out=out)
         return predictor
 
-    def evaluate(self, config: RunConfig, *, checkpoints: Path | None, split: str, limit: int | None) -> Evaluation:
-        """Metrics on a split."""
+    def evaluate(
+        self,
+        config: RunConfig,
+        *,
+        checkpoints: Path | None,
+        split: str,
+        limit: int | None = None,
+        gallery: Path | None = None,
+    ) -> Evaluation:
+        """Metrics on a split; pictures of the worst errors go into `gallery`, when it is given."""
         evaluation: Evaluation = self._part("evaluate", "evaluate")(
-            config, checkpoints=checkpoints, split=split, limit=limit
+            config, checkpoints=checkpoints, split=split, limit=limit, gallery=gallery
         )
         return evaluation
 

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
 from snellen.config.schema import RunConfig
+from snellen.data.writing import make_folder, write_png
 from snellen.errors import DataError
 from snellen.models.forgery.detection import ForgeryDetector
+from snellen.report.overlay import draw_overlay
 from snellen.report.progress import track
 from snellen.tasks.base import Evaluation
 from snellen.tasks.forgery.bootstrap import Interval
@@ -18,7 +20,7 @@ from snellen.tasks.forgery.data import ForgerySample, load_sample, samples_of
 from snellen.tasks.forgery.metrics import ForgeryMetrics, ForgerySummary
 from snellen.tasks.forgery.model import build_detector
 
-__all__ = ["evaluate", "evaluate_detector", "summary_figures"]
+__all__ = ["evaluate", "evaluate_detector", "summary_figures", "write_gallery"]
 
 
 def evaluate_detector(
@@ -66,7 +68,49 @@ def summary_figures(summary: ForgerySummary) -> dict[str, float]:
     return figures
 
 
-def evaluate(config: RunConfig, *, checkpoints: Path | None, split: str, limit: int | None) -> Evaluation:
+def write_gallery(
+    detector: ForgeryDetector,
+    samples: Sequence[ForgerySample],
+    metrics: ForgeryMetrics,
+    folder: Path,
+    *,
+    max_pixels: int,
+) -> list[Path]:
+    """Draw the worst errors of each kind, the true outline in green.
+
+    Args:
+        detector: The one that `metrics` are of; it is run once more on the images that are drawn.
+        samples: Those it was evaluated on.
+        metrics: What was collected.
+        folder: Pictures are named by kind and rank, `miss-1-NAME.png`.
+        max_pixels: Larger images were left out before.
+
+    Returns:
+        The pictures.
+    """
+    by_name = {sample.name: sample for sample in samples}
+    errors = metrics.gallery()
+    make_folder(folder)
+    written = []
+    for kind, rows in (("false-alarm", errors.false_alarms), ("miss", errors.misses), ("poor-mask", errors.poor_masks)):
+        for rank, row in enumerate(rows, start=1):
+            image, truth = load_sample(by_name[row.name], max_pixels=max_pixels)
+            found = detector.detect(image)
+            pairs = [(pair.source.box, pair.copy.box, pair.matches) for pair in found.regions]
+            path = folder / f"{kind}-{rank}-{row.name.replace('/', '-')}.png"
+            write_png(path, draw_overlay(image, mask=found.mask, pairs=pairs, score=found.score, truth=truth))
+            written.append(path)
+    return written
+
+
+def evaluate(
+    config: RunConfig,
+    *,
+    checkpoints: Path | None,
+    split: str,
+    limit: int | None = None,
+    gallery: Path | None = None,
+) -> Evaluation:
     """Evaluate the detector of a run file on one split.
 
     Raises:
@@ -77,7 +121,8 @@ def evaluate(config: RunConfig, *, checkpoints: Path | None, split: str, limit: 
         raise TypeError(f"expected a ForgeryRun, given {type(config).__name__}")
     samples = samples_of(getattr(config.data, split, None), key=f"data.{split}")[:limit]
     detector = build_detector(config.model, checkpoints=checkpoints)
-    metrics, problems = evaluate_detector(detector, samples, max_pixels=int(config.model.max_pixels))
+    max_pixels = int(config.model.max_pixels)
+    metrics, problems = evaluate_detector(detector, samples, max_pixels=max_pixels)
     if not metrics.rows:
         raise DataError(f"none of {len(samples)} images of data.{split} could be scored: {problems[0]}")
     rows: list[dict[str, Any]] = [
@@ -91,4 +136,7 @@ def evaluate(config: RunConfig, *, checkpoints: Path | None, split: str, limit: 
         for row in metrics.rows
     ]
     notes = [f"left out: {problem}" for problem in problems]
+    if gallery is not None:
+        pictures = write_gallery(detector, samples, metrics, gallery, max_pixels=max_pixels)
+        notes.append(f"{len(pictures)} pictures of the worst errors in {gallery}")
     return Evaluation(summary_figures(metrics.compute()), rows, notes)
