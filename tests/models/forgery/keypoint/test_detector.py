@@ -140,7 +140,9 @@ def test_a_panel_of_a_figure_used_twice_is_found_and_labels_are_not(
     assert mask[:, 175:].mean() < 0.02
 
 
-# Of the sample textures, grass and gravel are left out: they were made seamless by cloning, and are found out.
+# Of the sample textures, grass and gravel are left out. In both, areas along the upper border show the same blades and
+# stones as others further down (3900 to 18600 pixels, fine detail correlated by 0.88 to 0.97), though their values
+# differ by 3 to 10 grey levels on average: no exact clone, and no photograph to expect an empty mask of.
 @pytest.mark.parametrize("name", ["page", "text", "brick", "coins", "cell", "astronaut", "china"])
 def test_an_authentic_photograph_gives_an_empty_mask(detector: KeypointDetector, photo_path: Photo, name: str) -> None:
     detection = detector.detect(load(photo_path(name)))

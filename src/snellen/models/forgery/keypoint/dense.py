@@ -10,12 +10,13 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import replace
 
+import cv2
 import numpy as np
 import numpy.typing as npt
 
-from snellen.models.forgery.detection import ImageArray
+from snellen.models.forgery.detection import Area, ImageArray
 from snellen.models.forgery.keypoint.blocks import BlockPairs, repeated_blocks
-from snellen.models.forgery.keypoint.correlation import Matrix, residual_of
+from snellen.models.forgery.keypoint.correlation import Matrix, Residual
 from snellen.models.forgery.keypoint.matching import Matches
 from snellen.models.forgery.keypoint.measuring import Candidate
 from snellen.models.forgery.keypoint.verification import grow_region
@@ -31,14 +32,15 @@ _MOST_TRANSFORMS = 12
 # A grid shows when so many other transforms share a remainder.
 _GRID = 5
 _REACH = 65536
+_RAISED = 4.0
 
 
-def equal_areas(image: ImageArray, grey: npt.NDArray[np.uint8], *, least_distance: float) -> list[Candidate]:
+def equal_areas(image: ImageArray, residual: Residual, *, least_distance: float) -> list[Candidate]:
     """Verified areas that occur twice value for value.
 
     Args:
         image: RGB, shape `(height, width, 3)`.
-        grey: The same in grey.
+        residual: Its fine detail, in the same pixels.
         least_distance: Between an area and its copy, in pixels.
     """
     proposals = [
@@ -46,11 +48,24 @@ def equal_areas(image: ImageArray, grey: npt.NDArray[np.uint8], *, least_distanc
         for pairs in repeated_blocks(image, least_distance=least_distance)
         for matrix, members in _transforms(pairs)
     ]
-    # Nearly every image ends here, so the fine detail is worked out only now.
-    residual = residual_of(grey) if proposals else None
-    grown = [grow_region(residual, *proposal, precision=1.0) for proposal in proposals if residual is not None]
-    # Equal values leave no evidence for a rival, and blocks of one brightness were never compared.
-    return [replace(candidate, dominance=1.0, ground=0.0) for candidate in grown if candidate is not None]
+    if not proposals:
+        return []
+    # Between equal values the noise of rounding is equal too and counts as detail, so the floor under it is lowered.
+    sharp = replace(residual, values=_RAISED * residual.values, energy=_RAISED**2 * residual.energy)
+    grown = [grow_region(sharp, matrix, matches, precision=1.0) for matrix, matches in proposals]
+    # Equal values leave no evidence for a rival. A smooth wall is of nearly one brightness, but only paper is of one.
+    return [
+        replace(candidate, dominance=1.0, ground=_unvaried(image, candidate.source))
+        for candidate in grown
+        if candidate is not None
+    ]
+
+
+def _unvaried(image: ImageArray, area: Area) -> float:
+    """Share of an area whose pixels equal all their neighbours."""
+    x0, y0, x1, y1 = area.box
+    spread = cv2.morphologyEx(image[y0:y1, x0:x1], cv2.MORPH_GRADIENT, np.ones((3, 3), np.uint8))
+    return float((spread.max(2)[area.mask] == 0).mean())
 
 
 def _transforms(pairs: BlockPairs) -> Iterator[tuple[Matrix, npt.NDArray[np.bool_]]]:

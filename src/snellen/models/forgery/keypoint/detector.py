@@ -10,16 +10,18 @@ import numpy as np
 import numpy.typing as npt
 
 from snellen.errors import DataError
-from snellen.models.forgery.detection import Detection, ImageArray
+from snellen.models.forgery.detection import BoolMask, Detection, ImageArray
 from snellen.models.forgery.keypoint.correlation import Residual, residual_of
 from snellen.models.forgery.keypoint.dense import equal_areas
 from snellen.models.forgery.keypoint.features import extract_features
 from snellen.models.forgery.keypoint.matching import match_features
 from snellen.models.forgery.keypoint.measuring import Candidate
+from snellen.models.forgery.keypoint.panels import Panel, find_panels
 from snellen.models.forgery.keypoint.regions import as_region, union_of, without_repeats
-from snellen.models.forgery.keypoint.scoring import accept, probability
+from snellen.models.forgery.keypoint.scoring import accept, probability, unexplained
 from snellen.models.forgery.keypoint.search import find_candidates, photometric_matches
 from snellen.models.forgery.keypoint.settings import KeypointSettings
+from snellen.models.forgery.keypoint.sheet import lay_out
 
 __all__ = ["KeypointDetector"]
 
@@ -76,30 +78,60 @@ class KeypointDetector:
             ]
         )
         milliseconds["outline"] = 1e3 * (time.perf_counter() - start)
-        score = max((probability(candidate) for look in looks for candidate in look.candidates), default=0.0)
+        plausible = [candidate for look in looks for candidate in unexplained(look.candidates)]
+        score = max((probability(candidate) for candidate in plausible), default=0.0)
         return Detection(size, union_of(regions, size), score, regions, None, milliseconds)
 
     def _looks(self, image: ImageArray, milliseconds: dict[str, float]) -> list[_Look]:
         """What keypoints find, and what comparing small blocks adds to it."""
-        grey = _working_copy(image, self.settings.max_pixels)
-        if min(grey.shape) < _SMALLEST:
+        working = _reduced(image, self.settings.max_pixels)
+        if min(working.shape[:2]) < _SMALLEST:
             return []
+        start = time.perf_counter()
+        panels = find_panels(image)
+        milliseconds["panels"] = 1e3 * (time.perf_counter() - start)
+        if panels:
+            return self._looks_at_panels(image, working, panels, milliseconds)
+        grey = _grey(working)
         residual = residual_of(grey)
         first = _Look(grey, self._candidates(grey, residual, milliseconds))
+        if image.shape == working.shape:
+            return [_Look(grey, [*first.candidates, *self._equal_areas(image, residual, milliseconds)])]
+        # Values are equal only in the pixels as given.
+        grey = _grey(image)
+        return [first, _Look(grey, self._equal_areas(image, residual_of(grey), milliseconds))]
+
+    def _looks_at_panels(
+        self, image: ImageArray, working: ImageArray, panels: tuple[Panel, ...], milliseconds: dict[str, float]
+    ) -> list[_Look]:
+        """The same on the pictures of a compound figure, without what stands around and on them."""
+        scale = (working.shape[1] / image.shape[1], working.shape[0] / image.shape[0])
+        sheet = lay_out(working, [panel.scaled(scale) for panel in panels], max_pixels=self.settings.max_pixels)
+        first = self._candidates(sheet.grey, sheet.residual, milliseconds, content=sheet.content)
+        plain = lay_out(image, panels, max_pixels=0)
+        second = self._equal_areas(plain.blank, plain.residual, milliseconds)
+        return [_Look(sheet.grey, sheet.judged(first)), _Look(plain.grey, plain.judged(second))]
+
+    def _equal_areas(self, image: ImageArray, residual: Residual, milliseconds: dict[str, float]) -> list[Candidate]:
         start = time.perf_counter()
-        reduced = grey.shape != image.shape[:2]
-        if reduced:
-            # Values are equal only in the pixels as given.
-            grey = _working_copy(image, image.shape[0] * image.shape[1])
-        second = equal_areas(image, grey, least_distance=self.settings.exclusion_radius)
+        small_enough = image.shape[0] * image.shape[1] <= self.settings.max_block_pixels
+        distance = self.settings.exclusion_radius
+        found = equal_areas(image, residual, least_distance=distance) if small_enough else []
         milliseconds["blocks"] = 1e3 * (time.perf_counter() - start)
-        return [first, _Look(grey, second)] if reduced else [_Look(grey, [*first.candidates, *second])]
+        return found
 
     def _candidates(
-        self, grey: npt.NDArray[np.uint8], residual: Residual, milliseconds: dict[str, float]
+        self,
+        grey: npt.NDArray[np.uint8],
+        residual: Residual,
+        milliseconds: dict[str, float],
+        *,
+        content: BoolMask | None = None,
     ) -> list[Candidate]:
         clock = [time.perf_counter()]
         features = extract_features(grey, self.settings)
+        if content is not None:
+            features = features.inside(content)
         clock.append(time.perf_counter())
         matches = match_features(features, self.settings)
         clock.append(time.perf_counter())
@@ -134,12 +166,16 @@ def _check(image: ImageArray) -> None:
         )
 
 
-def _working_copy(image: ImageArray, max_pixels: int) -> npt.NDArray[np.uint8]:
-    """The grey image, made smaller where it has too many pixels."""
+def _reduced(image: ImageArray, max_pixels: int) -> ImageArray:
+    """The image, made smaller where it has too many pixels."""
     height, width = image.shape[:2]
     scale = (max_pixels / (height * width)) ** 0.5
-    if scale < 1.0:
-        # The side that would vanish in a strip of one pixel's width keeps that pixel.
-        size = (max(1, round(width * scale)), max(1, round(height * scale)))
-        image = np.asarray(cv2.resize(image, size, interpolation=cv2.INTER_AREA), np.uint8)
+    if scale >= 1.0:
+        return image
+    # The side that would vanish in a strip of one pixel's width keeps that pixel.
+    size = (max(1, round(width * scale)), max(1, round(height * scale)))
+    return np.asarray(cv2.resize(image, size, interpolation=cv2.INTER_AREA), np.uint8)
+
+
+def _grey(image: ImageArray) -> npt.NDArray[np.uint8]:
     return np.asarray(cv2.cvtColor(np.ascontiguousarray(image), cv2.COLOR_RGB2GRAY), np.uint8)

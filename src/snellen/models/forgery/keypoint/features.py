@@ -8,6 +8,7 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
+from snellen.models.forgery.detection import BoolMask
 from snellen.models.forgery.keypoint.settings import KeypointSettings
 
 __all__ = ["Features", "extract_features", "mirror_descriptors"]
@@ -32,6 +33,12 @@ class Features:
     points: FloatArray
     frames: npt.NDArray[np.complex64]
     descriptors: FloatArray
+
+    def inside(self, mask: BoolMask) -> Features:
+        """The keypoints where `mask`, of the image's shape, is true."""
+        x, y = (np.clip(np.rint(self.points[:, k]).astype(np.intp), 0, mask.shape[1 - k] - 1) for k in (0, 1))
+        keep = mask[y, x]
+        return Features(self.points[keep], self.frames[keep], self.descriptors[keep])
 
 
 def mirror_descriptors(descriptors: FloatArray) -> FloatArray:

@@ -13,6 +13,7 @@ class KeypointSettings:
 
     Args:
         max_pixels: Larger images are worked on at this size; the mask is brought back to the full size.
+        max_block_pixels: In larger images no small blocks are compared: that works on all pixels and takes memory.
         contrast_threshold: SIFT's; a quarter of OpenCV's default, so that smooth areas carry keypoints too.
         edge_threshold: SIFT's.
         max_keypoints: The strongest of every 32-pixel cell are kept first.
@@ -27,6 +28,7 @@ class KeypointSettings:
     """
 
     max_pixels: int = 1_600_000
+    max_block_pixels: int = 16_000_000
     contrast_threshold: float = 0.01
     edge_threshold: float = 12.0
     max_keypoints: int = 5000
