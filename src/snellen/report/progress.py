@@ -9,9 +9,14 @@ from typing import TypeVar
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
-__all__ = ["progress_bar", "track"]
+__all__ = ["note", "progress_bar", "track"]
 
 T = TypeVar("T")
+
+
+def note(text: str) -> None:
+    """One line on the error stream, for what a person should know while work goes on."""
+    Console(file=sys.stderr, soft_wrap=True, highlight=False).print(text, markup=False)
 
 
 def progress_bar() -> Progress:

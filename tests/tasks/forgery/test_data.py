@@ -13,7 +13,7 @@ import torch
 from snellen.data.folders import discover
 from snellen.data.writing import write_png
 from snellen.errors import DataError
-from snellen.tasks.forgery.data import TrainingCrops, collate, list_samples, load_sample, samples_of
+from snellen.tasks.forgery.data import TrainingCrops, collate, list_samples, load_sample, readable, samples_of
 
 Photo = Callable[[str], npt.NDArray[np.uint8]]
 
@@ -85,3 +85,26 @@ def test_a_flat_folder_has_nothing_to_learn_from(tmp_path: Path) -> None:
 def test_a_split_that_is_not_set_names_its_key() -> None:
     with pytest.raises(DataError, match=r"data\.val is not set"):
         samples_of(None, key="data.val")
+
+
+def test_a_file_that_breaks_during_training_is_named_and_replaced(
+    folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    crops = TrainingCrops(samples_of(folder, key="data.train"), side=64, max_pixels=10**6)
+    (folder / "forged" / "0.png").write_bytes(b"not a picture")
+    assert crops[0]["file"].endswith("1.png")
+    assert "left out" in capsys.readouterr().err
+
+
+def test_unreadable_samples_are_left_out_by_name(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (folder / "forged" / "1.png").write_bytes(b"")
+    kept = readable(samples_of(folder, key="data.val"), max_pixels=10**6)
+    assert [sample.name for sample in kept] == ["forged/0", "authentic/0"]
+    assert "1.png" in capsys.readouterr().err
+
+
+def test_nothing_readable_is_an_error(folder: Path) -> None:
+    for path in folder.rglob("*.png"):
+        path.write_bytes(b"")
+    with pytest.raises(DataError, match="empty"):
+        readable(samples_of(folder, key="data.val"), max_pixels=10**6)

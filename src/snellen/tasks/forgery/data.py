@@ -18,8 +18,18 @@ from snellen.data.reading import read_image
 from snellen.engine.recipe import Batch
 from snellen.errors import DataError
 from snellen.models.forgery.detection import BoolMask, ImageArray
+from snellen.report.progress import note, track
 
-__all__ = ["ForgerySample", "TrainingCrops", "WholeImages", "collate", "list_samples", "load_sample", "samples_of"]
+__all__ = [
+    "ForgerySample",
+    "TrainingCrops",
+    "WholeImages",
+    "collate",
+    "list_samples",
+    "load_sample",
+    "readable",
+    "samples_of",
+]
 
 _JPEG_QUALITY = (70, 95)
 
@@ -82,11 +92,38 @@ def load_sample(sample: ForgerySample, *, max_pixels: int) -> tuple[ImageArray, 
     return image, mask
 
 
+def readable(samples: Sequence[ForgerySample], *, max_pixels: int) -> list[ForgerySample]:
+    """The samples that can be read, each decoded once; the others are named on the error stream.
+
+    Args:
+        samples: Candidates.
+        max_pixels: Larger images are left out.
+
+    Raises:
+        DataError: None can be read; the message is that of the first.
+    """
+    kept, problems = [], []
+    for sample in track(list(samples), description="read images"):
+        try:
+            load_sample(sample, max_pixels=max_pixels)
+        except DataError as error:
+            problems.append(error)
+        else:
+            kept.append(sample)
+    if not kept and problems:
+        raise problems[0]
+    for problem in problems:
+        note(f"left out: {problem.message}")
+    return kept
+
+
 class TrainingCrops(Dataset[dict[str, Any]]):
     """Square crops with flips, quarter turns and JPEG.
 
     A forged image is scaled so that the whole of it fits the crop as often as not: a copy without its source in the
-    same crop teaches nothing. All random numbers follow from torch's, which the engine seeds for every sample.
+    same crop teaches nothing. All random numbers follow from torch's, which the engine seeds for every sample. A file
+    that can no longer be read is named on the error stream, and the next one takes its place: a run must not end in its
+    fifth hour over one bad file.
 
     Args:
         samples: What to draw from.
@@ -104,8 +141,7 @@ class TrainingCrops(Dataset[dict[str, Any]]):
 
     def __getitem__(self, index: int) -> dict[str, Any]:
         """A sample: `image` float32 `(3, S, S)` in 0 to 1, `mask` float32 `(1, S, S)`, `file`."""
-        sample = self.samples[index]
-        image, mask = load_sample(sample, max_pixels=self.max_pixels)
+        sample, image, mask = self._load(index)
         numbers = np.random.default_rng(int(torch.randint(2**62, ())))
         image, mask = _fit(image, mask, self.side, numbers)
         image, mask = _turn(image, mask, numbers)
@@ -116,6 +152,17 @@ class TrainingCrops(Dataset[dict[str, Any]]):
             "mask": torch.from_numpy(np.ascontiguousarray(mask))[None].float(),
             "file": str(sample.image),
         }
+
+    def _load(self, index: int) -> tuple[ForgerySample, ImageArray, BoolMask]:
+        problem = None
+        for step in range(len(self.samples)):
+            sample = self.samples[(index + step) % len(self.samples)]
+            try:
+                return sample, *load_sample(sample, max_pixels=self.max_pixels)
+            except DataError as error:
+                problem = problem or error
+                note(f"left out: {error.message}")
+        raise problem or DataError("there is no image to train on", slug="empty-dataset")
 
 
 class WholeImages(Dataset[dict[str, Any]]):

@@ -15,7 +15,7 @@ from snellen.models.contract import common_side_multiple, padded_size
 from snellen.models.forgery.detection import Detection
 from snellen.models.forgery.net.network import ForgeryNet
 from snellen.tasks.forgery.config import ForgeryRun
-from snellen.tasks.forgery.data import TrainingCrops, WholeImages, collate, samples_of
+from snellen.tasks.forgery.data import TrainingCrops, WholeImages, collate, readable, samples_of
 from snellen.tasks.forgery.loss import forgery_loss
 from snellen.tasks.forgery.metrics import ForgeryMetrics, ImageRow, pixel_scores
 from snellen.tasks.forgery.model import build_network, net_detector
@@ -106,7 +106,10 @@ class ForgeryRecipe:
         root = getattr(self.config.data, split, None)
         if root is None:
             return None
-        return WholeImages(samples_of(root, key=f"data.{split}"), max_pixels=int(self.config.model.max_pixels))
+        max_pixels = int(self.config.model.max_pixels)
+        return WholeImages(
+            readable(samples_of(root, key=f"data.{split}"), max_pixels=max_pixels), max_pixels=max_pixels
+        )
 
     def collate(self, samples: Sequence[Any]) -> Batch:
         """A batch of crops, or of whole images in lists."""
