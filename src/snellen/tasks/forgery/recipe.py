@@ -9,6 +9,7 @@ import torch
 from torch import nn
 
 from snellen.config.schema import RunConfig
+from snellen.engine.optimiser import default_groups
 from snellen.engine.recipe import Batch, Metrics, StepOutput
 from snellen.errors import UsageError
 from snellen.models.contract import common_side_multiple, padded_size
@@ -91,9 +92,11 @@ class ForgeryRecipe:
         if not isinstance(model, ForgeryNet):
             raise TypeError(f"expected a ForgeryNet, given {type(model).__name__}")
         backbone_scale = 0.1 if model.backbone.contract.weights != "random" else 1.0
+        decay = self.config.optim.weight_decay
         return [
-            {"params": list(model.backbone.parameters()), "lr_scale": backbone_scale},
-            {"params": list(model.decoder.parameters()), "lr_scale": 1.0},
+            {**group, "lr_scale": scale}
+            for part, scale in ((model.backbone, backbone_scale), (model.decoder, 1.0))
+            for group in default_groups(part, weight_decay=decay)
         ]
 
     def train_dataset(self) -> TrainingCrops:
