@@ -9,8 +9,11 @@ Every folder `forgery_*` below `--data` is a set: `forged/`, `authentic/` and `m
 - false-alarm rate: share of ALL authentic images of all sets with a non-empty mask.
 
 A picture pasted in from elsewhere (splicing) has no source to be found; such sets are listed, not counted. In a set
-named by `--swapped-sets` the two folders were mixed up by whoever cut the pictures, which looking at them shows at
-once: what lies in `authentic/` is the altered one. Both readings are reported, the corrected one under the plain keys.
+named by `--swapped-sets` the folders are read the other way round: in all nine pairs of `forgery_casia1_from_montage`
+it is the picture in `authentic/` that shows the addition, at the place of the mask (three lions for one, a second bird,
+two more holes in a lawn). Both readings are reported, the corrected one under the plain keys.
+
+The network and the fusion of both need trained weights: `--detector net --run RUNS/NAME` or `--detector fused ...`.
 """
 
 from __future__ import annotations
@@ -29,6 +32,7 @@ from rich.console import Console
 from rich.table import Table
 
 from snellen.data.reading import read_image, read_mask
+from snellen.errors import SnellenError
 from snellen.models.forgery.detection import BoolMask, Detection, ForgeryDetector, ImageArray
 from snellen.models.forgery.keypoint import KeypointDetector
 
@@ -36,7 +40,7 @@ FULL_MASK_SETS = ("forgery_comofod", "forgery_fau", "forgery_grip", "forgery_one
 COPY_MOVE_SETS = ("forgery_coverage", "forgery_micc_f220")
 SWAPPED_SETS = ("forgery_casia1_from_montage",)
 SUFFIXES = {".png", ".jpg", ".jpeg", ".tif", ".tiff", ".bmp"}
-DETECTORS = ("keypoint",)
+DETECTORS = ("keypoint", "net", "fused")
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,11 +85,23 @@ class Summary:
     missed: list[str] = field(default_factory=list)
 
 
-def make_detector(name: str) -> ForgeryDetector:
-    """A detector by its name."""
-    if name != "keypoint":
+def make_detector(name: str, run_folder: Path | None = None) -> ForgeryDetector:
+    """A detector by its name; all but `keypoint` take their settings and weights from the folder of a trained run."""
+    if name not in DETECTORS:
         raise ValueError(f"detector is {name!r}, expected one of {DETECTORS}")
-    return KeypointDetector()
+    if name == "keypoint":
+        return KeypointDetector()
+    if run_folder is None:
+        raise ValueError(f"detector {name!r} needs the folder of a trained run: --run DIR")
+    # Only these two need torch.
+    from snellen.tasks.forgery.config import ForgeryRun
+    from snellen.tasks.forgery.model import build_detector
+    from snellen.tasks.target import open_target
+
+    target = open_target(run_folder, [f"model.detector={name}"])
+    if not isinstance(target.config, ForgeryRun):
+        raise ValueError(f"{run_folder} is a run of {type(target.config).__name__}, expected one of the forgery task")
+    return build_detector(target.config.model, checkpoints=target.checkpoints)
 
 
 def pixel_f1(found: BoolMask, truth: BoolMask) -> float:
@@ -181,10 +197,12 @@ def report(results: Sequence[Result], sets: Sets) -> dict[str, object]:
     """What `--json` writes."""
     names = sorted({result.set_name for result in results})
     per_set = {name: asdict(summarise([r for r in results if r.set_name == name], sets)) for name in names}
+    copy_move = [r for r in results if r.forged and sets.is_copy_move(r.set_name)]
     labelled = [r.flagged for r in results if r.image.parent.name == "authentic"]
     return {
         **asdict(summarise(results, sets)),
         "false_alarm_rate_as_labelled": sum(labelled) / len(labelled) if labelled else None,
+        "found": f"{sum(r.flagged for r in copy_move)} of {len(copy_move)}",
         "swapped_sets": [name for name in names if name in sets.swapped],
         "opencv": cv2.__version__,
         "threads": cv2.getNumThreads(),
@@ -211,6 +229,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--json", type=Path, help="file to write the figures to")
     parser.add_argument("--gallery", type=Path, help="folder to draw the worst images into")
     parser.add_argument("--detector", choices=DETECTORS, default="keypoint")
+    parser.add_argument("--run", type=Path, help="folder of a trained run, for net and fused")
     parser.add_argument(
         "--threads", type=int, default=1, help="of OpenCV, for both sides; OMP_NUM_THREADS does the rest"
     )
@@ -220,7 +239,11 @@ def main(arguments: Sequence[str] | None = None) -> None:
     options = parser.parse_args(arguments)
     cv2.setNumThreads(options.threads)
     sets = Sets(tuple(options.full_mask_sets), tuple(options.copy_move_sets), tuple(options.swapped_sets))
-    results = run(options.data, make_detector(options.detector), sets, gallery=options.gallery)
+    try:
+        detector = make_detector(options.detector, options.run)
+    except (ValueError, SnellenError) as error:
+        parser.error(str(error))
+    results = run(options.data, detector, sets, gallery=options.gallery)
     console = Console()
     if not results:
         console.print(f"no images below {options.data}/forgery_*/{{forged,authentic}}")

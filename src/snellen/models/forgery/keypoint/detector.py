@@ -18,7 +18,7 @@ from snellen.models.forgery.keypoint.matching import match_features
 from snellen.models.forgery.keypoint.measuring import Candidate
 from snellen.models.forgery.keypoint.panels import Panel, find_panels
 from snellen.models.forgery.keypoint.regions import as_region, union_of, without_repeats
-from snellen.models.forgery.keypoint.scoring import accept, probability, unexplained
+from snellen.models.forgery.keypoint.scoring import accept, image_score
 from snellen.models.forgery.keypoint.search import find_candidates, photometric_matches
 from snellen.models.forgery.keypoint.settings import KeypointSettings
 from snellen.models.forgery.keypoint.sheet import lay_out
@@ -78,8 +78,7 @@ class KeypointDetector:
             ]
         )
         milliseconds["outline"] = 1e3 * (time.perf_counter() - start)
-        plausible = [candidate for look in looks for candidate in unexplained(look.candidates)]
-        score = max((probability(candidate) for candidate in plausible), default=0.0)
+        score = max((image_score(look.candidates, self.settings.threshold) for look in looks), default=0.0)
         return Detection(size, union_of(regions, size), score, regions, None, milliseconds)
 
     def _looks(self, image: ImageArray, milliseconds: dict[str, float]) -> list[_Look]:

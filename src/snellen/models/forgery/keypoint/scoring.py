@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from snellen.models.forgery.detection import Area
 from snellen.models.forgery.keypoint.measuring import Candidate
 
-__all__ = ["accept", "log_odds", "probability", "unexplained"]
+__all__ = ["accept", "image_score", "log_odds", "probability"]
 
 # Logistic regression on planted copies (translated, rotated, scaled, mirrored; then compressed, blurred or noisy)
 # against the best look-alikes of untouched photographs. Signs were constrained to what the quantities mean. The
@@ -63,24 +63,31 @@ def accept(candidates: Sequence[Candidate], threshold: float) -> list[tuple[floa
     The copies in one image were made by one hand with one tool, so they are alike in quality: beside a perfect copy, a
     mediocre one is a look-alike.
     """
-    scored = sorted(
-        ((probability(candidate), candidate) for candidate in unexplained(candidates)), key=lambda pair: -pair[0]
-    )
+    # A drawing is no finding, but what is not as exact as its repeated lines is a look-alike beside them.
+    alike = _outside_periodic_textures([candidate for candidate in candidates if not _is_lettering(candidate)])
+    scored = sorted(((probability(candidate), candidate) for candidate in alike), key=lambda pair: -pair[0])
     if not scored:
         return []
     floor = min(_exactness(scored[0][1]) - _SPREAD, _EXACT_ENOUGH)
-    return [pair for pair in scored if pair[0] >= threshold and _exactness(pair[1]) >= floor]
+    return [
+        pair
+        for pair in scored
+        if pair[0] >= threshold and _exactness(pair[1]) >= floor and pair[1].ground <= _BLANK_PAPER
+    ]
 
 
-def unexplained(candidates: Sequence[Candidate]) -> list[Candidate]:
-    """The candidates that neither lettering nor a periodic texture explains."""
-    return _outside_periodic_textures([candidate for candidate in candidates if not _is_lettering(candidate)])
+def image_score(candidates: Sequence[Candidate], threshold: float) -> float:
+    """Probability of the best pair; where none was accepted, of what came nearest, at most the threshold."""
+    accepted = accept(candidates, threshold)
+    if accepted:
+        return accepted[0][0]
+    near = [candidate for candidate in candidates if not _is_lettering(candidate) and candidate.ground <= _BLANK_PAPER]
+    return min(max((probability(candidate) for candidate in _outside_periodic_textures(near)), default=0.0), threshold)
 
 
 def _is_lettering(candidate: Candidate) -> bool:
-    """Whether the area is ink on flat ground: letters, axes and legends repeat pixel for pixel by nature."""
-    ink = (1.0 - candidate.ground) * candidate.source.pixels
-    return candidate.ground > _BLANK_PAPER or (candidate.ground > _PAPER and ink < _LITTLE_INK)
+    """Whether the area is a little ink on flat ground: letters and axes repeat pixel for pixel by nature."""
+    return candidate.ground > _PAPER and (1.0 - candidate.ground) * candidate.source.pixels < _LITTLE_INK
 
 
 def _outside_periodic_textures(candidates: Sequence[Candidate]) -> list[Candidate]:
