@@ -14,12 +14,14 @@ from snellen.core.check_report import CheckReport
 from snellen.core.environment import collect
 from snellen.core.run_folder import RunFolder
 from snellen.data.listing import find_images, hash_file_list
+from snellen.engine.events import Event
 from snellen.engine.recipe import Recipe
 from snellen.engine.settings import TrainSettings
 from snellen.engine.train import TrainResult, train
 from snellen.errors import RunFolderError, SnellenError
 from snellen.explain import explain
 from snellen.guard.watcher import RuleGuard
+from snellen.report.progress import note
 from snellen.rules.catalogue import catalogue
 from snellen.tasks.target import Target, open_target
 
@@ -99,7 +101,7 @@ def resume_run(path: Path, overrides: Sequence[str] = ()) -> tuple[Path, TrainRe
 def _train(recipe: Recipe, config: RunConfig, folder: RunFolder, *, resume: bool) -> TrainResult:
     guard = RuleGuard(catalogue().values())
     try:
-        return train(recipe, train_settings(config), folder, observers=(guard,), resume=resume)
+        return train(recipe, train_settings(config), folder, observers=(guard,), resume=resume, on_event=_tell)
     except SnellenError:
         raise
     except Exception as error:
@@ -109,6 +111,11 @@ def _train(recipe: Recipe, config: RunConfig, folder: RunFolder, *, resume: bool
         for one in diagnoses[:1]:
             error.add_note(f"snellen: {one.title} ({one.slug}): {one.fix.text}\nsnellen explain {one.slug}")
         raise
+
+
+def _tell(event: Event) -> None:
+    # A function of the module, because several devices mean several processes, and it is sent to them.
+    note(event.message)
 
 
 def _environment(config: RunConfig, settled: Sequence[Resolution]) -> dict[str, Any]:
