@@ -133,7 +133,7 @@ def compare_detectors(learned: Learned, console: Console) -> list[dict[str, obje
         "net, trained": trained,
         "keypoint": keypoint,
         "fused": FusedDetector(
-            keypoint, trained, weight=config.model.keypoint_weight, threshold=config.model.threshold
+            keypoint, trained, weight=config.model.net_weight, threshold=config.model.threshold
         ),
     }
     collected: dict[str, ForgeryMetrics] = {}

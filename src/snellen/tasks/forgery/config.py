@@ -59,8 +59,8 @@ class ForgeryModel(ModelConfig):
     """Largest side that the network sees at once, in pixels; 0 stands for 96 cells of the backbone."""
     max_pixels: Positive = 300_000_000
     """Larger images are refused before they are decoded."""
-    keypoint_weight: Share = 0.5
-    """Share of the keypoint detector in the fused one."""
+    net_weight: Share = 0.5
+    """Share of the network in the probabilities of `fused`; areas that keypoints have verified stay whatever it says."""
 
 
 class SubmissionConfig(Section):

@@ -62,4 +62,4 @@ def build_detector(model: ForgeryModel, *, checkpoints: Path | None) -> ForgeryD
     net = net_detector(network, model, device=device)
     if model.detector == "net":
         return net
-    return FusedDetector(keypoint, net, weight=model.keypoint_weight, threshold=model.threshold)
+    return FusedDetector(keypoint, net, weight=model.net_weight, threshold=model.threshold)
