@@ -60,7 +60,7 @@ class ForgeryModel(ModelConfig):
     max_pixels: Positive = 300_000_000
     """Larger images are refused before they are decoded."""
     net_weight: Share = 0.5
-    """Share of the network in the probabilities of `fused`; areas that keypoints have verified stay whatever it says."""
+    """Share of the network in the probabilities of `fused`; areas that keypoints have verified always stay."""
 
 
 class SubmissionConfig(Section):
