@@ -159,3 +159,10 @@ def test_settings_with_problems_stop_a_training_before_it_starts(project: Path) 
     assert not (project / "runs" / "other").exists()
     assert "optim.epoch" in stopped.output
     assert "optim.lr" in stopped.output
+
+
+@pytest.mark.slow
+def test_two_processes_train_one_run(project: Path) -> None:
+    trained = snellen("train", project / "run.yaml", "devices=2", "name=pair", "--json")
+    assert trained.exit_code == 0, trained.exception
+    assert json.loads(trained.stdout)["steps"] >= 1

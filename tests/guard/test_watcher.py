@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import pickle
 
 import pytest
 
@@ -100,3 +101,9 @@ def test_each_run_starts_with_no_memory_of_another():
         guard = RuleGuard([counter])
         assert [guard.observe(step())[0].finding.message for _ in range(2)] == ["1", "2"]
         assert guard.seconds >= 0
+
+
+def test_a_guard_can_be_sent_to_the_processes_of_further_devices() -> None:
+    guard = pickle.loads(pickle.dumps(RuleGuard(catalogue().values())))  # noqa: S301 - our own object
+    assert guard.slugs
+    assert [verdict.action for verdict in guard.observe(Step(0, 0, float("nan"), 1.0, 1e-4))] == [Action.STOP]

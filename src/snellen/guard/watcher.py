@@ -21,8 +21,14 @@ The guard itself heals nothing; an engine that cannot skip or roll back treats b
 
 @dataclass(slots=True)
 class _Watch:
+    """One rule's watching.
+
+    `look` is made at the first step: a guard that is sent to the processes of further devices must hold no closure.
+    """
+
     slug: str
-    look: Callable[[Step], Verdict | None]
+    facet: DuringFacet
+    look: Callable[[Step], Verdict | None] | None = None
     crashed: bool = False
 
 
@@ -54,11 +60,7 @@ class RuleGuard:
         self._clock = clock
         self.seconds = 0.0
         """Time that all looking has taken so far."""
-        self._watches: list[_Watch] = []
-        self._waiting: list[Verdict] = []
-        for rule in rules:
-            if isinstance(rule.during, DuringFacet):
-                self._start(rule.slug, rule.during)
+        self._watches = [_Watch(rule.slug, rule.during) for rule in rules if isinstance(rule.during, DuringFacet)]
 
     @property
     def slugs(self) -> tuple[str, ...]:
@@ -72,7 +74,7 @@ class RuleGuard:
             step: Facts of the step, the same on every rank.
         """
         started = self._clock()
-        verdicts, self._waiting = self._waiting, []
+        verdicts = []
         for watch in self._watches:
             verdict = self._ask(watch, step)
             if verdict is not None:
@@ -81,16 +83,12 @@ class RuleGuard:
         self.seconds += self._clock() - started
         return verdicts
 
-    def _start(self, slug: str, facet: DuringFacet) -> None:
-        try:
-            self._watches.append(_Watch(slug, facet.start()))
-        except Exception as error:  # noqa: BLE001 - see the class
-            self._waiting.append(_crash(slug, error))
-
     def _ask(self, watch: _Watch, step: Step) -> Verdict | None:
         if watch.crashed:
             return None
         try:
+            if watch.look is None:
+                watch.look = watch.facet.start()
             verdict = watch.look(step)
             return self._healer(step, verdict) if verdict is not None and self._healer is not None else verdict
         except Exception as error:  # noqa: BLE001 - see the class
