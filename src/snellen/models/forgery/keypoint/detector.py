@@ -96,6 +96,8 @@ class KeypointDetector:
         first = _Look(grey, self._candidates(grey, residual, milliseconds))
         if image.shape == working.shape:
             return [_Look(grey, [*first.candidates, *self._equal_areas(image, residual, milliseconds)])]
+        if not self._comparable(image):
+            return [first]
         # Values are equal only in the pixels as given.
         grey = _grey(image)
         return [first, _Look(grey, self._equal_areas(image, residual_of(grey), milliseconds))]
@@ -107,15 +109,21 @@ class KeypointDetector:
         scale = (working.shape[1] / image.shape[1], working.shape[0] / image.shape[0])
         sheet = lay_out(working, [panel.scaled(scale) for panel in panels], max_pixels=self.settings.max_pixels)
         first = self._candidates(sheet.grey, sheet.residual, milliseconds, content=sheet.content)
-        plain = lay_out(image, panels, max_pixels=0)
-        second = self._equal_areas(plain.blank, plain.residual, milliseconds)
-        return [_Look(sheet.grey, sheet.judged(first)), _Look(plain.grey, plain.judged(second))]
+        looks = [_Look(sheet.grey, sheet.judged(first))]
+        if self._comparable(image):
+            plain = lay_out(image, panels, max_pixels=0)
+            second = self._equal_areas(plain.blank, plain.residual, milliseconds)
+            looks.append(_Look(plain.grey, plain.judged(second)))
+        return looks
+
+    def _comparable(self, image: ImageArray) -> bool:
+        """Whether the small blocks of an image can be compared within bounded memory."""
+        return bool(image.shape[0] * image.shape[1] <= self.settings.max_block_pixels)
 
     def _equal_areas(self, image: ImageArray, residual: Residual, milliseconds: dict[str, float]) -> list[Candidate]:
         start = time.perf_counter()
-        small_enough = image.shape[0] * image.shape[1] <= self.settings.max_block_pixels
         distance = self.settings.exclusion_radius
-        found = equal_areas(image, residual, least_distance=distance) if small_enough else []
+        found = equal_areas(image, residual, least_distance=distance) if self._comparable(image) else []
         milliseconds["blocks"] = 1e3 * (time.perf_counter() - start)
         return found
 

@@ -28,7 +28,7 @@ class KeypointSettings:
     """
 
     max_pixels: int = 1_600_000
-    max_block_pixels: int = 16_000_000
+    max_block_pixels: int = 8_000_000
     contrast_threshold: float = 0.01
     edge_threshold: float = 12.0
     max_keypoints: int = 5000
