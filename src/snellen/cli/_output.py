@@ -48,7 +48,8 @@ def print_training(folder: Path, result: Any, *, as_json: bool) -> None:
         )
         return
     early = ", stopped early: patience ran out" if result.stopped_early else ""
-    typer.echo(f"{result.steps} steps in {result.seconds:.0f} s{early}; best after step {result.best_step}")
+    best = f"; best after step {result.best_step}" if result.best is not None else "; nothing was evaluated"
+    typer.echo(f"{result.steps} steps in {result.seconds:.0f} s{early}{best}")
     for name, value in result.metrics.items():
         typer.echo(f"  {name:20} {value:.4g}")
     typer.echo(f"next: snellen evaluate {folder}")

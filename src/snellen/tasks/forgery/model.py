@@ -14,6 +14,7 @@ from snellen.models.forgery.fusion import FusedDetector
 from snellen.models.forgery.keypoint.detector import KeypointDetector
 from snellen.models.forgery.net.detector import NetDetector, NetDetectorSettings
 from snellen.models.forgery.net.network import CorrelationSettings, ForgeryNet
+from snellen.report.progress import note
 from snellen.tasks.forgery.config import ForgeryModel
 
 __all__ = ["build_detector", "build_network", "net_detector"]
@@ -57,7 +58,11 @@ def build_detector(model: ForgeryModel, *, checkpoints: Path | None) -> ForgeryD
         )
     # The checkpoint holds the backbone too; reading its own file first would be work for nothing.
     network = build_network(model.model_copy(update={"weights": None, "pretrained": False}))
-    load_weights(network, checkpoints, which="best")
+    evaluated = (checkpoints / "best").is_dir()
+    if not evaluated:
+        note("this run was never evaluated, so its last checkpoint is used and not its best")
+    for torn in load_weights(network, checkpoints, which="best" if evaluated else "last"):
+        note(f"passed over {torn}")
     device = "cuda" if torch.cuda.is_available() else "cpu"
     net = net_detector(network, model, device=device)
     if model.detector == "net":
