@@ -20,7 +20,7 @@ from snellen.data.reading import ImageFile, probe_image, read_image, read_mask
 from snellen.errors import DataError
 
 PROGRAM = """
-import json, resource, sys
+import json, re, sys
 from pathlib import Path
 from snellen.data.reading import read_image
 from snellen.errors import DataError
@@ -30,7 +30,9 @@ for path in sys.argv[1:]:
         outcome[path] = list(read_image(path).pixels.shape)
     except DataError as error:
         outcome[path] = error.message
-print(json.dumps([outcome, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss]))
+# Not ru_maxrss: a child inherits there what its parent, this test run, has taken.
+status = Path("/proc/self/status").read_text()
+print(json.dumps([outcome, int(re.search(r"VmHWM:\\s+(\\d+)", status)[1])]))
 """
 
 

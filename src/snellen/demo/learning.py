@@ -132,9 +132,7 @@ def compare_detectors(learned: Learned, console: Console) -> list[dict[str, obje
         "net, untrained": untrained,
         "net, trained": trained,
         "keypoint": keypoint,
-        "fused": FusedDetector(
-            keypoint, trained, weight=config.model.net_weight, threshold=config.model.threshold
-        ),
+        "fused": FusedDetector(keypoint, trained, weight=config.model.net_weight, threshold=config.model.threshold),
     }
     collected: dict[str, ForgeryMetrics] = {}
     rows: list[dict[str, object]] = []
