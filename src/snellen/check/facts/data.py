@@ -108,7 +108,8 @@ def _noting(path: Path, unreadable: list[tuple[str, str]]) -> Iterator[None]:
     try:
         yield
     except SnellenError as error:
-        unreadable.append((str(path), error.message))
+        # The path stands beside the reason; a message that begins with it would say it twice.
+        unreadable.append((str(path), error.message.removeprefix(str(path)).lstrip(": ")))
     except (OSError, ValueError, MemoryError) as error:
         unreadable.append((str(path), f"{type(error).__name__}: {error}"))
 
