@@ -15,6 +15,8 @@ from typing import Any
 import numpy as np
 import pytest
 
+from snellen._env import shared_folder
+
 # Sums over several threads differ in the last bit; subprocesses inherit these.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 os.environ.setdefault("MKL_NUM_THREADS", "1")
@@ -108,7 +110,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 def shared() -> Path:
     """The folder of real images, logs and reference values."""
     repository = Path(__file__).resolve().parents[1]
-    folder = Path(os.environ.get("SNELLEN_SHARED", repository.parent / "shared")).expanduser()
+    folder = repository / shared_folder().expanduser()
     if not folder.is_dir():
         pytest.skip(f"no folder of real data at {folder}; set SNELLEN_SHARED")
     return folder.resolve()

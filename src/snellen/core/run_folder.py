@@ -131,16 +131,6 @@ class RunFolder:
         return self.path / "run.yaml"
 
     @property
-    def environment_file(self) -> Path:
-        """Machine, packages, code, seeds."""
-        return self.path / "environment.json"
-
-    @property
-    def findings_file(self) -> Path:
-        """What the checks before the run found."""
-        return self.path / "findings.json"
-
-    @property
     def events_file(self) -> Path:
         """Stops, skips, resumes."""
         return self.path / "events.jsonl"
@@ -169,11 +159,6 @@ class RunFolder:
     def captures(self) -> Path:
         """Folder of batches kept for replay."""
         return self.path / "captures"
-
-    @property
-    def report_file(self) -> Path:
-        """The report for people."""
-        return self.path / "report.html"
 
     def write_text(self, name: str, text: str) -> None:
         """Write one file of the folder atomically.

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import signal
 import subprocess
@@ -11,9 +10,11 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
 import torch
 from rich.console import Console
 
+from snellen.core.files import read_json_lines
 from snellen.demo.photos import shown
 from snellen.engine.checkpoint import load_weights
 from snellen.errors import TrainingStopped
@@ -88,16 +89,7 @@ def _wait_for_step(process: subprocess.Popen[bytes], metrics: Path, log: Path) -
 
 
 def _last_step(metrics: Path) -> int:
-    if not metrics.is_file():
-        return 0
-    last = 0
-    for line in metrics.read_text(encoding="utf-8").splitlines():
-        try:
-            last = max(last, int(json.loads(line).get("step", 0)))
-        except (ValueError, TypeError):
-            # The line that is being written.
-            continue
-    return last
+    return max((int(record.get("step", 0)) for record in read_json_lines(metrics)), default=0)
 
 
 class _Empty:
@@ -108,7 +100,7 @@ class _Empty:
     def detect(self, image: ImageArray) -> Detection:
         """An empty mask."""
         size = (image.shape[0], image.shape[1])
-        return Detection(image_size=size, mask=torch.zeros(size, dtype=torch.bool).numpy(), score=0.0)
+        return Detection(image_size=size, mask=np.zeros(size, dtype=bool), score=0.0)
 
 
 def compare_detectors(learned: Learned, console: Console) -> list[dict[str, object]]:

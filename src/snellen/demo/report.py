@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 import io
-import json
 import math
-from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from PIL import Image
 
-from snellen.core.files import write_text
+from snellen.core.files import read_json_lines, write_text
 from snellen.report.chart import Series, line_chart, stacked_bar
 from snellen.report.html import Picture, Section, findings_block, gallery, render_page, text_block, value_table
 
@@ -32,7 +30,7 @@ def write_report(story: Story, *, seconds: float) -> Path:
     if story.learned is not None:
         learned = story.learned
         kill = f"Killed with SIGKILL after step {learned.killed_at}, resumed, finished at step {learned.steps}."
-        records = list(_records(learned.folder / "metrics.jsonl"))
+        records = list(read_json_lines(learned.folder / "metrics.jsonl"))
         charts = _charts(records) + stacked_bar(_seconds_by_phase(records), unit="s")
         sections.append(Section("Training", text_block(kill) + charts))
     sections.append(Section("Detectors on photos that none has seen", value_table(story.rows)))
@@ -43,11 +41,6 @@ def write_report(story: Story, *, seconds: float) -> Path:
     path = story.folder / "report.html"
     write_text(path, render_page("Snellen demo", f"The whole story in {seconds:.0f} seconds", sections))
     return path
-
-
-def _records(path: Path) -> Iterator[dict[str, Any]]:
-    for line in path.read_text(encoding="utf-8").splitlines():
-        yield json.loads(line)
 
 
 def _charts(records: list[dict[str, Any]]) -> str:

@@ -12,7 +12,7 @@ from rich.table import Table
 
 from snellen.check.fix import mend
 from snellen.core.check_report import CheckReport
-from snellen.core.finding import State
+from snellen.core.finding import Finding, State
 from snellen.demo.crash import provoke_overflow
 from snellen.demo.learning import Learned, compare_detectors, train_through_a_kill
 from snellen.demo.photos import HELD_OUT, TRAINING, copy_photos, shown
@@ -36,7 +36,6 @@ class Story:
     Args:
         folder: Everything lies below it.
         before: The checks of the run with its mistakes.
-        after: The checks of the mended run.
         mended: Sentences on what was mended, and by whom.
         learned: The training.
         rows: Figures of the detectors.
@@ -47,7 +46,6 @@ class Story:
 
     folder: Path
     before: CheckReport | None = None
-    after: CheckReport | None = None
     mended: list[str] = field(default_factory=list)
     learned: Learned | None = None
     rows: list[dict[str, object]] = field(default_factory=list)
@@ -138,16 +136,13 @@ def _mend(story: Story, run_file: Path, console: Console) -> None:
     story.mended = list(dict.fromkeys(story.mended))
     for line in story.mended:
         console.print(f"  {line.replace(str(story.folder), shown(story.folder))}", markup=False, soft_wrap=True)
-    story.after = check_run(run_file)
-    left = ", ".join(finding.slug for finding in story.after.findings)
-    console.print(
-        f"checked again: {story.after.counts['passed']} passed, " + (f"left: {left}" if left else "no findings")
-    )
+    after = check_run(run_file)
+    left = ", ".join(finding.slug for finding in after.findings)
+    console.print(f"checked again: {after.counts['passed']} passed, " + (f"left: {left}" if left else "no findings"))
 
 
-def _fix(finding: object) -> str:
-    fix = getattr(finding, "fix", None)
-    return fix.text if fix is not None else ""
+def _fix(finding: Finding) -> str:
+    return finding.fix.text if finding.fix is not None else ""
 
 
 def _make_data(folder: Path, console: Console) -> None:

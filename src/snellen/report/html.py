@@ -10,7 +10,7 @@ from typing import Any
 
 from snellen.core.finding import CheckResult, Finding, State
 
-__all__ = ["Picture", "Section", "facts_list", "findings_block", "gallery", "render_page", "text_block", "value_table"]
+__all__ = ["Picture", "Section", "findings_block", "gallery", "render_page", "text_block", "value_table"]
 
 _STYLE = """
 :root{color-scheme:light dark;--ink:#1c2733;--soft:#5d6b7a;--line:#d9e0e7;--page:#fff;--card:#f6f8fa;
@@ -32,8 +32,7 @@ gap:4px 18px;font-size:13px;margin-top:6px}.key{display:inline-block;width:10px;
 margin-right:6px}.gallery{display:grid;grid-template-columns:repeat(auto-fill,minmax(300px,1fr));gap:16px}
 figure{margin:0;background:var(--card);border-radius:8px;overflow:hidden}figure img{width:100%;display:block}
 figcaption{padding:8px 12px;font-size:13px}.state{font-weight:600}.failed,.crashed{color:var(--bad)}
-.warned{color:var(--warn)}.passed{color:var(--good)}dl{display:grid;grid-template-columns:max-content 1fr;
-gap:4px 20px}dt{color:var(--soft)}dd{margin:0}
+.warned{color:var(--warn)}.passed{color:var(--good)}
 """
 
 
@@ -72,14 +71,6 @@ def render_page(title: str, subtitle: str, sections: Sequence[Section]) -> str:
 def text_block(text: str, *, preformatted: bool = False) -> str:
     """A paragraph, or text as it stands."""
     return f"<pre>{html.escape(text)}</pre>" if preformatted else f"<p>{html.escape(text)}</p>"
-
-
-def facts_list(facts: Mapping[str, object]) -> str:
-    """Names and values below one another."""
-    items = "".join(
-        f"<dt>{html.escape(str(name))}</dt><dd>{html.escape(str(value))}</dd>" for name, value in facts.items()
-    )
-    return f"<dl>{items}</dl>"
 
 
 def value_table(rows: Sequence[Mapping[str, Any]]) -> str:
