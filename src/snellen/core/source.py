@@ -16,9 +16,13 @@ __all__ = [
     "Argument",
     "Assignment",
     "CallSite",
+    "ClassBlock",
+    "FunctionBlock",
     "Hit",
     "Import",
+    "Loop",
     "Origin",
+    "Setting",
     "ShellCommand",
     "SourceFile",
     "Span",
@@ -45,6 +49,25 @@ class Span:
     start_column: int
     end_line: int
     end_column: int
+
+    @property
+    def start(self) -> tuple[int, int]:
+        """Line and column of the first character: what comes first in the text is smaller."""
+        return self.start_line, self.start_column
+
+    @property
+    def end(self) -> tuple[int, int]:
+        """Line and column after the last character."""
+        return self.end_line, self.end_column
+
+    def contains(self, other: Span) -> bool:
+        """Whether the other stretch lies within this one.
+
+        Example:
+            >>> Span(1, 0, 9, 0).contains(Span(3, 4, 3, 8))
+            True
+        """
+        return self.start <= other.start and other.end <= self.end
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,10 +117,12 @@ class CallSite:
         span: Where the call stands.
         arguments: In the order written.
         receiver: Text of what the method is called on, `None` for a function.
-        receiver_origin: The call that made the receiver, when it is known.
+        receiver_origin: The call that made the receiver, or the object that is called, when it is known.
         function: Dotted path of the enclosing functions and classes, `""` at module level.
-        contexts: Qualified names of the `with` items around it, outermost first, for example `torch.autocast`.
-        in_loop: Whether it stands in a loop of its own function.
+        contexts: Qualified names of the decorators of its function and of the `with` items around it, outermost first,
+            for example `torch.autocast`.
+        conditions: Texts of the `if` tests around it in its own function, outermost first; `not (...)` in an `else`.
+        in_loop: Whether it stands in a loop or a comprehension of its own function.
         target: The name that its result is assigned to, if it is one.
         discarded: Whether nothing is done with its result.
     """
@@ -110,6 +135,7 @@ class CallSite:
     receiver_origin: Origin | None = None
     function: str = ""
     contexts: tuple[str, ...] = ()
+    conditions: tuple[str, ...] = ()
     in_loop: bool = False
     target: str | None = None
     discarded: bool = False
@@ -138,7 +164,10 @@ class Assignment:
         span: Where the right side stands.
         value: The constant on the right, else `UNKNOWN`.
         call: The call on the right, if it is one.
+        origin: The call that the value on the right came from, when it is known.
+        operator: `+` of `total += loss`, `""` of a plain assignment.
         function: Dotted path of the enclosing functions and classes.
+        conditions: Texts of the `if` tests around it in its own function, outermost first.
     """
 
     target: str
@@ -146,7 +175,84 @@ class Assignment:
     span: Span
     value: object = UNKNOWN
     call: CallSite | None = None
+    origin: Origin | None = None
+    operator: str = ""
     function: str = ""
+    conditions: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Loop:
+    """One `for`, `while` or comprehension.
+
+    Args:
+        kind: `for`, `while` or `comprehension`.
+        header: Text of what is looped over, or of the test.
+        target: Text of the loop variable, `""` for `while`.
+        span: The whole loop.
+        origin: The call that what is looped over came from, when it is known.
+        function: Dotted path of the enclosing functions and classes.
+    """
+
+    kind: str
+    header: str
+    target: str
+    span: Span
+    origin: Origin | None = None
+    function: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class FunctionBlock:
+    """One function or method.
+
+    Args:
+        name: Dotted path with the classes and functions around it: `Net.forward`.
+        span: The whole definition.
+        parameters: Their names, in order.
+        decorators: Qualified names.
+        code: Its text.
+    """
+
+    name: str
+    span: Span
+    parameters: tuple[str, ...] = ()
+    decorators: tuple[str, ...] = ()
+    code: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class ClassBlock:
+    """One class.
+
+    Args:
+        name: Dotted path.
+        span: The whole definition.
+        bases: Qualified names.
+    """
+
+    name: str
+    span: Span
+    bases: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Setting:
+    """One value of a YAML file.
+
+    Args:
+        key: Key path, such as `optim.lr`; items of lists by number: `data.mean.0`.
+        value: As YAML 1.2 reads it; lists as tuples, and each of their items as a setting of its own.
+        code: As written.
+        span: Where the value stands.
+        yaml11: As PyYAML, which reads YAML 1.1, would read it: `1e-4` is text there, `on` is true.
+    """
+
+    key: str
+    value: object
+    code: str
+    span: Span
+    yaml11: object = UNKNOWN
 
 
 @dataclass(frozen=True, slots=True)
@@ -213,6 +319,10 @@ class SourceFile:
         tries: Handlers of exceptions, in the order of the text.
         imported: Import statements, in the order of the text.
         shell: Shell and IPython commands of a notebook.
+        loops: In the order of the text.
+        functions: In the order of the text.
+        classes: In the order of the text.
+        settings: The values of a YAML file, in the order of the text; such a file has nothing of the above.
         is_notebook: Whether it is one.
         elsewhere: The other files of the same project, for facts that span files.
     """
@@ -225,6 +335,10 @@ class SourceFile:
     tries: tuple[TryBlock, ...] = ()
     imported: tuple[Import, ...] = ()
     shell: tuple[ShellCommand, ...] = ()
+    loops: tuple[Loop, ...] = ()
+    functions: tuple[FunctionBlock, ...] = ()
+    classes: tuple[ClassBlock, ...] = ()
+    settings: tuple[Setting, ...] = ()
     is_notebook: bool = False
     elsewhere: tuple[SourceFile, ...] = ()
 
@@ -233,6 +347,18 @@ class SourceFile:
         exact = {name for name in names if not name.startswith(".")}
         methods = {name[1:] for name in names if name.startswith(".")}
         return (call for call in self.calls if call.name in exact or call.method in methods)
+
+    def calls_in(self, span: Span) -> Iterator[CallSite]:
+        """Calls that lie within a stretch: a loop, a function."""
+        return (call for call in self.calls if span.contains(call.span))
+
+    def loops_around(self, span: Span) -> tuple[Loop, ...]:
+        """The loops that a stretch lies in, outermost first."""
+        return tuple(loop for loop in self.loops if loop.span.contains(span))
+
+    def function_around(self, span: Span) -> FunctionBlock | None:
+        """The innermost function that a stretch lies in."""
+        return next((block for block in reversed(self.functions) if block.span.contains(span)), None)
 
     def edit(self, span: Span, replacement: str) -> Edit:
         """An edit of this file."""

@@ -9,13 +9,29 @@ from __future__ import annotations
 import ast
 from collections.abc import Iterable, Mapping
 
-from snellen.core.source import UNKNOWN, Argument, Assignment, CallSite, Origin, Span, TryBlock
+from snellen.core.source import UNKNOWN, Argument, Assignment, CallSite, Loop, Origin
 from snellen.lint.names import KEEPING_FUNCTIONS, KEEPING_METHODS
 from snellen.lint.scopes import Binding, Knowledge, Scope
 from snellen.lint.text import SourceText
 from snellen.lint.values import qualified_name, value_of
 
 __all__ = ["Collector"]
+
+_OPERATORS: dict[type[ast.operator], str] = {
+    ast.Add: "+",
+    ast.Sub: "-",
+    ast.Mult: "*",
+    ast.MatMult: "@",
+    ast.Div: "/",
+    ast.FloorDiv: "//",
+    ast.Mod: "%",
+    ast.Pow: "**",
+    ast.BitAnd: "&",
+    ast.BitOr: "|",
+    ast.BitXor: "^",
+    ast.LShift: "<<",
+    ast.RShift: ">>",
+}
 
 
 class Collector(ast.NodeVisitor):
@@ -29,11 +45,12 @@ class Collector(ast.NodeVisitor):
         self._roots = {name.partition(".")[0] for name in imports.values()}
         self.calls: list[CallSite] = []
         self.assignments: list[Assignment] = []
-        self.tries: list[tuple[ast.ExceptHandler, Span, str]] = []
+        self.loops: list[Loop] = []
         self._scopes = [Scope()]
         self._path: list[str] = []
         self._classes: list[str] = []
         self._contexts: list[str] = []
+        self._conditions: list[str] = []
         self._loops = [0]
         self._sites: dict[int, CallSite] = {}
         self._targets: dict[int, str] = {}
@@ -112,6 +129,8 @@ class Collector(ast.NodeVisitor):
         ):
             # Calling an object made earlier: `unfold = nn.Unfold(3)`, then `unfold(x)`.
             name, receiver, receiver_origin = f"{own.origin.name}.forward", self.text.code(node.func), own.origin
+        elif own is not None and own.origin is not None and receiver is None:
+            receiver_origin = own.origin
         return CallSite(
             name=name or "",
             code=self.text.code(node),
@@ -121,6 +140,7 @@ class Collector(ast.NodeVisitor):
             receiver_origin=receiver_origin,
             function=".".join(self._path),
             contexts=tuple(self._contexts),
+            conditions=tuple(self._conditions),
             in_loop=self._loops[-1] > 0,
             target=self._targets.get(id(node)),
             discarded=id(node) in self._discarded,
@@ -188,6 +208,8 @@ class Collector(ast.NodeVisitor):
     def visit_AugAssign(self, node: ast.AugAssign) -> None:
         """The name holds something new."""
         self.generic_visit(node)
+        operator = _OPERATORS.get(type(node.op), "?")
+        self._note(self.text.code(node.target), node.value, self.value_of(node.value), operator)
         self._bind(node.target, Binding())
 
     def _assign(self, targets: list[ast.expr], value: ast.expr) -> None:
@@ -200,7 +222,7 @@ class Collector(ast.NodeVisitor):
             self._note(self.text.code(target), value, binding.value)
             self._bind(target, binding)
 
-    def _note(self, target: str, value: ast.expr, constant: object) -> None:
+    def _note(self, target: str, value: ast.expr, constant: object, operator: str = "") -> None:
         self.assignments.append(
             Assignment(
                 target=target,
@@ -208,7 +230,10 @@ class Collector(ast.NodeVisitor):
                 span=self.text.span(value),
                 value=constant,
                 call=self._site(value) if isinstance(value, ast.Call) else None,
+                origin=self.origin_of(value),
+                operator=operator,
                 function=".".join(self._path),
+                conditions=tuple(self._conditions),
             )
         )
 
@@ -242,7 +267,7 @@ class Collector(ast.NodeVisitor):
         for position, name in enumerate(names):
             origin = self.known.parameters.get((node.name, name)) or self.known.parameters.get((node.name, position))
             scope.bind(name, Binding(UNKNOWN, self._resolved(origin)))
-        self._block(node.name, scope, node.body)
+        self._block(node.name, scope, node.body, [self._context(item) for item in node.decorator_list])
 
     visit_AsyncFunctionDef = visit_FunctionDef  # noqa: N815 - the name that NodeVisitor looks for
 
@@ -252,8 +277,9 @@ class Collector(ast.NodeVisitor):
         self._block(node.name, Scope(), node.body)
         self._classes.pop()
 
-    def _block(self, name: str, scope: Scope, body: list[ast.stmt]) -> None:
-        contexts, self._contexts = self._contexts, []
+    def _block(self, name: str, scope: Scope, body: list[ast.stmt], decorators: list[str] | None = None) -> None:
+        contexts, self._contexts = self._contexts, decorators or []
+        conditions, self._conditions = self._conditions, []
         self._path.append(name)
         self._scopes.append(scope)
         self._loops.append(0)
@@ -262,7 +288,7 @@ class Collector(ast.NodeVisitor):
         self._loops.pop()
         self._scopes.pop()
         self._path.pop()
-        self._contexts = contexts
+        self._contexts, self._conditions = contexts, conditions
 
     def visit_With(self, node: ast.With | ast.AsyncWith) -> None:
         """Calls inside know what surrounds them."""
@@ -282,10 +308,22 @@ class Collector(ast.NodeVisitor):
         called = node.func if isinstance(node, ast.Call) else node
         return self.name_of(called) or self.text.code(called)
 
+    def visit_If(self, node: ast.If) -> None:
+        """What is inside knows under which tests it runs."""
+        self.visit(node.test)
+        test = self.text.code(node.test)
+        for condition, body in ((test, node.body), (f"not ({test})", node.orelse)):
+            self._conditions.append(condition)
+            for statement in body:
+                self.visit(statement)
+            self._conditions.pop()
+
     def visit_For(self, node: ast.For | ast.AsyncFor) -> None:
         """The loop variable holds items of what is looped over."""
         self.visit(node.iter)
-        self._bind(node.target, Binding(UNKNOWN, _through(self.origin_of(node.iter), "[]")))
+        origin = self.origin_of(node.iter)
+        self._bind(node.target, Binding(UNKNOWN, _through(origin, "[]")))
+        self._keep_loop("for", node, node.iter, node.target)
         self._loop([*node.body, *node.orelse])
 
     visit_AsyncFor = visit_For  # noqa: N815 - the name that NodeVisitor looks for
@@ -293,7 +331,25 @@ class Collector(ast.NodeVisitor):
     def visit_While(self, node: ast.While) -> None:
         """A loop."""
         self.visit(node.test)
+        self._keep_loop("while", node, node.test, None)
         self._loop([*node.body, *node.orelse])
+
+    def visit_ListComp(self, node: ast.ListComp | ast.SetComp | ast.GeneratorExp | ast.DictComp) -> None:
+        """A loop whose variables are its own."""
+        self._scopes.append(Scope())
+        for part in node.generators:
+            self.visit(part.iter)
+            self._bind(part.target, Binding(UNKNOWN, _through(self.origin_of(part.iter), "[]")))
+        self._keep_loop("comprehension", node, node.generators[0].iter, node.generators[0].target)
+        self._loops[-1] += 1
+        for test in (test for part in node.generators for test in part.ifs):
+            self.visit(test)
+        for item in (node.key, node.value) if isinstance(node, ast.DictComp) else (node.elt,):
+            self.visit(item)
+        self._loops[-1] -= 1
+        self._scopes.pop()
+
+    visit_SetComp = visit_GeneratorExp = visit_DictComp = visit_ListComp  # noqa: N815 - the names that it looks for
 
     def _loop(self, body: list[ast.stmt]) -> None:
         self._loops[-1] += 1
@@ -301,41 +357,17 @@ class Collector(ast.NodeVisitor):
             self.visit(statement)
         self._loops[-1] -= 1
 
-    def visit_Try(self, node: ast.Try | ast.TryStar) -> None:
-        """Note the handlers and what they guard."""
-        first, last = node.body[0], node.body[-1]
-        start, end = self.text.span(first), self.text.span(last)
-        span = Span(start.start_line, start.start_column, end.end_line, end.end_column)
-        self.tries.extend((handler, span, ".".join(self._path)) for handler in node.handlers)
-        self.generic_visit(node)
-
-    visit_TryStar = visit_Try  # noqa: N815 - the name that NodeVisitor looks for
-
-    def try_blocks(self) -> Iterable[TryBlock]:
-        """The handlers, with the calls that they guard."""
-        for handler, guarded, function in self.tries:
-            caught = (
-                handler.type.elts if isinstance(handler.type, ast.Tuple) else [handler.type] if handler.type else []
+    def _keep_loop(self, kind: str, node: ast.stmt | ast.expr, header: ast.expr, target: ast.expr | None) -> None:
+        self.loops.append(
+            Loop(
+                kind=kind,
+                header=self.text.code(header),
+                target=self.text.code(target) if target is not None else "",
+                span=self.text.span(node),
+                origin=self.origin_of(header) if kind != "while" else None,
+                function=".".join(self._path),
             )
-            span = self.text.span(handler)
-            yield TryBlock(
-                exceptions=tuple(self.name_of(item) or self.text.code(item) for item in caught),
-                span=Span(span.start_line, span.start_column, span.start_line, span.start_column + len("except")),
-                tried=tuple(call for call in self.calls if _inside(call.span, guarded)),
-                swallows=all(_does_nothing(statement) for statement in handler.body),
-                body="\n".join(self.text.code(statement) for statement in handler.body),
-                function=function,
-            )
-
-
-def _inside(span: Span, outer: Span) -> bool:
-    start = (span.start_line, span.start_column) >= (outer.start_line, outer.start_column)
-    return start and (span.end_line, span.end_column) <= (outer.end_line, outer.end_column)
-
-
-def _does_nothing(statement: ast.stmt) -> bool:
-    constant = isinstance(statement, ast.Expr) and isinstance(statement.value, ast.Constant)
-    return constant or isinstance(statement, (ast.Pass, ast.Continue))
+        )
 
 
 def _through(origin: Origin | None, step: str) -> Origin | None:

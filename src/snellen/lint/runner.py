@@ -11,6 +11,7 @@ from snellen.core.finding import Finding, Location
 from snellen.core.rule import Rule, SourceFacet
 from snellen.core.source import Hit, Origin, SourceFile
 from snellen.errors import UsageError
+from snellen.lint.blocks import blocks_of
 from snellen.lint.collect import Collector
 from snellen.lint.names import imports_of
 from snellen.lint.project import find_files
@@ -116,13 +117,18 @@ def _results(units: Iterable[_Unit]) -> dict[str, Origin]:
 def _facts(unit: _Unit, results: Mapping[str, Origin]) -> SourceFile:
     collector = Collector(unit.text, unit.names, unit.known, results)
     collector.visit(unit.module.tree)
+    calls = tuple(sorted(collector.calls, key=lambda call: call.span.start))
+    blocks = blocks_of(unit.module.tree, unit.text, calls, collector.name_of)
     return SourceFile(
         path=str(unit.path),
         text=unit.module.text,
         imports=unit.names,
-        calls=tuple(sorted(collector.calls, key=lambda call: (call.span.start_line, call.span.start_column))),
+        calls=calls,
         assignments=tuple(collector.assignments),
-        tries=tuple(collector.try_blocks()),
+        tries=tuple(blocks.tries),
+        loops=tuple(sorted(collector.loops, key=lambda loop: loop.span.start)),
+        functions=tuple(blocks.functions),
+        classes=tuple(blocks.classes),
         imported=imports_of(unit.module.tree)[1],
         shell=tuple(unit.module.shell),
         is_notebook=bool(unit.module.places),
