@@ -16,6 +16,7 @@ from typing import Literal, TypeAlias, get_args
 from snellen.core.finding import Finding, Level
 from snellen.core.log import Log, LogMatch
 from snellen.core.plan import Cost, Plan
+from snellen.core.probe import Probe
 from snellen.core.source import Hit, SourceFile
 from snellen.core.step import Step, Verdict
 
@@ -71,10 +72,13 @@ class LogFacet:
         triggers: Lower-case literals; the facet is asked only when the log holds at least one of them
             (an empty tuple: always). They make reading a huge log cheap.
         examine: Looks closer; `None` when it is something else.
+        probe: Asks this machine whether the claim holds here, for `explain --probe`; `None` where a log's claim is
+            about data or code that a machine cannot be asked for.
     """
 
     triggers: tuple[str, ...]
     examine: Callable[[Log], LogMatch | None]
+    probe: Probe | None = None
 
 
 @dataclass(frozen=True, slots=True)
