@@ -48,7 +48,7 @@ def test_a_finding_in_a_notebook_names_cell_and_line(tmp_path: Path) -> None:
     (finding,) = look(path).findings
     assert str(finding.location) == f"{path}:4:30 (cell 2)"
     assert finding.fix is not None
-    assert finding.fix.edits == ()
+    assert [(edit.path, edit.start_line) for edit in finding.fix.edits] == [(f"{path}#cell=2", 4)]
 
 
 @pytest.mark.parametrize(
@@ -139,7 +139,7 @@ def test_bad_requests_are_said(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="does not exist"):
         snellen.lint(tmp_path / "absent")
     (tmp_path / "a.txt").write_text("")
-    with pytest.raises(UsageError, match="neither a Python file nor a notebook"):
+    with pytest.raises(UsageError, match="neither Python nor a notebook nor YAML"):
         snellen.lint(tmp_path / "a.txt")
     with pytest.raises(UsageError, match="did you mean nan-loss"):
         snellen.lint(tmp_path, ignore=["nan-los"])

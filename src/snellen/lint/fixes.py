@@ -11,7 +11,8 @@ from pathlib import Path
 from snellen.core.files import write_text
 from snellen.core.finding import Edit, Finding, FixSafety
 from snellen.errors import SnellenError
-from snellen.lint.read import ReadError, parse_text
+from snellen.lint.notebooks import cell_of, edit_cells
+from snellen.lint.read import ReadError, check_text, read_notebook
 from snellen.lint.runner import FileError, Report
 from snellen.lint.text import split_lines
 
@@ -70,15 +71,14 @@ def _one_round(groups: Sequence[tuple[Edit, ...]], fixed: Fixed, *, write: bool)
     by_path: dict[str, list[tuple[Edit, ...]]] = {}
     for group in groups:
         if len({edit.path for edit in group}) == 1:
-            by_path.setdefault(group[0].path, []).append(group)
+            by_path.setdefault(cell_of(group[0].path)[0], []).append(group)
     changed = False
     for path, wanted in by_path.items():
         if any(error.path == path for error in fixed.errors):
             continue
         try:
             before = _read(Path(path))
-            after, count = apply_edits(before, wanted)
-            parse_text(after.removeprefix("\ufeff"))
+            after, count = _edited(before, wanted, Path(path))
             if write:
                 write_text(Path(path), after)
         except (ReadError, OSError, UnicodeDecodeError, SnellenError) as error:
@@ -89,6 +89,19 @@ def _one_round(groups: Sequence[tuple[Edit, ...]], fixed: Fixed, *, write: bool)
         fixed.applied += count
         changed = changed or count > 0
     return changed
+
+
+def _edited(before: str, wanted: Sequence[tuple[Edit, ...]], path: Path) -> tuple[str, int]:
+    """The new text of a file, which can still be read."""
+    if path.suffix == ".ipynb":
+        after, count = edit_cells(before, wanted, apply_edits)
+        broken, was_broken = (read_notebook(text.encode()).problems for text in (after, before))
+        if len(broken) > len(was_broken):
+            raise broken[-1]
+        return after, count
+    after, count = apply_edits(before, wanted)
+    check_text(after, path.suffix)
+    return after, count
 
 
 def _read(path: Path) -> str:

@@ -10,18 +10,18 @@ from snellen.errors import UsageError
 
 __all__ = ["SUFFIXES", "find_files", "project_root"]
 
-SUFFIXES = (".py", ".ipynb")
+SUFFIXES = (".py", ".ipynb", ".yaml", ".yml")
 _SKIPPED = frozenset({"__pycache__", "node_modules", "site-packages", "build", "dist", "wandb"})
 _MARKERS = ("pyproject.toml", "setup.py", "setup.cfg", ".git", "requirements.txt")
 
 
 def find_files(paths: Sequence[str | os.PathLike[str]]) -> list[tuple[Path, Path]]:
-    """Every Python file and notebook at or below the paths, each with the root of its project.
+    """Every Python file, notebook and YAML file at or below the paths, each with the root of its project.
 
     Hidden folders, virtual environments and build outputs are passed over, unless they are named themselves.
 
     Raises:
-        UsageError: A path does not exist or is neither a folder nor a Python file nor a notebook.
+        UsageError: A path does not exist or is neither a folder nor a file that can be looked at.
     """
     found: dict[Path, Path] = {}
     for given in map(Path, paths):
@@ -32,7 +32,7 @@ def find_files(paths: Sequence[str | os.PathLike[str]]) -> list[tuple[Path, Path
             raise UsageError(f"{given} does not exist", hint="give files or folders, for example: snellen lint src")
         elif given.suffix not in SUFFIXES:
             raise UsageError(
-                f"{given} is neither a Python file nor a notebook", hint=f"expected {' or '.join(SUFFIXES)}"
+                f"{given} is neither Python nor a notebook nor YAML", hint=f"expected {' or '.join(SUFFIXES)}"
             )
         else:
             found.setdefault(given, project_root(given))

@@ -1,4 +1,4 @@
-"""Read what can be linted: Python files and the code cells of notebooks."""
+"""Read what can be linted: Python files, the code cells of notebooks, and settings in YAML."""
 
 from __future__ import annotations
 
@@ -11,12 +11,16 @@ import warnings
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from snellen.core.source import ShellCommand
+from snellen.core.source import Setting, ShellCommand
 from snellen.lint.text import split_lines
 
-__all__ = ["Module", "Place", "ReadError", "parse_text", "read"]
+__all__ = ["SETTINGS_SUFFIXES", "Module", "Place", "ReadError", "check_text", "parse_text", "read", "read_notebook"]
+
+SETTINGS_SUFFIXES = (".yaml", ".yml")
 
 _LARGEST = 64 << 20
+_TEMPLATE_MARKS = ("{{", "{%")
+"""What a template of YAML holds, which is not YAML yet."""
 _SHELL_CELLS = ("bash", "sh", "shell", "script", "!")
 _PYTHON_CELLS = ("time", "timeit", "capture", "prun")
 _MAGIC = re.compile(r"^(?P<indent>\s*)(?P<target>[\w, ]+=\s*)?(?P<mark>[!%])(?P<code>[^=].*)$")
@@ -44,7 +48,8 @@ class Module:
 
     Args:
         text: Its text, or a notebook's code cells one after another with commands blanked out.
-        tree: The syntax tree.
+        tree: The syntax tree, empty for YAML.
+        settings: The values of a YAML file.
         places: For a notebook, where each line of the text stands.
         shell: A notebook's shell and IPython commands.
         problems: Cells that could not be parsed and were left out.
@@ -52,6 +57,7 @@ class Module:
 
     text: str
     tree: ast.Module
+    settings: tuple[Setting, ...] = ()
     places: list[Place] = field(default_factory=list)
     shell: list[ShellCommand] = field(default_factory=list)
     problems: list[ReadError] = field(default_factory=list)
@@ -69,7 +75,21 @@ def read(path: Path) -> Module:
         raw = path.read_bytes()
     except OSError as error:
         raise ReadError(error.strerror or str(error)) from error
-    return _notebook(raw) if path.suffix == ".ipynb" else _python(raw)
+    if path.suffix in SETTINGS_SUFFIXES:
+        return _yaml(raw)
+    return read_notebook(raw) if path.suffix == ".ipynb" else _python(raw)
+
+
+def check_text(text: str, suffix: str) -> None:
+    """Make sure that a text can be read as the kind of file that its suffix says.
+
+    Raises:
+        ReadError: It cannot be parsed.
+    """
+    if suffix in SETTINGS_SUFFIXES:
+        _settings(text)
+    else:
+        parse_text(text.removeprefix("\ufeff"))
 
 
 def parse_text(text: str) -> ast.Module:
@@ -97,7 +117,34 @@ def _python(raw: bytes) -> Module:
     return Module(text, parse_text(text))
 
 
-def _notebook(raw: bytes) -> Module:
+def _yaml(raw: bytes) -> Module:
+    try:
+        text = raw.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise ReadError(f"not readable as text: {error}") from error
+    try:
+        return Module(text, ast.Module([], []), settings=_settings(text))
+    except ReadError:
+        if any(mark in text for mark in _TEMPLATE_MARKS):
+            return Module("", ast.Module([], []))
+        raise
+
+
+def _settings(text: str) -> tuple[Setting, ...]:
+    from snellen.lint.settings import SettingsError, settings_of  # noqa: PLC0415 - most folders hold no YAML
+
+    try:
+        return settings_of(text)
+    except SettingsError as error:
+        raise ReadError(str(error), error.line) from error
+
+
+def read_notebook(raw: bytes) -> Module:
+    """The code cells of a notebook, one after another.
+
+    Raises:
+        ReadError: It is not one; a cell that cannot be parsed is a problem of the result.
+    """
     try:
         cells = json.loads(raw)["cells"]
         sources = [_source(cell) for cell in cells if cell.get("cell_type") == "code"]

@@ -14,6 +14,7 @@ from snellen.errors import UsageError
 from snellen.lint.blocks import blocks_of
 from snellen.lint.collect import Collector
 from snellen.lint.names import imports_of
+from snellen.lint.notebooks import cell_edits
 from snellen.lint.project import find_files
 from snellen.lint.read import Module, Place, ReadError, read
 from snellen.lint.scopes import Knowledge
@@ -131,6 +132,7 @@ def _facts(unit: _Unit, results: Mapping[str, Origin]) -> SourceFile:
         classes=tuple(blocks.classes),
         imported=imports_of(unit.module.tree)[1],
         shell=tuple(unit.module.shell),
+        settings=unit.module.settings,
         is_notebook=bool(unit.module.places),
     )
 
@@ -157,8 +159,9 @@ def _finding(rule: Rule, hit: Hit, file: SourceFile, places: Sequence[Place]) ->
         place = places[min(line, len(places)) - 1]
         line, key = place.line, f"cell {place.cell}"
     location = Location(file.path, line, hit.span.start_column + 1, key)
-    # Edits count lines of the joined cells, which no file has: in a notebook a fix is told, not applied.
-    fix = replace(hit.fix, edits=()) if hit.fix is not None and places else hit.fix
+    fix = hit.fix
+    if fix is not None and places:
+        fix = replace(fix, edits=cell_edits(fix.edits, places))
     return Finding(rule.slug, hit.level or rule.level, hit.message, location, hit.evidence, fix)
 
 
