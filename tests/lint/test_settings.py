@@ -16,7 +16,7 @@ from snellen.lint.settings import SettingsError, settings_of
         ("1e-4", 1e-4, "1e-4"), ("1.0e-4", 1e-4, 1e-4), ("1.0e4", 1e4, "1.0e4"), ("1.0e+4", 1e4, 1e4),
         ("3", 3, 3), ("-7", -7, -7), ("0x1F", "0x1F", 31), ("010", 10, 8), ("1_000", "1_000", 1000),
         ("yes", "yes", True), ("off", "off", False), ("true", True, True), ("null", None, None), ("~", None, None),
-        (".inf", math.inf, math.inf), ("-.INF", -math.inf, -math.inf), ("'1e-4'", "1e-4", "1e-4"), 
+        (".inf", math.inf, math.inf), ("-.INF", -math.inf, -math.inf), ("'1e-4'", "1e-4", "1e-4"),
         ("a b", "a b", "a b"),
         ("9" * 60, UNKNOWN, UNKNOWN),
     ],

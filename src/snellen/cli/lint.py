@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
+from enum import StrEnum
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -13,6 +16,8 @@ from snellen.core.files import plain
 from snellen.core.finding import Finding, Level
 
 if TYPE_CHECKING:
+    from snellen.core.rule import Rule
+    from snellen.lint.configuration import Configuration
     from snellen.lint.fixes import Fixed
     from snellen.lint.runner import Report
 
@@ -21,14 +26,27 @@ __all__ = ["register"]
 _EXAMPLES = """\b
 Examples:
   snellen lint                           this folder
-  snellen lint src train.ipynb           files, folders, notebooks
+  snellen lint src train.ipynb run.yaml  files, folders, notebooks, settings
   snellen lint src --diff                what --fix would change
   snellen lint src --fix                 apply the safe fixes
   snellen lint src --select half-overflow --select fill-out-of-range
+  snellen lint --write-baseline .snellen-baseline.json   what is there now is known
+  snellen lint --baseline .snellen-baseline.json         only what is new
+  snellen lint src --format sarif > lint.sarif           for code hosts; github: annotations
 
 \b
 Exit code 0: no finding of level error; 1: there are some; 2: something could not be looked at.
-A line is left alone that says # snellen: ignore[slug]."""
+A line is left alone that says # snellen: ignore[slug], a file that says # snellen: ignore-file[slug].
+[tool.snellen.lint] in pyproject.toml takes select, ignore, exclude, baseline and per-file-ignores."""
+
+
+class Format(StrEnum):
+    """How findings are printed."""
+
+    TEXT = "text"
+    JSON = "json"
+    SARIF = "sarif"
+    GITHUB = "github"
 
 
 def register(app: typer.Typer) -> None:
@@ -36,8 +54,9 @@ def register(app: typer.Typer) -> None:
     app.command(epilog=_EXAMPLES)(lint)
 
 
-def lint(
+def lint(  # noqa: PLR0913 - one parameter an option
     paths: Annotated[list[Path] | None, typer.Argument(help="Files and folders; this folder by default.")] = None,
+    *,
     fix: Annotated[bool, typer.Option("--fix", help="Apply the safe fixes.")] = False,
     unsafe_fixes: Annotated[
         bool, typer.Option("--unsafe-fixes", help="With --fix or --diff: the others, too.")
@@ -45,30 +64,82 @@ def lint(
     diff: Annotated[bool, typer.Option("--diff", help="Print what --fix would change; change nothing.")] = False,
     select: Annotated[list[str] | None, typer.Option(metavar="SLUG", help="Ask only this rule; repeatable.")] = None,
     ignore: Annotated[list[str] | None, typer.Option(metavar="SLUG", help="Do not ask this rule; repeatable.")] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
+    baseline: Annotated[Path | None, typer.Option(metavar="FILE", help="Known findings: only new ones count.")] = None,
+    write_baseline: Annotated[
+        Path | None, typer.Option("--write-baseline", metavar="FILE", help="Write what is found as known.")
+    ] = None,
+    output: Annotated[Format, typer.Option("--format", help="How findings are printed.")] = Format.TEXT,
+    as_json: Annotated[bool, typer.Option("--json", help="As --format json.")] = False,
 ) -> None:
-    """Find known failure patterns in Python files and notebooks before they run."""
+    """Find known failure patterns in Python files, notebooks and YAML before they run."""
+    from snellen.lint.configuration import find_configuration
     from snellen.lint.fixes import fix_files
     from snellen.lint.runner import chosen_rules, run
 
-    rules, given = chosen_rules(select or (), ignore or ()), paths or [Path()]
-    report, fixed = run(given, rules), None
+    given = paths or [Path()]
+    configuration = find_configuration(given)
+    rules = chosen_rules(select or configuration.select, (*(ignore or ()), *configuration.ignore))
+    report, fixed = run(given, rules, configuration), None
+    if write_baseline is not None:
+        _keep(report, write_baseline)
+        return
+    known = baseline or configuration.baseline
     if fix or diff:
-        fixed = fix_files(report, unsafe=unsafe_fixes, write=fix and not diff, again=lambda: run(given, rules))
-        report = run(given, rules) if fixed.applied and not diff else report
+        again = partial(_new, given, rules, configuration, known)
+        fixed = fix_files(again(), unsafe=unsafe_fixes, write=fix and not diff, again=again)
+        report = run(given, rules, configuration) if fixed.applied and not diff else report
         report.errors.extend(fixed.errors)
-    if as_json:
-        typer.echo(_as_json(report, fixed))
-    elif diff and fixed is not None:
+    report = _only_new(report, known)
+    if diff and fixed is not None and not as_json:
         typer.echo(fixed.diff, nl=False)
     else:
-        typer.echo("\n".join(_text(report, fixed)))
-    for error in report.errors if not as_json else ():
+        _print(report, fixed, rules, Format.JSON if as_json else output)
+    for error in report.errors if not as_json and output is not Format.JSON else ():
         typer.echo(f"snellen: {error.path}{f':{error.line}' if error.line else ''}: {error.message}", err=True)
     if any(finding.level is Level.ERROR for finding in report.findings):
         raise typer.Exit(1)
     if report.errors:
         raise typer.Exit(2)
+
+
+def _new(paths: Sequence[Path], rules: Mapping[str, Rule], configuration: Configuration, known: Path | None) -> Report:
+    from snellen.lint.runner import run
+
+    return _only_new(run(paths, rules, configuration), known)
+
+
+def _only_new(report: Report, known: Path | None) -> Report:
+    from snellen.lint.baseline import new_findings, read_baseline
+
+    if known is not None:
+        fresh = new_findings(report.findings, read_baseline(known), known.parent)
+        report = replace(report, findings=fresh, known=len(report.findings) - len(fresh))
+    return report
+
+
+def _keep(report: Report, path: Path) -> None:
+    from snellen.lint.baseline import write_baseline
+
+    count = write_baseline(path, report.findings)
+    typer.echo(f"{count} finding{'s' * (count != 1)} of {report.files} files kept in {path}")
+    typer.echo(f"next: snellen lint --baseline {path} reports only new ones; name it in [tool.snellen.lint] for good")
+
+
+def _print(report: Report, fixed: Fixed | None, rules: Mapping[str, Rule], output: Format) -> None:
+    if output is Format.JSON:
+        typer.echo(_as_json(report, fixed))
+    elif output is Format.SARIF:
+        from snellen import __version__
+        from snellen.report.sarif import sarif
+
+        typer.echo(json.dumps(sarif(report.findings, rules, version=__version__), indent=2))
+    elif output is Format.GITHUB:
+        from snellen.report.github import github
+
+        for line in github(report.findings):
+            typer.echo(line)
+    else:
+        typer.echo("\n".join(_text(report, fixed)))
 
 
 def _as_json(report: Report, fixed: Fixed | None) -> str:
@@ -77,6 +148,7 @@ def _as_json(report: Report, fixed: Fixed | None) -> str:
             "findings": [finding.to_dict() for finding in report.findings],
             "errors": plain(report.errors),
             "files": report.files,
+            "known": report.known,
             "fixed": fixed.applied if fixed is not None else 0,
             "diff": fixed.diff if fixed is not None else "",
         },
@@ -104,8 +176,9 @@ def _summary(report: Report, fixed: Fixed | None) -> Iterator[str]:
         yield ""
     count, files = len(report.findings), report.files
     mended = f", {fixed.applied} fixed" if fixed is not None else ""
+    known = f", {report.known} known" if report.known else ""
     unread = f", {len(report.errors)} not looked at" if report.errors else ""
-    yield f"{count} finding{'s' * (count != 1)} in {files} file{'s' * (files != 1)}{mended}{unread}"
+    yield f"{count} finding{'s' * (count != 1)} in {files} file{'s' * (files != 1)}{mended}{known}{unread}"
     safe = any(f.fix is not None and f.fix.edits and f.fix.safety.value == "safe" for f in report.findings)
     if safe and fixed is None:
         yield "next: snellen lint --diff shows the safe fixes, --fix applies them"

@@ -13,12 +13,13 @@ from snellen.core.source import Hit, Origin, SourceFile
 from snellen.errors import UsageError
 from snellen.lint.blocks import blocks_of
 from snellen.lint.collect import Collector
+from snellen.lint.configuration import Configuration
 from snellen.lint.names import imports_of
 from snellen.lint.notebooks import cell_edits
 from snellen.lint.project import find_files
 from snellen.lint.read import Module, Place, ReadError, read
 from snellen.lint.scopes import Knowledge
-from snellen.lint.suppress import suppressed
+from snellen.lint.suppress import ignored_in_file, named_in_comments, suppressed
 from snellen.lint.text import SourceText
 from snellen.rules.catalogue import catalogue, get
 
@@ -36,11 +37,12 @@ class FileError:
 
 @dataclass(slots=True)
 class Report:
-    """What was found, and what could not be looked at."""
+    """What was found, and what could not be looked at; `known` findings of a baseline are only counted."""
 
     findings: list[Finding] = field(default_factory=list)
     errors: list[FileError] = field(default_factory=list)
     files: int = 0
+    known: int = 0
 
 
 @dataclass(slots=True)
@@ -69,19 +71,29 @@ def chosen_rules(select: Iterable[str] = (), ignore: Iterable[str] = ()) -> dict
     return {r.slug: r for r in pool if isinstance(r.source, SourceFacet) and r.slug not in unwanted}
 
 
-def run(paths: Sequence[str | os.PathLike[str]], rules: Mapping[str, Rule]) -> Report:
-    """Look at every Python file and notebook at or below the paths.
+def run(
+    paths: Sequence[str | os.PathLike[str]], rules: Mapping[str, Rule], configuration: Configuration | None = None
+) -> Report:
+    """Look at every Python file, notebook and YAML file at or below the paths.
 
     A file that cannot be read or parsed, and a rule that fails, is reported; the rest goes on.
+
+    Args:
+        paths: Files and folders.
+        rules: What to ask, by slug.
+        configuration: What is left out where; nothing by default.
 
     Raises:
         UsageError: A path that does not exist.
     """
-    report = Report()
+    report, configuration = Report(), configuration or Configuration()
     facets = {slug: rule.source for slug, rule in rules.items() if isinstance(rule.source, SourceFacet)}
     triggers = {text for facet in facets.values() for text in facet.triggers}
     units: list[_Unit] = []
+    given = {Path(path) for path in paths}
     for path, root in find_files(paths):
+        if path not in given and configuration.excludes(path):
+            continue
         report.files += 1
         unit = _first_reading(path, root, report)
         if unit is not None:
@@ -91,7 +103,8 @@ def run(paths: Sequence[str | os.PathLike[str]], rules: Mapping[str, Rule]) -> R
     files = [(unit, _facts(unit, results)) for unit in telling]
     for unit, file in files:
         others = tuple(other for peer, other in files if peer is not unit and peer.root == unit.root)
-        _ask(unit, replace(file, elsewhere=others), rules, report)
+        wanted = {slug: rule for slug, rule in rules.items() if not configuration.ignores(file.path, slug)}
+        _ask(unit, replace(file, elsewhere=others), wanted, report)
     report.findings.sort(key=_order)
     return report
 
@@ -107,6 +120,9 @@ def _first_reading(path: Path, root: Path, report: Report) -> _Unit | None:
         report.errors.append(FileError(str(path), getattr(error, "line", None), str(error)))
         return None
     report.errors.extend(FileError(str(path), problem.line, str(problem)) for problem in module.problems)
+    for line, slug in named_in_comments(text.lines):
+        if slug not in catalogue():
+            report.errors.append(FileError(str(path), line, f"the comment silences {slug!r}, which is no rule"))
     return _Unit(path, root, module, text, names, collector.found)
 
 
@@ -139,8 +155,11 @@ def _facts(unit: _Unit, results: Mapping[str, Origin]) -> SourceFile:
 
 def _ask(unit: _Unit, file: SourceFile, rules: Mapping[str, Rule], report: Report) -> None:
     commands = "\n".join(command.code for command in file.shell)
+    silenced = ignored_in_file(file.text) if "snellen:" in file.text else frozenset()
     for slug, rule in rules.items():
         facet = rule.source
+        if slug in silenced:
+            continue
         if not isinstance(facet, SourceFacet) or not any(t in file.text or t in commands for t in facet.triggers):
             continue
         try:
