@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-__all__ = ["SHARED", "VARIABLES", "Variable", "shared_folder"]
+__all__ = ["PROJECT_RULES", "SHARED", "VARIABLES", "Variable", "project_rules_wanted", "shared_folder"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,10 +34,19 @@ SHARED: Final = Variable(
     "SNELLEN_SHARED", "folder", "../shared", "Larger real images and logs for the acceptance tests; read by tests only."
 )
 
-VARIABLES: Final = (SHARED,)
+PROJECT_RULES: Final = Variable(
+    "SNELLEN_PROJECT_RULES", "0 or 1", "1", "Whether the rules in the project's `snellen_rules/` are loaded."
+)
+
+VARIABLES: Final = (PROJECT_RULES, SHARED)
 """All of them."""
 
 
 def shared_folder() -> Path:
     """Folder of the acceptance tests' data; it need not exist."""
     return Path(os.environ.get(SHARED.name) or SHARED.default)
+
+
+def project_rules_wanted() -> bool:
+    """Whether a project's own rules, which are Python code, are loaded."""
+    return os.environ.get(PROJECT_RULES.name, PROJECT_RULES.default) != "0"

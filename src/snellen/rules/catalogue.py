@@ -1,4 +1,4 @@
-"""Find the rules: a file below `rules/<family>/` is a rule; other packages add theirs by an entry point.
+"""Find the rules: the files below `rules/<family>/`, those of the project's `snellen_rules/`, and other packages'.
 
 A package adds rules with the entry point group `snellen.rules`, each naming a `Rule` or a list of them:
 
@@ -13,11 +13,13 @@ import pkgutil
 from collections.abc import Iterable, Iterator, Mapping
 from functools import cache
 from importlib.metadata import EntryPoint, entry_points
+from pathlib import Path
 from types import MappingProxyType
 
 from snellen.core.file_kinds import nearest
 from snellen.core.rule import Rule
 from snellen.errors import SnellenError, UsageError
+from snellen.rules.project import project_rules
 
 __all__ = ["BrokenRuleError", "broken", "catalogue", "get"]
 
@@ -28,9 +30,8 @@ class BrokenRuleError(SnellenError):
     """A rule of this package that breaks the catalogue's order; its message names the file."""
 
 
-@cache
 def catalogue() -> Mapping[str, Rule]:
-    """All rules by slug, in the order of family and name; read once.
+    """All rules by slug, in the order of family and name; read once for each directory one works in.
 
     Raises:
         BrokenRuleError: A rule of this package has a name that is not its file's, or a slug that is taken.
@@ -39,13 +40,12 @@ def catalogue() -> Mapping[str, Rule]:
         >>> catalogue()["half-overflow"].family
         'precision'
     """
-    return _loaded()[0]
+    return _loaded(Path.cwd())[0]
 
 
-@cache
 def broken() -> tuple[str, ...]:
-    """What is wrong with rules of other packages; they are left out."""
-    return _loaded()[1]
+    """What is wrong with rules of the project and of other packages; they are left out."""
+    return _loaded(Path.cwd())[1]
 
 
 def get(slug: str) -> Rule:
@@ -63,13 +63,26 @@ def get(slug: str) -> Rule:
 
 
 @cache
-def _loaded() -> tuple[Mapping[str, Rule], tuple[str, ...]]:
+def _built_in() -> Mapping[str, Rule]:
     found: dict[str, Rule] = {}
     for rule in _own():
         if rule.slug in found:
             raise BrokenRuleError(f"two rules are called {rule.slug}: {found[rule.slug].module} and {rule.module}")
         found[rule.slug] = rule
+    return MappingProxyType(found)
+
+
+@cache
+def _loaded(folder: Path) -> tuple[Mapping[str, Rule], tuple[str, ...]]:
+    found = dict(_built_in())
     problems: list[str] = []
+    for rule in project_rules(folder):
+        if isinstance(rule, str):
+            problems.append(rule)
+        elif rule.slug in found:
+            problems.append(f"{rule.module}: a rule called {rule.slug} exists already")
+        else:
+            found[rule.slug] = rule
     for point in entry_points(group=ENTRY_POINT_GROUP):
         _add(point, found, problems)
     return MappingProxyType(found), tuple(problems)
