@@ -62,7 +62,7 @@ INSIDE_FUNCTIONS = {
 ONLY_IN = {
     "timm": ("models/backbones/",),
     "lightning_fabric": ("engine/",),
-    "ruamel": ("config/", "lint/settings.py"),  # run files, strictly; other people's settings, as far as they can be read
+    "ruamel": ("config/", "lint/settings.py"),  # run files strictly, others as they are
 }
 """Outside packages, and the only parts that use them."""
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -19,7 +20,12 @@ _EXAMPLES = """\b
 Examples:
   snellen rules                          all rules, by family
   snellen rules list --family data       one family
-  snellen rules show half-overflow       one page"""
+  snellen rules show half-overflow       one page
+  snellen rules new mask-values --family data   the files of a rule of your own
+  snellen rules test mask-values         whether its page and its examples are in order
+
+\b
+A project's own rules lie in snellen_rules/ beside its pyproject.toml."""
 
 
 def register(app: typer.Typer) -> None:
@@ -28,6 +34,8 @@ def register(app: typer.Typer) -> None:
     group.callback()(_default)
     group.command("list", epilog=_EXAMPLES)(list_rules)
     group.command("show", epilog=_EXAMPLES)(show)
+    group.command("new", epilog=_EXAMPLES)(new)
+    group.command("test", epilog=_EXAMPLES)(prove)
     app.add_typer(group, name="rules")
 
 
@@ -49,7 +57,7 @@ def list_rules(
         raise UsageError(f"no family is called {family!r}", hint=f"expected one of {', '.join(families)}")
     wanted = [rule for rule in found.values() if family in (None, rule.family)]
     for problem in broken():
-        typer.echo(f"snellen: a rule of another package is left out: {problem}", err=True)
+        typer.echo(f"snellen: a rule is left out: {problem}", err=True)
     typer.echo(_as_json(wanted) if as_json else "\n".join(_table(wanted)))
 
 
@@ -61,6 +69,43 @@ def show(slug: Annotated[str, typer.Argument(help="The rule.")]) -> None:
     typer.echo(
         f"{rule.slug}  ({rule.family}, found in: {', '.join(rule.moments) or 'nothing yet'})\n\n{rule.page.strip()}"
     )
+
+
+def new(
+    slug: Annotated[str, typer.Argument(help="Its name: the pattern, not the remedy.")],
+    family: Annotated[str, typer.Option(help="The family that it belongs to.")] = "tasks",
+) -> None:
+    """Write the files of a new rule: the rule, an example of every kind, a test."""
+    from snellen.authoring import scaffold
+
+    for path in scaffold(slug, family, Path.cwd()):
+        typer.echo(f"wrote {path.relative_to(Path.cwd())}")
+    typer.echo(f"next: fill in the page and the facets, then snellen rules test {slug}")
+
+
+def prove(
+    slugs: Annotated[list[str] | None, typer.Argument(help="Rules; the project's own by default.")] = None,
+) -> None:
+    """Say whether rules are in order: page, reasons for gaps, examples that do what their names say."""
+    from snellen.authoring import problems_of
+    from snellen.authoring.scaffold import layout_of
+    from snellen.rules.catalogue import broken, catalogue, get
+    from snellen.rules.project import FOLDER
+
+    for problem in broken():
+        typer.echo(f"snellen: a rule is left out: {problem}", err=True)
+    own = [slug for slug, rule in catalogue().items() if rule.module.startswith(f"{FOLDER}.")]
+    if not (slugs or own):
+        raise UsageError("this project has no rules of its own", hint="snellen rules new mask-values --family data")
+    failed = bool(broken())
+    for rule in map(get, slugs or own):
+        problems = list(problems_of(rule, layout_of(Path.cwd(), rule.family).examples / rule.slug))
+        failed = failed or bool(problems)
+        typer.echo(f"{rule.slug}: {'in order' if not problems else ''}".rstrip())
+        for problem in problems:
+            typer.echo(f"  {problem}")
+    if failed:
+        raise typer.Exit(1)
 
 
 def _as_json(rules: list[Rule]) -> str:

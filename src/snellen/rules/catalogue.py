@@ -19,7 +19,7 @@ from types import MappingProxyType
 from snellen.core.file_kinds import nearest
 from snellen.core.rule import Rule
 from snellen.errors import SnellenError, UsageError
-from snellen.rules.project import project_rules
+from snellen.rules.project import find_files, project_rules
 
 __all__ = ["BrokenRuleError", "broken", "catalogue", "get"]
 
@@ -31,7 +31,7 @@ class BrokenRuleError(SnellenError):
 
 
 def catalogue() -> Mapping[str, Rule]:
-    """All rules by slug, in the order of family and name; read once for each directory one works in.
+    """All rules by slug, in the order of family and name; read once, a project's own when they change.
 
     Raises:
         BrokenRuleError: A rule of this package has a name that is not its file's, or a slug that is taken.
@@ -40,12 +40,12 @@ def catalogue() -> Mapping[str, Rule]:
         >>> catalogue()["half-overflow"].family
         'precision'
     """
-    return _loaded(Path.cwd())[0]
+    return _loaded(find_files(Path.cwd()))[0]
 
 
 def broken() -> tuple[str, ...]:
     """What is wrong with rules of the project and of other packages; they are left out."""
-    return _loaded(Path.cwd())[1]
+    return _loaded(find_files(Path.cwd()))[1]
 
 
 def get(slug: str) -> Rule:
@@ -73,10 +73,10 @@ def _built_in() -> Mapping[str, Rule]:
 
 
 @cache
-def _loaded(folder: Path) -> tuple[Mapping[str, Rule], tuple[str, ...]]:
+def _loaded(files: tuple[tuple[Path, int], ...]) -> tuple[Mapping[str, Rule], tuple[str, ...]]:
     found = dict(_built_in())
     problems: list[str] = []
-    for rule in project_rules(folder):
+    for rule in project_rules(path for path, _ in files):
         if isinstance(rule, str):
             problems.append(rule)
         elif rule.slug in found:

@@ -8,14 +8,14 @@ from __future__ import annotations
 
 import importlib.util
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from types import ModuleType
 
 from snellen._env import project_rules_wanted
 from snellen.core.rule import Rule
 
-__all__ = ["FOLDER", "find_folder", "project_rules"]
+__all__ = ["FOLDER", "find_files", "find_folder", "project_rules"]
 
 FOLDER = "snellen_rules"
 _MARKERS = ("pyproject.toml", ".git")
@@ -35,16 +35,19 @@ def find_folder(start: Path) -> Path | None:
     return None
 
 
-def project_rules(start: Path) -> Iterator[Rule | str]:
-    """The rules of a project, and in place of one that cannot be loaded what is wrong with it.
+def find_files(start: Path) -> tuple[tuple[Path, int], ...]:
+    """The files that hold a project's rules, each with the time of its last change; none when they are not wanted.
 
     Args:
         start: A directory of the project.
     """
     folder = find_folder(start) if project_rules_wanted() else None
-    if folder is None:
-        return
-    for path in sorted(folder.glob("[!_]*.py")):
+    return tuple((path, path.stat().st_mtime_ns) for path in sorted(folder.glob("[!_]*.py"))) if folder else ()
+
+
+def project_rules(paths: Iterable[Path]) -> Iterator[Rule | str]:
+    """The rules that files hold, and in place of one that cannot be loaded what is wrong with it."""
+    for path in paths:
         try:
             rule = getattr(_load(path), "RULE", None)
         except (Exception, SystemExit) as error:  # noqa: BLE001 - one broken file must not take the other rules with it
