@@ -5,12 +5,15 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
+from functools import lru_cache
 
 from snellen.core.finding import Evidence, Fix, Location
 
 __all__ = ["Diagnosis", "Frame", "Log", "LogLine", "LogMatch", "LoggedException", "MetricRecord"]
 
 _EVIDENCE_WIDTH = 300
+_compiled = lru_cache(maxsize=4096)(re.compile)
+"""The rules' patterns together are more than `re` itself remembers."""
 _LIBRARY = re.compile(
     r"(?:^|/)(?:site-packages|dist-packages|lib/python3?[\d.]*|lib64/python3?[\d.]*|Lib)/|^<frozen|^<string"
 )
@@ -59,12 +62,19 @@ class LoggedException:
         message: Everything after the colon, continuation lines included.
         frames: Outermost first.
         line: Number of the line on which type and message stand.
+        start: Number of the first line of its traceback; `line` when it has none.
+        stream: The rank, worker or container that printed it, as its lines are marked: `rank0`; empty when not.
+        follows: Whether it only carries or follows from another one: a launcher's, a loader's messenger, a worker
+            that lost its peer, an error while the process was ending.
     """
 
     type: str
     message: str
     frames: tuple[Frame, ...] = ()
     line: int = 0
+    start: int = 0
+    stream: str = ""
+    follows: bool = False
 
     @property
     def text(self) -> str:
@@ -90,11 +100,21 @@ class LoggedException:
 
 @dataclass(frozen=True, slots=True)
 class MetricRecord:
-    """Numbers that one line reported, for example `{"loss": nan, "lr": 1e-4}`."""
+    """Numbers that one line reported, for example `{"loss": nan, "lr": 1e-4}`.
+
+    Args:
+        line: The line's number.
+        values: As printed; a percentage stays one: `{"Acc@1": 67.64}`.
+        step: Optimiser step or batch that the line names; within the epoch where the program counts so.
+        epoch: Epoch that it names.
+        split: `train`, `val` or `test` where the line says so, else empty.
+    """
 
     line: int
     values: Mapping[str, float]
     step: int | None = None
+    epoch: int | None = None
+    split: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,6 +127,7 @@ class Log:
         metrics: In the order printed.
         environment: Versions and settings that the log states, for example `{"torch": "2.6.0"}`.
         total_lines: Number of lines read.
+        parts: Where several files were read as one log: the number of each one's first line, and its name.
     """
 
     lines: tuple[LogLine, ...]
@@ -114,6 +135,7 @@ class Log:
     metrics: tuple[MetricRecord, ...] = ()
     environment: Mapping[str, str] = field(default_factory=dict)
     total_lines: int = 0
+    parts: tuple[tuple[int, str], ...] = ()
 
     @property
     def root(self) -> LoggedException | None:
@@ -126,8 +148,25 @@ class Log:
 
     def find(self, pattern: str, *, flags: re.RegexFlag = re.IGNORECASE) -> Iterator[LogLine]:
         """All kept lines that the pattern is found in."""
-        compiled = re.compile(pattern, flags)
+        compiled = _compiled(pattern, flags)
         return (line for line in self.lines if compiled.search(line.text))
+
+    def series(self, name: str, *, split: str | None = None) -> tuple[tuple[MetricRecord, float], ...]:
+        """All values of the metrics whose name the pattern is found in, in the order printed.
+
+        Args:
+            name: Pattern, case does not count; a record with several such metrics gives the first.
+            split: Only records of this split; `None`: all.
+
+        Example:
+            >>> log = Log((), metrics=(MetricRecord(1, {"loss": 2.0}), MetricRecord(2, {"Loss": 1.5})))
+            >>> [value for _, value in log.series("^loss$")]
+            [2.0, 1.5]
+        """
+        compiled = _compiled(name, re.IGNORECASE)
+        records = (record for record in self.metrics if split in (None, record.split))
+        found = ((r, next((v for key, v in r.values.items() if compiled.search(key)), None)) for r in records)
+        return tuple((record, value) for record, value in found if value is not None)
 
 
 @dataclass(frozen=True, slots=True)
@@ -160,6 +199,7 @@ class Diagnosis:
         fix: What to do, computed for this case where the log allows it.
         confirm: How to make sure.
         otherwise: When it is something else.
+        note: What puts the answer in its place: "an earlier failure", "on 4 ranks"; empty when there is nothing to say.
     """
 
     slug: str
@@ -170,3 +210,4 @@ class Diagnosis:
     fix: Fix
     confirm: str = ""
     otherwise: str = ""
+    note: str = ""
