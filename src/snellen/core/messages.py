@@ -8,9 +8,21 @@ from dataclasses import dataclass
 from snellen.core.finding import Evidence
 from snellen.core.log import Frame, Log, LoggedException
 
-__all__ = ["Message", "channel_counts", "find_message", "numbers"]
+__all__ = ["Message", "TensorType", "called_with", "channel_counts", "find_message", "numbers", "tensor_type"]
 
 _INTEGER = re.compile(r"\d{1,12}")
+_CALL = re.compile(r"(?P<callee>[A-Za-z_][\w.]{0,80})\((?P<argument>[A-Za-z_][\w.]{0,80}(?:\[[^\[\]]{0,30}\])?)\s*[,)]")
+_DTYPES = {
+    **dict.fromkeys(("float", "float32"), "float32"),
+    **dict.fromkeys(("double", "float64"), "float64"),
+    **dict.fromkeys(("half", "float16"), "float16"),
+    **dict.fromkeys(("byte", "unsigned char", "uint8"), "uint8"),
+    **dict.fromkeys(("char", "signed char", "int8"), "int8"),
+    **dict.fromkeys(("short", "short int", "int16"), "int16"),
+    **dict.fromkeys(("int", "int32"), "int32"),
+    **dict.fromkeys(("long", "long int", "long long", "int64"), "int64"),
+    **{name: name for name in ("bfloat16", "bool", "uint16", "uint32", "uint64")},
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,11 +33,13 @@ class Message:
         match: What was found.
         evidence: The exception or the line that says it.
         error: The exception, `None` when it is only a line, as in a log that was cut.
+        first: Whether no other exception stands before it.
     """
 
     match: re.Match[str]
     evidence: Evidence
     error: LoggedException | None = None
+    first: bool = True
 
     @property
     def frame(self) -> Frame | None:
@@ -42,9 +56,18 @@ class Message:
         """The code of all frames, one line each, outermost first."""
         return "\n".join(frame.code for frame in self.error.frames) if self.error is not None else ""
 
+    @property
+    def place(self) -> str:
+        """The line of the user's code, for the end of a sentence: `` in train.py:12: `model(x)` ``; else empty."""
+        frame = self.frame
+        if frame is None or frame.in_library:
+            return ""
+        path = f"{frame.path}:{frame.line}" if frame.line else frame.path
+        return f" in {path}: `{frame.code}`" if frame.code else f" in {path}"
+
 
 def find_message(log: Log, pattern: re.Pattern[str]) -> Message | None:
-    """The first exception whose text a pattern is found in, else the first line.
+    """The first exception whose text a pattern is found in, else the first line; a line break may count as a blank.
 
     Example:
         >>> from snellen.core.log import LogLine
@@ -52,12 +75,12 @@ def find_message(log: Log, pattern: re.Pattern[str]) -> Message | None:
         >>> find_message(log, re.compile(r"[(](.+) and (.+)[)]")).match.groups()
         ('2x12', '8x3')
     """
-    for error in log.exceptions:
-        if found := pattern.search(error.text):
-            return Message(found, error.evidence, error)
+    for position, error in enumerate(log.exceptions):
+        if found := pattern.search(error.text) or pattern.search(" ".join(error.text.split())):
+            return Message(found, error.evidence, error, position == 0)
     for line in log.lines:
         if found := pattern.search(line.text):
-            return Message(found, line.evidence)
+            return Message(found, line.evidence, first=not log.exceptions)
     return None
 
 
@@ -79,3 +102,47 @@ def channel_counts(first: int, second: int) -> bool:
         (True, False)
     """
     return first != second and {first, second} <= {1, 2, 3, 4} and 3 in (first, second)
+
+
+@dataclass(frozen=True, slots=True)
+class TensorType:
+    """What a message calls a tensor.
+
+    Args:
+        dtype: `float32`, `float16`, ...; `None` when the text names none that is known.
+        device: `cuda`, `cpu`, `mps`, ...; `None` when the text does not say.
+    """
+
+    dtype: str | None
+    device: str | None
+
+
+def tensor_type(text: str) -> TensorType:
+    """Read the name of a tensor type as the versions of PyTorch write it.
+
+    Example:
+        >>> tensor_type("torch.cuda.HalfTensor")
+        TensorType(dtype='float16', device='cuda')
+        >>> tensor_type("c10::Half"), tensor_type("CUDADoubleType")
+        (TensorType(dtype='float16', device=None), TensorType(dtype='float64', device='cuda'))
+    """
+    name = text.strip().lower().removeprefix("variable[").removesuffix("]")
+    device = next((kind for kind in ("cuda", "mps", "xpu", "npu") if kind in name), None)
+    if device is None and (name.startswith(("cpu", "mkl")) or (name.startswith("torch.") and name.endswith("tensor"))):
+        device = "cpu"
+    word = re.split(r"\.|::", name)[-1].removesuffix("tensor").removesuffix("type")
+    word = re.sub(r"^(?:sparse|cpu|cuda|mps|xpu|npu|mkldnn|mkl)+", "", word)
+    return TensorType(_DTYPES.get(word), device)
+
+
+def called_with(code: str) -> tuple[str, str] | None:
+    """What a line of code calls with a variable, and that variable.
+
+    Example:
+        >>> called_with("pred = model(images.half(), augment=True)") is None
+        True
+        >>> called_with("pred = model(images, augment=True)")
+        ('model', 'images')
+    """
+    found = _CALL.search(code)
+    return (found["callee"], found["argument"]) if found else None
