@@ -29,6 +29,7 @@ Examples:
   snellen lint src train.ipynb run.yaml  files, folders, notebooks, settings
   snellen lint src --diff                what --fix would change
   snellen lint src --fix                 apply the safe fixes
+  snellen lint src --prove               what each fix changes in a step on the CPU; runs your code, needs torch
   snellen lint src --select half-overflow --select fill-out-of-range
   snellen lint --write-baseline .snellen-baseline.json   what is there now is known
   snellen lint --baseline .snellen-baseline.json         only what is new
@@ -62,6 +63,9 @@ def lint(  # noqa: PLR0913 - one parameter an option
         bool, typer.Option("--unsafe-fixes", help="With --fix or --diff: the others, too.")
     ] = False,
     diff: Annotated[bool, typer.Option("--diff", help="Print what --fix would change; change nothing.")] = False,
+    prove: Annotated[
+        bool, typer.Option("--prove", help="Run the functions to be fixed on made-up tensors, before and after.")
+    ] = False,
     select: Annotated[list[str] | None, typer.Option(metavar="SLUG", help="Ask only this rule; repeatable.")] = None,
     ignore: Annotated[list[str] | None, typer.Option(metavar="SLUG", help="Do not ask this rule; repeatable.")] = None,
     baseline: Annotated[Path | None, typer.Option(metavar="FILE", help="Known findings: only new ones count.")] = None,
@@ -84,6 +88,9 @@ def lint(  # noqa: PLR0913 - one parameter an option
         _keep(report, write_baseline)
         return
     known = baseline or configuration.baseline
+    if prove:
+        _prove(_only_new(report, known), as_json=as_json or output is Format.JSON)
+        return
     if fix or diff:
         again = partial(_new, given, rules, configuration, known)
         fixed = fix_files(again(), unsafe=unsafe_fixes, write=fix and not diff, again=again)
@@ -123,6 +130,21 @@ def _keep(report: Report, path: Path) -> None:
     count = write_baseline(path, report.findings)
     typer.echo(f"{count} finding{'s' * (count != 1)} of {report.files} files kept in {path}")
     typer.echo(f"next: snellen lint --baseline {path} reports only new ones; name it in [tool.snellen.lint] for good")
+
+
+def _prove(report: Report, *, as_json: bool) -> None:
+    from snellen.proving import prove
+
+    shown = []
+    for proof in prove(report.findings):
+        place = proof.finding.location
+        shown.append({"slug": proof.finding.slug, "place": str(place), "verdict": proof.verdict, "text": proof.text})
+        if not as_json:
+            typer.echo(f"{place}: [{proof.finding.slug}] {proof.verdict.value}: {proof.text}")
+    if as_json:
+        typer.echo(json.dumps({"proofs": shown}, indent=2))
+    else:
+        typer.echo(f"{len(shown)} fixes tried\nnext: snellen lint --diff shows them, --fix applies the safe ones")
 
 
 def _print(report: Report, fixed: Fixed | None, rules: Mapping[str, Rule], output: Format) -> None:
