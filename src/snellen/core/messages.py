@@ -3,12 +3,23 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
 
 from snellen.core.finding import Evidence
 from snellen.core.log import Frame, Log, LoggedException
 
-__all__ = ["Message", "TensorType", "called_with", "channel_counts", "find_message", "numbers", "tensor_type"]
+__all__ = [
+    "Message",
+    "TensorType",
+    "called_with",
+    "channel_counts",
+    "find_message",
+    "in_loader",
+    "numbers",
+    "stated_workers",
+    "tensor_type",
+]
 
 _INTEGER = re.compile(r"\d{1,12}")
 _CALL = re.compile(r"(?P<callee>[A-Za-z_][\w.]{0,80})\((?P<argument>[A-Za-z_][\w.]{0,80}(?:\[[^\[\]]{0,30}\])?)\s*[,)]")
@@ -84,6 +95,20 @@ def find_message(log: Log, pattern: re.Pattern[str]) -> Message | None:
     return None
 
 
+def narrowed(log: Log, literals: Iterable[str]) -> Log:
+    """The log with only the lines that hold one of some lower-case literals, for rules that try many patterns.
+
+    Example:
+        >>> from snellen.core.log import LogLine
+        >>> log = Log((LogLine(1, "Epoch 1"), LogLine(2, "expected Scalar Type Float")))
+        >>> [line.number for line in narrowed(log, ["scalar type"]).lines]
+        [2]
+    """
+    wanted = tuple(literals)
+    lines = tuple(line for line in log.lines if any(literal in line.text.lower() for literal in wanted))
+    return replace(log, lines=lines)
+
+
 def numbers(text: str) -> tuple[int, ...]:
     """The whole numbers of a printed shape.
 
@@ -146,3 +171,33 @@ def called_with(code: str) -> tuple[str, str] | None:
     """
     found = _CALL.search(code)
     return (found["callee"], found["argument"]) if found else None
+
+
+_LOADER_PATH = re.compile(r"torch[\\/]utils[\\/]data[\\/]|data_?loader\w*\.py|collate\w*\.py", re.IGNORECASE)
+_LOADER_FUNCTION = re.compile(r"collate|_worker_loop|^fetch$|__getitem__|^_next_data$", re.IGNORECASE)
+_WORKERS = re.compile(
+    r"\b(?:num_|n_|data_?loader_?num_?)?workers(?:_per_gpu)?['\"]?\s{0,3}[=:]\s{0,3}(\d{1,3})\b", re.IGNORECASE
+)
+
+
+def in_loader(error: LoggedException) -> bool:
+    """Whether an exception comes out of a data loader: its worker, its data set or its collate function."""
+    frames = error.frames
+    if any(_LOADER_PATH.search(frame.path) or _LOADER_FUNCTION.search(frame.function) for frame in frames):
+        return True
+    return "in DataLoader worker process" in error.message
+
+
+def stated_workers(log: Log) -> int | None:
+    """The number of loader processes that the log says was asked for.
+
+    Example:
+        >>> from snellen.core.log import LogLine
+        >>> stated_workers(Log((LogLine(1, "Namespace(batch_size=8, num_workers=12)"),)))
+        12
+    """
+    for line in log.lines:
+        found = _WORKERS.search(line.text)
+        if found and int(found[1]):
+            return int(found[1])
+    return None
