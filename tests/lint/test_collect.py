@@ -202,3 +202,91 @@ def test_spans_count_characters(tmp_path: Path) -> None:
     file = facts(tmp_path, 'größe = "äöü"; look(größe)\n')
     span = call(file, "look").span
     assert file.text.splitlines()[0][span.start_column : span.end_column] == "look(größe)"
+
+
+def test_calling_what_a_call_made_reads_as_its_forward(tmp_path: Path) -> None:
+    file = facts(
+        tmp_path,
+        """
+        import timm
+        from torch import nn
+        class Net(nn.Module):
+            def __init__(self):
+                self.body = timm.create_model("resnet18")
+            def forward(self, x):
+                return nn.Softmax(dim=1)(self.body(x))
+        net = Net().to("cuda").eval()
+        model = timm.create_model("resnet18").cuda()
+        first(net(x))
+        second(model(x))
+        """,
+    )
+    body = next(site for site in file.calls if site.method == "body")
+    assert body.receiver_origin is not None
+    assert body.receiver_origin.name == "timm.create_model"
+    (returned,) = (item for item in file.assignments if item.target == "return")
+    assert returned.call is not None
+    assert returned.call.name == "torch.nn.Softmax.forward"
+    made = call(file, "first").arguments[0].origin
+    assert made is not None
+    assert (made.name, made.call.receiver) == ("Net.forward", "net")
+    assert made.call.receiver_origin is not None
+    assert made.call.receiver_origin.through == ("to", "eval")
+    factory = call(file, "second").arguments[0].origin
+    assert factory is not None
+    assert factory.call.receiver_origin is not None
+    assert (factory.name, factory.call.receiver_origin.name) == ("model", "timm.create_model")
+
+
+def test_constructors_and_methods_know_what_they_are_given(tmp_path: Path) -> None:
+    file = facts(
+        tmp_path,
+        """
+        import torch
+        class Trainer:
+            def __init__(self, model, optimizer=None):
+                self.optimizer = optimizer
+                self.run(Net(), speed=torch.ones(1))
+                first(model)
+            def run(self, net, *, speed):
+                second(net)
+                third(speed)
+                self.optimizer.step()
+        Trainer(Net(), optimizer=torch.optim.SGD(params))
+        """,
+    )
+    origins = [call(file, name).arguments[0].origin for name in ("first", "second", "third")]
+    assert [origin and origin.name for origin in origins] == ["Net", "Net", "torch.ones"]
+    receiver = call(file, "step").receiver_origin
+    assert receiver is not None
+    assert receiver.name == "torch.optim.SGD"
+
+
+def test_owners_with_statements_and_idle_statements(tmp_path: Path) -> None:
+    file = facts(
+        tmp_path,
+        '''
+        """A comparison == in a docstring."""
+        import torch
+        model = Net()
+        for p in model.parameters():
+            p.requires_grad == False
+            p.requires_grad = False
+        def step(loss):
+            with torch.autocast("cuda", dtype=torch.float16), lock:
+                loss.backward
+                use(loss)
+        done = a == b
+        ''',
+    )
+    assert [(item.kind, item.code, item.function) for item in file.idle] == [
+        ("comparison", "p.requires_grad == False", ""),
+        ("attribute", "loss.backward", "step"),
+    ]
+    (block,) = file.withs
+    assert (block.items, [site.name for site in block.calls]) == (("torch.autocast", "lock"), ["torch.autocast"])
+    assert block.span.contains(call(file, "use").span)
+    assert block.function == "step"
+    (freeze,) = (item for item in file.assignments if item.target == "p.requires_grad")
+    assert freeze.owner is not None
+    assert (freeze.owner.name, freeze.owner.call.receiver) == (".parameters", "model")

@@ -1,12 +1,12 @@
-"""The blocks of a file: functions, classes, and handlers of exceptions with the calls that they guard."""
+"""The blocks of a file: functions, classes, `with` statements, handlers of exceptions; and idle statements."""
 
 from __future__ import annotations
 
 import ast
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
-from snellen.core.source import CallSite, ClassBlock, FunctionBlock, Span, TryBlock
+from snellen.core.source import CallSite, ClassBlock, FunctionBlock, Idle, Span, TryBlock, WithBlock
 from snellen.lint.text import SourceText
 
 __all__ = ["Blocks", "blocks_of"]
@@ -19,6 +19,8 @@ class Blocks:
     functions: list[FunctionBlock] = field(default_factory=list)
     classes: list[ClassBlock] = field(default_factory=list)
     tries: list[TryBlock] = field(default_factory=list)
+    withs: list[WithBlock] = field(default_factory=list)
+    idle: list[Idle] = field(default_factory=list)
 
 
 def blocks_of(
@@ -33,7 +35,7 @@ def blocks_of(
         name_of: Resolves a dotted name.
     """
     found = Blocks()
-    _walk(tree, "", _Reader(text, calls, name_of), found)
+    _walk(tree, "", _Reader(text, calls, {call.span: call for call in calls}, name_of), found)
     return found
 
 
@@ -41,6 +43,7 @@ def blocks_of(
 class _Reader:
     text: SourceText
     calls: Sequence[CallSite]
+    by_place: Mapping[Span, CallSite]
     name_of: Callable[[ast.expr], str | None]
 
     def names(self, nodes: Sequence[ast.expr]) -> tuple[str, ...]:
@@ -60,6 +63,13 @@ def _walk(node: ast.AST, path: str, reader: _Reader, found: Blocks) -> None:
             found.classes.append(ClassBlock(inner, reader.text.span(child), reader.names(child.bases)))
         elif isinstance(child, (ast.Try, ast.TryStar)):
             found.tries.extend(_tries(child, path, reader))
+        elif isinstance(child, (ast.With, ast.AsyncWith)):
+            found.withs.append(_with(child, path, reader))
+        elif isinstance(child, ast.Expr):
+            if isinstance(child.value, (ast.Compare, ast.Attribute)):
+                kind = "comparison" if isinstance(child.value, ast.Compare) else "attribute"
+                found.idle.append(Idle(kind, reader.text.code(child.value), reader.text.span(child), path))
+            continue
         elif isinstance(child, ast.expr):
             continue
         _walk(child, inner, reader, found)
@@ -70,6 +80,13 @@ def _function(node: ast.FunctionDef | ast.AsyncFunctionDef, name: str, reader: _
     parameters = [argument.arg for argument in (*arguments.posonlyargs, *arguments.args, *arguments.kwonlyargs)]
     span = reader.text.span(node)
     return FunctionBlock(name, span, tuple(parameters), reader.names(node.decorator_list), reader.text.at(span))
+
+
+def _with(node: ast.With | ast.AsyncWith, function: str, reader: _Reader) -> WithBlock:
+    entered = [item.context_expr for item in node.items]
+    calls = [reader.by_place.get(reader.text.span(item)) for item in entered if isinstance(item, ast.Call)]
+    known = tuple(call for call in calls if call is not None)
+    return WithBlock(reader.names(entered), known, reader.text.span(node), function)
 
 
 def _tries(node: ast.Try | ast.TryStar, function: str, reader: _Reader) -> list[TryBlock]:

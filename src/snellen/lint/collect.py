@@ -10,28 +10,12 @@ import ast
 from collections.abc import Iterable, Mapping
 
 from snellen.core.source import UNKNOWN, Argument, Assignment, CallSite, Loop, Origin
-from snellen.lint.names import KEEPING_FUNCTIONS, KEEPING_METHODS
+from snellen.lint.names import KEEPING_FUNCTIONS, KEEPING_METHODS, MODULE_METHODS, SIGNS
 from snellen.lint.scopes import Binding, Knowledge, Scope
 from snellen.lint.text import SourceText
 from snellen.lint.values import qualified_name, value_of
 
 __all__ = ["Collector"]
-
-_OPERATORS: dict[type[ast.operator], str] = {
-    ast.Add: "+",
-    ast.Sub: "-",
-    ast.Mult: "*",
-    ast.MatMult: "@",
-    ast.Div: "/",
-    ast.FloorDiv: "//",
-    ast.Mod: "%",
-    ast.Pow: "**",
-    ast.BitAnd: "&",
-    ast.BitOr: "|",
-    ast.BitXor: "^",
-    ast.LShift: "<<",
-    ast.RShift: ">>",
-}
 
 
 class Collector(ast.NodeVisitor):
@@ -56,6 +40,20 @@ class Collector(ast.NodeVisitor):
         self._targets: dict[int, str] = {}
         self._discarded: set[int] = set()
 
+    def generic_visit(self, node: ast.AST) -> None:
+        """As the base class does, without the nodes that hold nothing: operators and contexts."""
+        for name in node._fields:
+            value = getattr(node, name, None)
+            for child in value if isinstance(value, list) else (value,):
+                if isinstance(child, ast.AST) and child._fields:
+                    self.visit(child)
+
+    def visit_Name(self, node: ast.Name) -> None:
+        """Nothing lies below."""
+
+    def visit_Constant(self, node: ast.Constant) -> None:
+        """Nothing lies below."""
+
     # -- names and values -------------------------------------------------------------------------------------------
 
     def name_of(self, node: ast.expr) -> str | None:
@@ -64,8 +62,15 @@ class Collector(ast.NodeVisitor):
 
     def _lookup(self, name: str) -> Binding | None:
         if name.startswith("self.") and self._classes:
-            return self.known.attributes.get(f"{self._classes[-1]}.{name[5:]}")
+            return self._attribute(f"{self._classes[-1]}.{name[5:]}")
         return next((scope.bindings[name] for scope in reversed(self._scopes) if name in scope.bindings), None)
+
+    def _attribute(self, name: str) -> Binding | None:
+        known, so_far = self.known.attributes.get(name), self.found.attributes.get(name)
+        if known is None or known.origin is not None or so_far is None:
+            return known
+        # The constructor's parameters were not known at the first reading.
+        return Binding(known.value, so_far.origin)
 
     def value_of(self, node: ast.expr) -> object:
         """The constant an expression is known to be."""
@@ -120,17 +125,12 @@ class Collector(ast.NodeVisitor):
                 receiver = self.text.code(node.func.value)
                 receiver_origin = self.origin_of(node.func.value)
                 name = f".{node.func.attr}"
-        own = self._lookup(self.name_of(node.func) or "")
-        if (
-            own is not None
-            and own.origin is not None
-            and not own.origin.through
-            and own.origin.name.split(".")[-1][:1].isupper()
-        ):
-            # Calling an object made earlier: `unfold = nn.Unfold(3)`, then `unfold(x)`.
-            name, receiver, receiver_origin = f"{own.origin.name}.forward", self.text.code(node.func), own.origin
-        elif own is not None and own.origin is not None and receiver is None:
-            receiver_origin = own.origin
+        called = self._called(node.func)
+        if called is not None:
+            receiver_origin = called
+            if MODULE_METHODS.issuperset(called.through) and called.name.rpartition(".")[2][:1].isupper():
+                # Calling an object made earlier: `unfold = nn.Unfold(3)`, then `unfold(x)`.
+                name, receiver = f"{called.name}.forward", self.text.code(node.func)
         return CallSite(
             name=name or "",
             code=self.text.code(node),
@@ -145,6 +145,12 @@ class Collector(ast.NodeVisitor):
             target=self._targets.get(id(node)),
             discarded=id(node) in self._discarded,
         )
+
+    def _called(self, function: ast.expr) -> Origin | None:
+        """The call that made what is called, when it is an object and no function."""
+        if isinstance(function, ast.Call):
+            return self.origin_of(function)
+        return (self._lookup(self.name_of(function) or "") or Binding()).origin
 
     def _arguments(self, node: ast.Call) -> Iterable[Argument]:
         given: list[tuple[str | None, ast.expr]] = [(None, arg) for arg in node.args]
@@ -165,12 +171,13 @@ class Collector(ast.NodeVisitor):
         self.generic_visit(node)
         site = self._site(node)
         self.calls.append(site)
-        if not site.name.startswith("."):
+        function = f"{self._classes[-1]}{site.name}" if site.receiver == "self" and self._classes else site.name
+        if not function.startswith("."):
             positional = 0
             for argument in site.arguments:
                 key: int | str = positional if argument.name is None else argument.name
                 positional += argument.name is None
-                self._pass(site.name, key, argument.origin)
+                self._pass(function, key, argument.origin)
 
     def visit_BinOp(self, node: ast.BinOp) -> None:
         """`a @ b` is a call as well."""
@@ -208,8 +215,8 @@ class Collector(ast.NodeVisitor):
     def visit_AugAssign(self, node: ast.AugAssign) -> None:
         """The name holds something new."""
         self.generic_visit(node)
-        operator = _OPERATORS.get(type(node.op), "?")
-        self._note(self.text.code(node.target), node.value, self.value_of(node.value), operator)
+        operator = SIGNS.get(type(node.op), "?")
+        self._note(node.target, node.value, self.value_of(node.value), operator)
         self._bind(node.target, Binding())
 
     def _assign(self, targets: list[ast.expr], value: ast.expr) -> None:
@@ -219,13 +226,13 @@ class Collector(ast.NodeVisitor):
         binding = Binding(self.value_of(value), self.origin_of(value))
         for target in targets:
             self.visit(target)
-            self._note(self.text.code(target), value, binding.value)
+            self._note(target, value, binding.value)
             self._bind(target, binding)
 
-    def _note(self, target: str, value: ast.expr, constant: object, operator: str = "") -> None:
+    def _note(self, target: ast.expr | None, value: ast.expr, constant: object, operator: str = "") -> None:
         self.assignments.append(
             Assignment(
-                target=target,
+                target=self.text.code(target) if target is not None else "return",
                 code=self.text.code(value),
                 span=self.text.span(value),
                 value=constant,
@@ -234,6 +241,7 @@ class Collector(ast.NodeVisitor):
                 operator=operator,
                 function=".".join(self._path),
                 conditions=tuple(self._conditions),
+                owner=self.origin_of(target.value) if isinstance(target, ast.Attribute) else None,
             )
         )
 
@@ -251,7 +259,7 @@ class Collector(ast.NodeVisitor):
         self.generic_visit(node)
         if node.value is None:
             return
-        self._note("return", node.value, self.value_of(node.value))
+        self._note(None, node.value, self.value_of(node.value))
         origin = self.origin_of(node.value)
         if origin is not None and self._path:
             self.found.returns.setdefault(self._path[-1], origin)
@@ -264,8 +272,12 @@ class Collector(ast.NodeVisitor):
             self.visit(part)
         scope = Scope()
         names = [argument.arg for argument in (*node.args.posonlyargs, *node.args.args, *node.args.kwonlyargs)]
+        function, first = node.name, 0
+        if self._classes and self._path[-1:] == self._classes[-1:] and names[:1] == ["self"]:
+            function, first = self._classes[-1] + (f".{node.name}" if node.name != "__init__" else ""), 1
         for position, name in enumerate(names):
-            origin = self.known.parameters.get((node.name, name)) or self.known.parameters.get((node.name, position))
+            given = self.known.parameters
+            origin = given.get((function, name)) or given.get((function, position - first))
             scope.bind(name, Binding(UNKNOWN, self._resolved(origin)))
         self._block(node.name, scope, node.body, [self._context(item) for item in node.decorator_list])
 

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from snellen.core.finding import Finding, Location
 from snellen.core.rule import Rule, SourceFacet
-from snellen.core.source import Hit, Origin, SourceFile
+from snellen.core.source import Hit, Import, Origin, SourceFile
 from snellen.errors import UsageError
 from snellen.lint.blocks import blocks_of
 from snellen.lint.collect import Collector
@@ -54,6 +54,7 @@ class _Unit:
     module: Module
     text: SourceText
     names: dict[str, str]
+    imported: tuple[Import, ...]
     known: Knowledge
 
 
@@ -113,7 +114,7 @@ def _first_reading(path: Path, root: Path, report: Report) -> _Unit | None:
     try:
         module = read(path)
         text = SourceText(module.text)
-        names, _ = imports_of(module.tree)
+        names, imported = imports_of(module.tree)
         collector = Collector(text, names, Knowledge(), {})
         collector.visit(module.tree)
     except (ReadError, RecursionError) as error:
@@ -123,7 +124,7 @@ def _first_reading(path: Path, root: Path, report: Report) -> _Unit | None:
     for line, slug in named_in_comments(text.lines):
         if slug not in catalogue():
             report.errors.append(FileError(str(path), line, f"the comment silences {slug!r}, which is no rule"))
-    return _Unit(path, root, module, text, names, collector.found)
+    return _Unit(path, root, module, text, names, imported, collector.found)
 
 
 def _results(units: Iterable[_Unit]) -> dict[str, Origin]:
@@ -144,9 +145,11 @@ def _facts(unit: _Unit, results: Mapping[str, Origin]) -> SourceFile:
         assignments=tuple(collector.assignments),
         tries=tuple(blocks.tries),
         loops=tuple(sorted(collector.loops, key=lambda loop: loop.span.start)),
+        withs=tuple(blocks.withs),
+        idle=tuple(blocks.idle),
         functions=tuple(blocks.functions),
         classes=tuple(blocks.classes),
-        imported=imports_of(unit.module.tree)[1],
+        imported=unit.imported,
         shell=tuple(unit.module.shell),
         settings=unit.module.settings,
         is_notebook=bool(unit.module.places),
