@@ -3,7 +3,8 @@
     python benchmarks/lint_speed.py                    the installed timm
     python benchmarks/lint_speed.py --package torchvision --repetitions 5
 
-Process start included. The tree is copied first: torch-preflight passes over everything in site-packages. Each tool evaluates another number of rules, so the time by rule is printed as well.
+Process start included. The tree is copied first: torch-preflight passes over everything in site-packages. Each tool
+evaluates another number of rules, so the time by rule is printed as well.
 """
 
 from __future__ import annotations
@@ -74,8 +75,8 @@ def measure(folder: Path, repetitions: int, *, as_json: bool) -> None:
             times[name].append(cpu_seconds(command)[0])
     medians = {name: statistics.median(values) for name, values in times.items()}
     if as_json:
-        rules = {name: count for name, (_, count) in tools.items()}
-        print(json.dumps({"files": files, "repetitions": repetitions, "seconds": medians, "rules": rules}, indent=2))
+        counts = {name: count for name, (_, count) in tools.items()}
+        print(json.dumps({"files": files, "repetitions": repetitions, "seconds": medians, "rules": counts}, indent=2))
         return
     print(f"{folder.name}, {files} files, median of {repetitions}")
     for name, (_, rules) in tools.items():
