@@ -15,13 +15,19 @@ __all__ = [
     "called_with",
     "channel_counts",
     "find_message",
+    "frameworks",
     "in_loader",
+    "narrowed",
     "numbers",
     "stated_workers",
     "tensor_type",
 ]
 
 _INTEGER = re.compile(r"\d{1,12}")
+_FRAMEWORK = re.compile(
+    r"(?:^|/)(accelerate|transformers|pytorch_lightning|lightning_fabric|lightning|mmcv|mmengine|mmdet|mmseg|mmaction"
+    r"|mmpose|mmdet3d|detectron2|fastai|ignite|ultralytics|composer|deepspeed|diffusers|timm)/"
+)
 _CALL = re.compile(r"(?P<callee>[A-Za-z_][\w.]{0,80})\((?P<argument>[A-Za-z_][\w.]{0,80}(?:\[[^\[\]]{0,30}\])?)\s*[,)]")
 _DTYPES = {
     **dict.fromkeys(("float", "float32"), "float32"),
@@ -93,6 +99,17 @@ def find_message(log: Log, pattern: re.Pattern[str]) -> Message | None:
         if found := pattern.search(line.text):
             return Message(found, line.evidence, first=not log.exceptions)
     return None
+
+
+def frameworks(frames: Iterable[Frame]) -> tuple[str, ...]:
+    """Training frameworks whose code the frames pass through, innermost first, also where a path was cut short.
+
+    Example:
+        >>> frameworks([Frame("train.py", 3, "main"), Frame("mmcv/runner/hooks/optimizer.py", 289, "after_train_iter")])
+        ('mmcv',)
+    """
+    found = (match[1] for frame in frames if (match := _FRAMEWORK.search(frame.path.replace("\\", "/"))))
+    return tuple(dict.fromkeys(reversed([name.removeprefix("pytorch_") for name in found])))
 
 
 def narrowed(log: Log, literals: Iterable[str]) -> Log:
