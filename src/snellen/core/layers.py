@@ -5,9 +5,10 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 
-from snellen.core.source import Argument, Assignment, CallSite, SourceFile, Span
+from snellen.core.makers import Makers
+from snellen.core.source import Argument, CallSite, SourceFile, Span
 
 __all__ = ["WidthBreak", "whole", "width_breaks"]
 
@@ -78,14 +79,6 @@ class _Flow:
     area: int | None = None
     features: bool = False
     giver: str = ""
-
-
-@dataclass(slots=True)
-class _Index:
-    """Calls by place and assignments by function and name, so that a value is found at once."""
-
-    calls: dict[Span, CallSite] = field(default_factory=dict)
-    assignments: dict[str, list[Assignment]] = field(default_factory=dict)
 
 
 def whole(argument: Argument | None) -> int | None:
@@ -203,16 +196,14 @@ def _in_functions(file: SourceFile) -> Iterator[WidthBreak]:
     calls = [call for call in file.calls if call.name.endswith(".forward") and _layer_called(file, call)]
     if not calls:
         return
-    index = _Index({call.span: call for call in file.calls})
-    for assignment in file.assignments:
-        index.assignments.setdefault(assignment.function, []).append(assignment)
+    makers = Makers(file)
     for call in calls:
         layer = _layer_called(file, call)
         ports = _ports(layer) if layer is not None else None
         if layer is None or ports is None or not call.arguments:
             continue
-        argument = call.arguments[0]
-        found = _broken(_value(file, index, argument.code, argument.span, call), layer, ports[0], call.span)
+        maker = makers.of_argument(call.arguments[0], call)
+        found = _broken(_value(file, makers, maker), layer, ports[0], call.span)
         if found is not None:
             yield found
 
@@ -229,48 +220,29 @@ def _layer_called(file: SourceFile, call: CallSite) -> CallSite | None:
     return origin.call
 
 
-def _value(file: SourceFile, index: _Index, code: str, span: Span | None, before: CallSite, depth: int = 0) -> _Flow:
+def _value(file: SourceFile, makers: Makers, maker: CallSite | None, depth: int = 0) -> _Flow:
     """What is known of a value, from the call that made it."""
-    maker = (index.calls.get(span) if span is not None else None) or _assigned(file, index, code, before)
     if maker is None or depth > _DEEPEST or maker.conditions or maker.in_loop or not maker.arguments:
         return _Flow()
     if maker.method in ("view", "reshape", "flatten") and (maker.receiver or maker.name == "torch.flatten"):
-        return _reshaped(file, index, maker, depth)
-    first = maker.arguments[0]
+        return _reshaped(file, makers, maker, depth)
     layer = _layer_called(file, maker) if maker.name.endswith(".forward") else None
     if maker.name in _KEEPING_FUNCTIONS or (layer is not None and layer.name in _KEEPING | _POOLING | set(_ADAPTIVE)):
-        flow = _value(file, index, first.code, first.span, maker, depth + 1)
+        flow = _value(file, makers, makers.of_argument(maker.arguments[0], maker), depth + 1)
         return flow if layer is None else _kept(flow, layer)
     ports = _ports(layer) if layer is not None else None
     return _Flow() if layer is None or ports is None else _Flow(ports[1], None, layer.name == _LINEAR, layer.code)
 
 
-def _reshaped(file: SourceFile, index: _Index, maker: CallSite, depth: int) -> _Flow:
+def _reshaped(file: SourceFile, makers: Makers, maker: CallSite, depth: int) -> _Flow:
     """What is known of a tensor that was flattened: `flatten(x, 1)`, `x.view(n, -1)`, `x.view(-1, 400)`."""
     values = [argument.value for argument in maker.arguments]
     if maker.method != "flatten" and len(values) == 2 and whole(maker.arguments[1]) is not None:
         return _Flow(whole(maker.arguments[1]), features=True, giver=maker.code)
     if maker.receiver is None:
         known = len(values) == 2 and values[1] == 1
-        first = maker.arguments[0] if maker.arguments else None
-        code, span = (first.code, first.span) if first is not None else ("", None)
+        before = makers.of_argument(maker.arguments[0], maker)
     else:
         known = values == [1] if maker.method == "flatten" else len(values) == 2 and values[1] == -1
-        code, span = maker.receiver, None
-    return _flattened(_value(file, index, code, span, maker, depth + 1)) if known else _Flow()
-
-
-def _assigned(file: SourceFile, index: _Index, name: str, before: CallSite) -> CallSite | None:
-    """The call whose result a name holds at a call, when nothing else can have been put into it."""
-    if not re.fullmatch(r"[A-Za-z_]\w*", name):
-        return None
-    word = re.compile(rf"(?<![\w.]){name}(?!\w)")
-    earlier = [
-        a
-        for a in index.assignments.get(before.function, ())
-        if word.search(a.target) and a.span.end <= before.span.start
-    ]
-    if not earlier or any(word.search(loop.target) for loop in file.loops if loop.function == before.function):
-        return None
-    last = max(earlier, key=lambda a: a.span.start)
-    return None if last.conditions or last.operator or last.target != name else last.call
+        before = makers.of_receiver(maker)
+    return _flattened(_value(file, makers, before, depth + 1)) if known else _Flow()
