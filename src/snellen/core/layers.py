@@ -43,7 +43,7 @@ _KEEPING_FUNCTIONS = frozenset(
         *("sigmoid", "tanh", "softplus"),
     )
 ) | {"torch.relu", "torch.sigmoid", "torch.tanh"}
-_MOVED = frozenset({"to", "cuda", "cpu", "float", "half", "double", "bfloat16"})
+_MOVED = frozenset({"to", "cuda", "cpu", "float", "half", "double", "bfloat16", "eval", "train", "requires_grad_"})
 """What is done to a layer and leaves its widths."""
 _DEEPEST = 12
 

@@ -25,20 +25,10 @@ _IMAGES = frozenset(
 )
 """What gives one image of shape (C, H, W)."""
 _KEEPS_RANK = frozenset(
-    {
-        "to",
-        "cuda",
-        "cpu",
-        "float",
-        "half",
-        "double",
-        "bfloat16",
-        "contiguous",
-        "detach",
-        "clone",
-        "permute",
-        "transpose",
-    }
+    (
+        *("to", "cuda", "cpu", "float", "half", "double", "bfloat16", "contiguous", "detach", "clone", "permute"),
+        *("transpose", "eval", "train", "requires_grad_"),
+    )
 )
 _CONVOLUTIONS = {
     "torch.nn.Conv3d": 5,

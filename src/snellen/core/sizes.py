@@ -20,7 +20,20 @@ _FIXED_FAMILIES = re.compile(r"^(?:vit|deit3?|beitv?2?)_\w*patch\d+")
 _HALVING = frozenset(f"segmentation_models_pytorch.{name}" for name in ("Unet", "UnetPlusPlus", "Linknet", "MAnet"))
 _MODES = frozenset({".eval", ".train", ".requires_grad_", ".to", ".cuda", ".half", ".float", "torch.compile"})
 _MOVED = frozenset(
-    {"to", "cuda", "cpu", "float", "half", "bfloat16", "contiguous", "requires_grad_", "detach", "clone"}
+    {
+        "to",
+        "cuda",
+        "cpu",
+        "float",
+        "half",
+        "bfloat16",
+        "contiguous",
+        "requires_grad_",
+        "detach",
+        "clone",
+        "eval",
+        "train",
+    }
 )
 _TENSORS = frozenset(f"torch.{name}" for name in ("randn", "rand", "zeros", "ones", "empty"))
 _TORCHVISION = "torchvision.models."

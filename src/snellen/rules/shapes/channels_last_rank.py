@@ -84,8 +84,8 @@ def _fix(what: str, rank: str, *, five: bool) -> Fix:
             "convolutions as well convert its `Conv2d` and `Conv3d` layers one by one."
         )
     return Fix(
-        f"Convert `{what}` only where it is (B, C, H, W), for example `if x.dim() == 4:`. A single image needs its batch "
-        "axis first, `x.unsqueeze(0)`; in a model convert its `Conv2d` layers one by one."
+        f"Convert `{what}` only where it is (B, C, H, W), for example `if x.dim() == 4:`. A single image needs its "
+        "batch axis first, `x.unsqueeze(0)`; in a model convert its `Conv2d` layers one by one."
     )
 
 

@@ -73,9 +73,7 @@ def _examine_log(log: Log) -> LogMatch | None:
         return LogMatch(0.98, (told.evidence, frame.evidence), cause, Fix(f"Write `{instead}`."))
     if _BACKWARD.search(told.code):
         cause = "A gradient is viewed in the backward pass, and it does not lie in memory in the order of its axes."
-        fix = Fix(
-            "Put `.contiguous()` behind the `permute` or `transpose` of the forward pass; update PyTorch where it is MPS."
-        )
+        fix = Fix("Put `.contiguous()` behind the `permute` or `transpose` of the forward pass; on MPS update PyTorch.")
         return LogMatch(0.9, told.facts, cause, fix)
     cause = "A tensor that a permute, a transpose or a slice has put out of order is viewed."
     return LogMatch(0.96, told.facts, cause, Fix("Write `.reshape(...)` instead of `.view(...)` on that line."))
