@@ -1,0 +1,17 @@
+import cv2
+import matplotlib.pyplot as plt
+import numpy as np
+from PIL import Image
+
+
+def show(path):
+    image = cv2.imread(path)
+    cv2.rectangle(image, (10, 10), (50, 50), (0, 255, 0), 2)
+    plt.imshow(image)
+    plt.show()
+
+
+def shrink(source, target):
+    with Image.open(source) as picture:
+        pixels = np.array(picture.convert("RGB"))
+    cv2.imwrite(target, cv2.resize(pixels, (128, 128)))
