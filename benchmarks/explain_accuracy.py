@@ -108,7 +108,7 @@ def confusion(answers: Sequence[Answered]) -> list[tuple[str, str, int]]:
 
 
 SUBSETS: dict[str, Callable[[Answered], bool]] = {
-    "all": lambda a: True,
+    "all": lambda _: True,
     "hard": lambda a: a.hard,
     "not hard": lambda a: not a.hard,
     "settled in the thread": lambda a: a.thread,

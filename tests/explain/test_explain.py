@@ -61,7 +61,7 @@ def test_nothing_known_is_an_empty_list() -> None:
 def test_a_missing_or_unreadable_path_is_said(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match=r"cannot read .*absent\.log: No such file"):
         snellen.explain(tmp_path / "absent.log")
-    with pytest.raises(UsageError, match="directory"):
+    with pytest.raises(UsageError, match="holds no log"):
         snellen.explain(tmp_path)
 
 

@@ -7,7 +7,8 @@ import tracemalloc
 
 import pytest
 
-from snellen.explain.reading import clean, read_lines
+from snellen.explain.lines import clean
+from snellen.explain.reading import read_lines
 
 TRACEBACK = b'Traceback (most recent call last):\n  File "a.py", line 1, in f\n    go()\nRuntimeError: boom\n'
 

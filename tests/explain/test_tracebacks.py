@@ -162,7 +162,7 @@ def test_metric_lines_of_several_styles() -> None:
     assert log.metrics[1].values["loss"] == pytest.approx(1.636)
     assert log.metrics[2].values["Loss"] == pytest.approx(1.7134)
     assert log.metrics[3].values["loss"] == float("inf")
-    assert len(log.metrics) == 4
+    assert log.metrics[4].values == {"accuracy": 0.5}
 
 
 def test_versions_are_noted() -> None:

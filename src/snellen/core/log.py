@@ -21,10 +21,17 @@ _LIBRARY = re.compile(
 
 @dataclass(frozen=True, slots=True)
 class LogLine:
-    """One line of a log, counted from 1, without colour codes, rank prefixes and time stamps."""
+    """One line of a log, counted from 1, without colour codes, rank prefixes and time stamps.
+
+    Args:
+        number: Its number; several lines have the same one where a collector had put them into one.
+        text: What it says.
+        stream: The rank, worker or container that printed it, as it was marked; empty when it was not.
+    """
 
     number: int
     text: str
+    stream: str = ""
 
     @property
     def evidence(self) -> Evidence:

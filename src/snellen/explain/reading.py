@@ -1,45 +1,45 @@
-"""Read a log of any size as lines: what was overwritten is dropped, what tells nothing is not kept.
+"""Read a log of any size as lines, in bounded memory.
 
-The whole of a short log is kept. Of a long one the beginning, the end and the surroundings of telling lines are, so
-that memory stays bounded whatever the size.
+The whole of a short log is kept. Of a long one the beginning, the end, the surroundings of telling lines and samples of
+what is measured on the way.
 """
 
 from __future__ import annotations
 
-import re
+import bisect
+import contextlib
+import itertools
 from collections import deque
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import BinaryIO
 
 from snellen.core.log import LogLine
+from snellen.explain.lines import WIDTH, decoded, lines_of
+from snellen.explain.telling import Telling
 
-__all__ = ["Kept", "clean", "read_lines"]
+__all__ = ["Collector", "Kept", "read_into", "read_lines"]
 
 _CHUNK = 1 << 20
-_HEAD, _TAIL, _WINDOWS = 2000, 4000, 12000
-"""Lines kept of a long log."""
+_HEAD, _TAIL = 2000, 4000
+"""Lines kept of a long log at its beginning and its end."""
 _BEFORE, _AFTER = 60, 40
 """Lines kept around a telling one: a traceback ends with the line that tells."""
 _OPENED = 60
-"""How often one literal may open a window: a loss that stays NaN tells nothing new on its millionth line."""
-_WIDTH = 4000
-"""Characters kept of a line."""
-_MARKERS = ("traceback (most recent call last)", "error:", "exception:", "killed", "assertion")
+"""How often one literal may open a window."""
+_ROOM = 6000
+"""Lines kept in windows around tracebacks, and as many in windows around other telling lines."""
+_HEAD_BYTES, _TAIL_BYTES, _WINDOW_BYTES = 4 << 20, 4 << 20, 8 << 20
+_LONGEST = 1 << 16
+"""Bytes kept of a line; a JSON record that holds a traceback has that many."""
+_TRACEBACK = b"traceback (most recent call last)"
+_MARKERS = ("error:", "exception:", "killed", "assertion")
+_MEASURES = b"loss"
+_SAMPLES, _SAMPLE_BYTES = 2000, 1024
+"""Lines with measures kept from all over a log; when there are twice as many, every other one goes."""
 
-_COLOUR = re.compile(r"\x1b(?:\[[0-?]*[ -/]*[@-~]|\][^\x07\x1b]*(?:\x07|\x1b\\)|[@-Z\\-_])")
-_CONTROL = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f]")
-_PREFIX = re.compile(
-    r"""^(?:\s*(?:
-        \[rank\s?\d+\]:                                     # torchrun
-      | \[(?:default|[\w-]*worker-?)\d*\]:(?=\[|\s)          # torchrun --tee
-      | \[\d+,\d+\]<std(?:err|out)>:                        # mpirun
-      | \(\w[\w.:]*\s+pid=\d+[^)]*\)                        # Ray
-      | \d+:\s(?=\s*(?:File|Traceback|\w+Error))            # srun --label
-      | \[?\d{4}-\d\d-\d\d[T\ ]\d\d:\d\d:\d\d(?:[.,]\d+)?(?:Z|[+-]\d\d:?\d\d)?\]?:?
-      ))+[ ]?""",
-    re.VERBOSE,
-)
+_Raw = tuple[int, bytes]
+"""A line and its place: lines are counted, and the pieces of one that has no end."""
 
 
 @dataclass(slots=True)
@@ -50,114 +50,197 @@ class Kept:
     total: int = 0
 
 
-def clean(text: str) -> str:
-    r"""One raw line without colours, control characters, rank prefix, time stamp and overwritten progress.
-
-    Example:
-        >>> clean("[rank0]: \x1b[31mValueError: bad\x1b[0m")
-        'ValueError: bad'
-        >>> clean(" 10%|#   |\r 90%|### |")
-        ' 90%|### |'
-    """
-    text = text.rstrip("\r\n")
-    if "\r" in text:
-        text = next((part for part in reversed(text.split("\r")) if part.strip()), "")
-    if "\x1b" in text:
-        text = _COLOUR.sub("", text)
-    text = _CONTROL.sub("", text)
-    return _PREFIX.sub("", text, count=1)
-
-
 def read_lines(stream: BinaryIO, triggers: Iterable[str] = ()) -> Kept:
-    """Read a byte stream to its end.
+    """Read a byte stream to its end, or until Ctrl-C.
 
     Args:
-        stream: Any encoding; bytes that are not UTF-8 become replacement characters.
+        stream: Text in UTF-8; other bytes are read as what a Windows console writes.
         triggers: Lower-case literals; lines that hold one are kept with their surroundings.
     """
-    literals = tuple(sorted({literal.encode() for literal in (*triggers, *_MARKERS)}))
-    keeper = _Keeper(literals)
-    for block in _blocks(stream):
-        keeper.take(block)
-    return keeper.finish()
+    collector = Collector(triggers)
+    read_into(collector, stream)
+    return collector.finish()
 
 
-def _blocks(stream: BinaryIO) -> Iterator[bytes]:
-    """Whole lines, about a mebibyte at a time; of a line longer than that the end."""
-    rest = b""
-    while chunk := stream.read(_CHUNK):
-        whole, newline, rest_after = (rest + chunk).rpartition(b"\n")
-        if newline:
-            yield whole + newline
-            rest = rest_after
-        else:
-            # A progress bar of megabytes without a line end: only its end can still be seen on a terminal.
-            rest = (rest + chunk)[-_CHUNK:]
-    if rest:
-        yield rest
+def read_into(collector: Collector, stream: BinaryIO) -> None:
+    """Feed a byte stream to its end, or until Ctrl-C."""
+    # What is there at once: a pipe's bytes must not wait for a whole mebibyte when Ctrl-C ends the reading.
+    read = getattr(stream, "read1", stream.read)
+    with contextlib.suppress(KeyboardInterrupt):
+        while chunk := read(_CHUNK):
+            collector.feed(chunk)
 
 
-class _Keeper:
-    """Decides which lines to keep."""
+class Collector:
+    """Takes a log in pieces of any size and decides what to keep.
 
-    def __init__(self, literals: tuple[bytes, ...]) -> None:
-        self._left = dict.fromkeys(literals, _OPENED)
-        self._head: list[LogLine] = []
-        self._windows: list[LogLine] = []
-        self._before: deque[tuple[int, bytes]] = deque(maxlen=_BEFORE)
-        self._tail: deque[tuple[int, bytes]] = deque(maxlen=_TAIL)
-        self._after = 0
-        self._total = 0
+    Args:
+        triggers: Lower-case literals; lines that hold one are kept with their surroundings.
 
-    def take(self, block: bytes) -> None:
-        """Look at some whole lines."""
-        lines = block.split(b"\n")
-        if not lines[-1]:
-            lines.pop()
-        numbered = list(enumerate(lines, self._total + 1))
-        self._total += len(lines)
-        # Bytes are kept for the tail and cleaned at the end: most of them are pushed out again.
-        self._tail.extend(numbered[-_TAIL:])
-        room = max(0, _HEAD - len(self._head))
-        self._head.extend(_line(number, raw) for number, raw in numbered[:room])
-        rest = numbered[room:]
-        if len(self._windows) >= _WINDOWS or not rest:
-            return
-        if self._after or self._telling(block):
-            for number, raw in rest:
-                self._watch(number, raw)
-        else:
-            self._before.extend(rest[-_BEFORE:])
+    Example:
+        >>> collector = Collector()
+        >>> collector.feed(b"step 1: lo")
+        >>> collector.feed(b"ss 0.5")
+        >>> [line.text for line in collector.finish().lines]
+        ['step 1: loss 0.5']
+    """
 
-    def _telling(self, raw: bytes) -> bytes | None:
-        lowered = raw.lower()
-        return next((literal for literal in self._left if literal in lowered), None)
+    def __init__(self, triggers: Iterable[str] = ()) -> None:
+        literals = {_TRACEBACK, *(literal.encode() for literal in (*triggers, *_MARKERS))}
+        self._telling = Telling(sorted(literals), often=_OPENED)
+        self._pending: list[bytes] = []
+        self._size = 0
+        self._place = 1
+        self._torn: list[int] = []
+        self._head, self._head_bytes = list[_Raw](), 0
+        self._windows, self._window_bytes = list[_Raw](), 0
+        self._room = {True: _ROOM, False: _ROOM}
+        self._before, self._after = list[_Raw](), 0
+        self._tail: deque[_Raw] = deque()
+        self._tail_lines = self._tail_bytes = 0
+        self._samples = list[_Raw]()
+        self._sampled, self._every = 0, 1
 
-    def _watch(self, number: int, raw: bytes) -> None:
-        literal = self._telling(raw)
-        if literal is not None and len(self._windows) < _WINDOWS:
-            self._left[literal] -= 1
-            if not self._left[literal]:
-                del self._left[literal]
-            self._windows.extend(_line(*line) for line in self._before)
-            self._before.clear()
-            self._after = _AFTER + 1
-        if self._after:
-            self._windows.append(_line(number, raw))
-            self._after -= 1
-        else:
-            self._before.append((number, raw))
+    def feed(self, data: bytes) -> None:
+        """Take the next bytes."""
+        self._pending.append(data)
+        self._size += len(data)
+        if self._size >= _CHUNK:
+            whole = b"".join(self._pending)
+            end = whole.rfind(b"\n") + 1 or len(whole)
+            self._pending = [whole[end:]]
+            self._size = len(whole) - end
+            self._take(whole[:end])
+
+    def begin(self) -> int:
+        """Begin another file on a line of its own; gives that line's number."""
+        rest = b"".join(self._pending)
+        if rest:
+            self._take(rest if rest.endswith(b"\n") else rest + b"\n")
+        self._pending, self._size = [], 0
+        return self._number(self._place)
 
     def finish(self) -> Kept:
-        kept: dict[int, LogLine] = {line.number: line for line in (*self._head, *self._windows)}
-        for number, raw in self._tail:
-            if number not in kept:
-                kept[number] = _line(number, raw)
-        return Kept([kept[number] for number in sorted(kept)], self._total)
+        """The log is at its end; what was kept of it."""
+        if rest := b"".join(self._pending):
+            self._take(rest)
+        self._pending = []
+        kept = dict(self._head)
+        tail = [line for place, block in self._tail for line in _placed(block, place)][-_TAIL:]
+        for part in (self._windows, tail, self._samples):
+            for place, raw in part:
+                kept.setdefault(place, raw)
+        lines = [line for place in sorted(kept) for line in lines_of(self._number(place), decoded(_short(kept[place])))]
+        return Kept(lines, self._number(self._place - 1))
+
+    def _number(self, place: int) -> int:
+        return place - bisect.bisect_right(self._torn, place)
+
+    def _take(self, block: bytes) -> None:
+        """Look at some lines."""
+        place = self._place
+        self._place += block.count(b"\n")
+        if not block.endswith(b"\n"):
+            # A line longer than a block goes on in the next one.
+            self._place += 1
+            self._torn.append(self._place)
+        self._keep_head(place, block)
+        self._keep_tail(place, block)
+        self._sample(place, block)
+        told = self._telling.search(block)
+        if (told or self._after) and self._window_bytes < _WINDOW_BYTES:
+            self._open(place, block, told)
+        else:
+            self._before = _last(block, self._place)
+
+    def _keep_head(self, place: int, block: bytes) -> None:
+        if len(self._head) >= _HEAD or self._head_bytes >= _HEAD_BYTES:
+            return
+        for line, raw in _placed(block, place)[: _HEAD - len(self._head)]:
+            short = _short(raw)
+            self._head.append((line, short))
+            self._head_bytes += len(short)
+            if self._head_bytes >= _HEAD_BYTES:
+                break
+
+    def _keep_tail(self, place: int, block: bytes) -> None:
+        self._tail.append((place, block))
+        self._tail_lines += block.count(b"\n")
+        self._tail_bytes += len(block)
+        while len(self._tail) > 1:
+            lines, size = self._tail[0][1].count(b"\n"), len(self._tail[0][1])
+            if self._tail_lines - lines < _TAIL and self._tail_bytes - size < _TAIL_BYTES:
+                break
+            self._tail.popleft()
+            self._tail_lines -= lines
+            self._tail_bytes -= size
+
+    def _open(self, place: int, block: bytes, told: Sequence[tuple[int, bytes]]) -> None:
+        """Keep what surrounds the telling lines."""
+        lines = _placed(block, place)
+        ends = list(itertools.accumulate(len(raw) + 1 for _, raw in lines))
+        keep = {index: lines[index][1] for index in range(min(self._after, len(lines)))}
+        reach, before = self._after, self._before
+        for offset, literal in told:
+            index = bisect.bisect_right(ends, offset)
+            strong = literal == _TRACEBACK
+            if self._room[strong] <= 0 or index >= len(lines):
+                continue
+            earlier = before[max(0, len(before) - max(0, _BEFORE - index)) :]
+            before = before[: len(before) - len(earlier)]
+            near = range(max(0, index - _BEFORE), min(len(lines), index + _AFTER + 1))
+            new = [line for line in near if line not in keep]
+            keep.update((line, lines[line][1]) for line in new)
+            keep[index] = _around(lines[index][1], offset - (ends[index - 1] if index else 0))
+            self._room[strong] -= len(new) + len(earlier)
+            self._windows += earlier
+            reach = max(reach, index + _AFTER + 1)
+        kept = [(lines[index][0], _short(raw)) for index, raw in keep.items()]
+        self._windows += kept
+        self._window_bytes += sum(len(raw) for _, raw in kept)
+        self._after = max(0, reach - len(lines))
+        self._before = _last(block, self._place)
+
+    def _sample(self, place: int, block: bytes) -> None:
+        """Keep a line with measures now and then, from the first block to the last."""
+        self._sampled += 1
+        if self._sampled % self._every:
+            return
+        step = max(len(block) // 4, 1)
+        for begin in range(0, len(block), step):
+            at = block.find(_MEASURES, begin, begin + step)
+            if at >= 0:
+                first, last = block.rfind(b"\n", 0, at) + 1, block.find(b"\n", at)
+                raw = block[first : last if last >= 0 else len(block)]
+                self._samples.append((place + block.count(b"\n", 0, at), raw[-_SAMPLE_BYTES:]))
+        if len(self._samples) > 2 * _SAMPLES:
+            self._samples = self._samples[::2]
+            self._every *= 2
 
 
-def _line(number: int, raw: bytes) -> LogLine:
-    text = clean(raw[-4 * _WIDTH :].decode("utf-8", "replace"))
-    if len(text) > _WIDTH:
-        text = f"{text[: _WIDTH // 2]} ... {text[-_WIDTH // 2 :]}"
-    return LogLine(number, text)
+def _placed(block: bytes, place: int) -> list[_Raw]:
+    lines = block.split(b"\n")
+    if not lines[-1]:
+        lines.pop()
+    return list(enumerate(lines, place))
+
+
+def _last(block: bytes, after: int) -> list[_Raw]:
+    """The last lines of a block whose next line has the place `after`."""
+    lines = block.rsplit(b"\n", _BEFORE + 1)[-_BEFORE - 1 :]
+    if not lines[-1]:
+        lines.pop()
+    lines = lines[-_BEFORE:]
+    return [(after - len(lines) + index, _short(raw)) for index, raw in enumerate(lines)]
+
+
+def _short(raw: bytes) -> bytes:
+    return raw if len(raw) <= _LONGEST else raw[: _LONGEST // 4] + b" ... " + raw[-_LONGEST * 3 // 4 + 5 :]
+
+
+def _around(raw: bytes, at: int) -> bytes:
+    """Of a line that is too long to be kept, what surrounds the place that tells; a JSON record stays whole."""
+    if len(raw) <= WIDTH or (len(raw) <= _LONGEST and raw.lstrip(b"[,")[:1] == b"{"):
+        return raw
+    begin = max(0, at - WIDTH // 2)
+    return raw[begin : begin + WIDTH]
