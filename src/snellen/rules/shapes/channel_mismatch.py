@@ -111,7 +111,10 @@ def _examine_log(log: Log) -> LogMatch | None:
         told = find_message(log, pattern)
         if told is not None:
             wanted, got = _pair(told)
-            return LogMatch(score, told.facts, _cause(wanted, got, ()), _fix(wanted, got, ()))
+            fix = Fix(f"Make the norm for {got} channels, or what comes before it give {wanted}.")
+            return LogMatch(
+                score, told.facts, _cause(wanted, got, ()), fix if pattern is _NORM else _fix(wanted, got, ())
+            )
     return _of_last_axis(log) or _of_normalising(log) or _of_image(log)
 
 

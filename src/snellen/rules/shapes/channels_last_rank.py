@@ -42,9 +42,10 @@ from collections.abc import Iterator
 
 from snellen.core.finding import Fix, Level
 from snellen.core.log import Log, LogMatch
-from snellen.core.memory_formats import format_calls, ranks
+from snellen.core.memory_formats import FormatCall, format_calls, ranks
 from snellen.core.messages import find_message
 from snellen.core.rule import LogFacet, Rule, SourceFacet, absent
+from snellen.core.sizes import tensor_shape
 from snellen.core.source import Hit, SourceFile
 
 __all__ = ["RULE"]
@@ -65,12 +66,29 @@ def _examine_log(log: Log) -> LogMatch | None:
     rank, format_ = told.match["rank"], told.match["format"]
     name = format_ or ("channels_last" if rank == "4" else "channels_last_3d")
     asked = _ASKED.search(told.code) or next((found for line in log.lines if (found := _ASKED.search(line.text))), None)
-    what = f"`{asked['what']}`" if asked else "a tensor"
-    cause = f"{name} was asked of {what}, which does not have {'four' if rank == '4' else 'five'} axes."
-    five = rank == "4" and _FIVE.search("\n".join((told.code, *(line.text for line in log.lines[-40:])))) is not None
-    return LogMatch(
-        0.97 if format_ else 0.85, told.facts, cause, _fix(asked["what"] if asked else "x", rank, five=five)
+    what = asked["what"] if asked else ""
+    given = _axes(log, what)
+    axes = "four" if rank == "4" else "five"
+    cause = f"{name} is a layout of {axes} axes, which {f'`{what}`' if what else 'the tensor'} does not have" + (
+        f": it has {given}." if given else "."
     )
+    five = given == 5 or (given is None and rank == "4" and _FIVE.search(told.code) is not None)
+    return LogMatch(0.97 if format_ else 0.85, told.facts, cause, _fix(what or "x", rank, five=five))
+
+
+def _axes(log: Log, name: str) -> int | None:
+    """How many axes a tensor has, where the log shows the line that makes it."""
+    made = re.compile(
+        rf"\b{re.escape(name)}\s*=[^\n]{{0,40}}\b(?:zeros|ones|randn?|empty)\([({{\[]?(?P<sizes>[^\n(){{}}\[\]]{{1,80}})"
+    )
+    for text in (
+        *(frame.code for error in log.exceptions for frame in error.frames),
+        *(line.text for line in log.lines),
+    ):
+        found = made.search(text) if name else None
+        if found is not None:
+            return sum("=" not in part for part in found["sizes"].split(",") if part.strip())
+    return None
 
 
 def _fix(what: str, rank: str, *, five: bool) -> Fix:
@@ -99,11 +117,17 @@ def _examine_source(file: SourceFile) -> Iterator[Hit]:
         what = asked.call.receiver or "the new tensor"
         if wanted == 5 and rank == 4:
             fix = Fix("Write `torch.channels_last`: it is the layout of four axes.")
-        elif rank == 3:
+        elif rank == 3 and _is_image(asked):
             fix = Fix(f"Add the batch axis first: `{what}.unsqueeze(0).to(memory_format=torch.channels_last)`.")
         else:
             fix = Fix("Leave the memory format away.")
         yield Hit(f"{asked.format} needs {wanted} axes, `{what}` has {rank}", asked.call.span, fix)
+
+
+def _is_image(asked: FormatCall) -> bool:
+    """Whether three axes are those of an image: then the batch axis is all that is missing."""
+    shape = tensor_shape(asked.call.receiver_origin)
+    return asked.call.receiver is not None and (shape is None or shape[0] in (1, 3, 4))
 
 
 RULE = Rule(

@@ -101,12 +101,13 @@ def _advice(told: Message, rows: int, given: int, wanted: int, out: int) -> tupl
     if squares is not None:
         channels, came, made = squares
         cause = (
-            f"{seen}: {channels} channels of {came} x {came} instead of {made} x {made}, so the images are "
-            f"{'larger' if came > made else 'smaller'} than those that the layer was made for."
+            f"{seen}, as of a map {came / made:.3g} times as large on a side ({came} x {came}, not {made} x {made}, "
+            f"with {channels} channels): the images are {'larger' if came > made else 'smaller'} than it was made for."
         )
+        pool = "`nn.AdaptiveAvgPool2d(1)`" if made == 1 else f"`nn.AdaptiveAvgPool2d(k)`, k x k x channels = {wanted},"
         return cause, Fix(
-            f"Put `nn.AdaptiveAvgPool2d({made})` in front of the flatten, which gives {made} x {made} for any image; "
-            f"or make it `nn.Linear({given}, {out})` (`in_features={given}`), or bring the images to the old size."
+            f"Put {pool} in front of the flatten, so that any image fits; or make it `nn.Linear({given}, {out})` "
+            f"(`in_features={given}`), or bring the images to the old size."
         )
     return f"{seen}.", Fix(
         f"Make it `nn.Linear({given}, {out})` (`in_features={given}`), or bring what comes before it to {wanted} "

@@ -110,8 +110,9 @@ def _computed(told: Message, score: float) -> LogMatch:
     multiple = _multiple(found["multiple"])
     sides = [int(found[name]) for name in ("height", "width", "height2", "width2", "side") if found.get(name)]
     remains = [side for side in sides if side % multiple] or sides[:1]
-    seen = " and ".join(str(side) for side in remains)
-    cause = f"A side of {seen} is no multiple of {multiple}." if seen else f"A side is no multiple of {multiple}."
+    many = len(remains) > 1
+    which = f"{'Sides' if many else 'A side'} of {' and '.join(map(str, remains))}" if remains else "A side"
+    cause = f"{which} {'are no multiples' if many else 'is no multiple'} of {multiple}."
     return LogMatch(score, told.facts, cause, _pad(sides, multiple))
 
 
@@ -144,9 +145,11 @@ def _of_windows(log: Log) -> LogMatch | None:
     told = find_message(log, _CHUNKS)
     if told is not None:
         side, multiple = int(told.match["side"]), int(told.match["multiple"])
-        cause = f"A map of {side} cells cannot be cut into windows or patches of {multiple}."
-        score = 0.88 if re.search(r"window|patch|\bw_?[hw]\b|\bp[12]\b|nw_", told.code + told.evidence.text) else 0.7
-        return LogMatch(score, told.facts, cause, _window_fix(side, multiple))
+        text = told.code + told.evidence.text
+        patches = re.search(r"patch|\bp[12]\b|\bp[hw]\b", text) is not None
+        cause = f"A {'side' if patches else 'map'} of {side} cannot be cut into pieces of {multiple}."
+        score = 0.88 if patches or re.search(r"window|\bw_?[hw]\b|nw_", text) else 0.7
+        return LogMatch(score, told.facts, cause, _pad([side], multiple) if patches else _window_fix(side, multiple))
     told = find_message(log, _WINDOWS)
     return _of_partition(told) if told is not None else None
 
@@ -263,7 +266,7 @@ def _built(file: SourceFile, call: CallSite, patch: int | None) -> Iterator[Hit]
         "the images have to be brought to the new size as well",
         edits=(file.edit(size.span, text),),
     )
-    yield Hit(f"{size.code} is no multiple of the patch, {patch}", size.span, fix)
+    yield Hit(f"{size.code} is no multiple of the patch, {patch}: the rest of the image is cut off", size.span, fix)
 
 
 def _configured(call: CallSite) -> Iterator[Hit]:
