@@ -4,7 +4,7 @@ import numpy as np
 from PIL import Image
 
 
-def show(path):
+def look(path):
     image = cv2.imread(path)
     cv2.rectangle(image, (10, 10), (50, 50), (0, 255, 0), 2)
     plt.imshow(image)

@@ -314,6 +314,9 @@ def _fix(file: SourceFile, sink: _Sink, trail: Trail, code: str) -> Fix:
 
 def _array_at(file: SourceFile, sink: _Sink, trail: Trail) -> tuple[Span, str] | None:
     """The last place in this file where the picture is still an array that OpenCV can convert."""
+    if sink.order == "BGR":
+        # OpenCV is given an array in any case.
+        return sink.value.span, sink.value.code
     place_: tuple[Span, str] | None = None
     for step in trail.steps:
         if step.path != file.path:
