@@ -11,14 +11,18 @@ import re
 import sys
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from typing import Literal, TypeAlias, get_args
+from typing import TYPE_CHECKING, Literal, TypeAlias, get_args
 
-from snellen.core.finding import Finding, Level
-from snellen.core.log import Log, LogMatch
-from snellen.core.plan import Cost, Plan
-from snellen.core.probe import Probe
-from snellen.core.source import Hit, SourceFile
-from snellen.core.step import Step, Verdict
+from snellen.core.finding import Level
+
+if TYPE_CHECKING:
+    # A log is explained without what the other facets need.
+    from snellen.core.finding import Finding
+    from snellen.core.log import Log, LogMatch
+    from snellen.core.plan import Cost, Plan
+    from snellen.core.probe import Probe
+    from snellen.core.source import Hit, SourceFile
+    from snellen.core.step import Step, Verdict
 
 __all__ = [
     "HEADINGS",

@@ -12,16 +12,19 @@ import importlib
 import pkgutil
 from collections.abc import Iterable, Iterator, Mapping
 from functools import cache
-from importlib.metadata import EntryPoint, entry_points
 from pathlib import Path
 from types import MappingProxyType
+from typing import TYPE_CHECKING
 
 from snellen.core.file_kinds import nearest
 from snellen.core.rule import Rule
 from snellen.errors import SnellenError, UsageError
 from snellen.rules.project import find_files, project_rules
 
-__all__ = ["BrokenRuleError", "broken", "catalogue", "get"]
+if TYPE_CHECKING:
+    from importlib.metadata import EntryPoint
+
+__all__ = ["BrokenRuleError", "added", "broken", "catalogue", "files", "get", "load"]
 
 ENTRY_POINT_GROUP = "snellen.rules"
 
@@ -63,6 +66,33 @@ def get(slug: str) -> Rule:
 
 
 @cache
+def files() -> Mapping[str, Path]:
+    """The files of this package's rules by slug; nothing is loaded."""
+    root = importlib.import_module("snellen.rules").__path__[0]
+    return {
+        module.name.replace("_", "-"): Path(root, family.name, f"{module.name}.py")
+        for family in pkgutil.iter_modules([root])
+        if family.ispkg
+        for module in pkgutil.iter_modules([str(Path(root, family.name))])
+    }
+
+
+def load(slug: str) -> Rule:
+    """One of this package's rules, without the others.
+
+    Raises:
+        BrokenRuleError: Its name is not its file's.
+    """
+    path = files()[slug]
+    return _rule_of(f"snellen.rules.{path.parent.name}.{path.stem}", path.parent.name)
+
+
+def added() -> Mapping[str, Rule]:
+    """The rules of the project and of other packages."""
+    return {slug: rule for slug, rule in catalogue().items() if slug not in _built_in()}
+
+
+@cache
 def _built_in() -> Mapping[str, Rule]:
     found: dict[str, Rule] = {}
     for rule in _own():
@@ -83,19 +113,14 @@ def _loaded(files: tuple[tuple[Path, int], ...]) -> tuple[Mapping[str, Rule], tu
             problems.append(f"{rule.module}: a rule called {rule.slug} exists already")
         else:
             found[rule.slug] = rule
-    for point in entry_points(group=ENTRY_POINT_GROUP):
+    # Imported late: it takes longer than all else that reading a log needs.
+    for point in importlib.import_module("importlib.metadata").entry_points(group=ENTRY_POINT_GROUP):
         _add(point, found, problems)
     return MappingProxyType(found), tuple(problems)
 
 
 def _own() -> Iterator[Rule]:
-    root = importlib.import_module("snellen.rules")
-    for family in pkgutil.iter_modules(root.__path__):
-        if not family.ispkg:
-            continue
-        package = importlib.import_module(f"{root.__name__}.{family.name}")
-        for module in pkgutil.iter_modules(package.__path__):
-            yield _rule_of(f"{package.__name__}.{module.name}", family.name)
+    return map(load, files())
 
 
 def _rule_of(module: str, family: str) -> Rule:
