@@ -2,8 +2,8 @@ import torch
 
 
 def load(model, path):
-    model.load_state_dict(torch.load(path), strict=False)
+    model.load_state_dict(torch.load(path, weights_only=True), strict=False)
     try:
-        model.load_state_dict(torch.load(path))
+        model.load_state_dict(torch.load(path, weights_only=True))
     except Exception:
         pass

@@ -22,8 +22,8 @@ are missing.
 
 When it is something else
 -------------------------
-A file that is there and cannot be read is a corrupt or unsafe checkpoint. A file of the data set is `missing-file`.
-A name of a model hub that cannot be reached is a network problem.
+A file that is there and cannot be read is `corrupt-checkpoint` or `weights-only-load`. A file of the data
+set is `missing-file`. A name of a model hub that cannot be reached is a network problem.
 
 Sources
 -------
@@ -35,11 +35,14 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from pathlib import Path
 
-from snellen.core.file_kinds import is_weights, name_of
+from snellen.core.checkpoints import named_weights
+from snellen.core.file_kinds import is_weights, name_of, nearest
 from snellen.core.finding import Evidence, Finding, Fix, Level, Location
 from snellen.core.log import Log, LoggedException, LogMatch
 from snellen.core.plan import Cost, NotApplicable, Plan
+from snellen.core.probe import Answer, Here, Outcome
 from snellen.core.rule import BeforeFacet, LogFacet, Rule, SourceFacet, absent
 from snellen.core.source import Hit, SourceFile
 
@@ -47,37 +50,73 @@ __all__ = ["RULE"]
 
 
 _MISSING = re.compile(r"No such file or directory:?\s*['\"]?(?P<path>[^'\"\n]*)")
+_GONE = (
+    r"(?:does not ex\w{2,6}|doesn't exist|not found|is not a file|is not a checkpoint file|can ?not be found|not exist)"
+)
 _STATED = re.compile(
     r"no (?:checkpoint|weights|pretrained model) found (?:at|in) ['\"]?(?P<path>[^'\"\s]*)"
-    r"|Error no file named .{0,200} found in directory (?P<folder>[^\s.]+)",
+    r"|Error no file named .{0,200} found in directory (?P<folder>[^\s.]+)"
+    r"|(?P<repository>[^\s'\"]{1,200}) does not appear to have a file named "
+    r"(?:pytorch_model|model|tf_model|flax_model|diffusion_pytorch_model)[\w.\-]{0,40}\.(?:bin|safetensors|h5|msgpack)"
+    rf"|(?:checkpoint|weights)(?: (?:file|path|at|folder))? ['\"]?(?P<named>[^'\"\s]{{0,300}}?)['\"]? ?{_GONE}",
     re.IGNORECASE,
 )
 _ABSENT = re.compile(
-    r"(?<![^\s'\"])(?P<path>[^\s'\"]+\.(?:pth\.tar|pth|pt|ckpt|safetensors|bin|onnx|weights))['\"]?:? "
-    r"(?:does not exist|doesn't exist|not found|is not a file|is not a checkpoint file|can ?not be found|not exist)",
+    r"(?<![^\s'\"])(?P<path>[^\s'\"]{1,300}\.(?:pth\.tar|pth|pt|ckpt|safetensors|bin|onnx|weights))['\"]?:? "
+    rf"\(?(?:file )?{_GONE}",
+    re.IGNORECASE,
+)
+_NOT_GIVEN = re.compile(r"'NoneType' object has no attribute '(?:seek|read|endswith|readline)'")
+_ASSERTS = re.compile(
+    r"assert (?:os\.path\.(?:isfile|exists|isdir)\(|Path\()?[\w.\[\]'\"]{0,80}"
+    r"(?:ckpt|check_?point|weights|pretrained|model_?path)",
     re.IGNORECASE,
 )
 _LOADS = re.compile(r"torch\.load\(|load_file\(|load_checkpoint\(|safe_open\(|load_state_dict\(|load_from_checkpoint\(")
 _PLACEHOLDER = re.compile(r"path/to|/path|XXX|your[_-]|<|\.\.\./", re.IGNORECASE)
+_BARE_LINE = re.compile(rf"{_MISSING.pattern}['\"]?\s*$")
 
 
 def _examine_log(log: Log) -> LogMatch | None:
     for error in log.exceptions:
-        found = _MISSING.search(error.message)
-        if found and error.name in ("FileNotFoundError", "OSError", "IOError"):
-            path, loads = found["path"].strip(), any(_LOADS.search(frame.code) for frame in error.frames)
-            saves = any("torch.save" in frame.code or "save_" in frame.function for frame in error.frames)
-            if (is_weights(path) or loads) and not saves:
-                return _match(_evidence(error), path, 0.95 if is_weights(path) else 0.85)
-        found = _STATED.search(error.message) or _ABSENT.search(error.message)
-        if found:
-            return _match(_evidence(error), next(iter(part for part in found.groups() if part), ""), 0.85)
-    line = log.search(_STATED.pattern)
-    if line is None:
+        match = _of_error(error)
+        if match is not None:
+            return match
+    for line in () if log.exceptions else log.find(_BARE_LINE.pattern):
+        found = _BARE_LINE.search(line.text)
+        if found and is_weights(found["path"]):
+            return _match((line.evidence,), found["path"].strip(), 0.8)
+    stated = log.search(_STATED.pattern)
+    if stated is None:
         return None
-    found = _STATED.search(line.text)
+    found = _STATED.search(stated.text)
     path = next((part for part in found.groups() if part), "") if found else ""
-    return _match((line.evidence,), path, 0.7 if log.exceptions else 0.85)
+    return _match((stated.evidence,), path, 0.7 if log.exceptions else 0.85, said=stated.text.strip())
+
+
+def _of_error(error: LoggedException) -> LogMatch | None:
+    loads = any(_LOADS.search(frame.code) for frame in error.frames)
+    saves = any("torch.save" in frame.code or "save_" in frame.function for frame in error.frames)
+    found = _MISSING.search(error.message)
+    if found and error.name in ("FileNotFoundError", "OSError", "IOError"):
+        path = found["path"].strip()
+        if (is_weights(path) or loads) and not saves:
+            return _match(_evidence(error), path, 0.95 if is_weights(path) else 0.85)
+    found = _STATED.search(error.message) or _ABSENT.search(error.message)
+    if found and not saves:
+        path = next((part for part in found.groups() if part), "")
+        return _match(_evidence(error), path, 0.85, said=error.message)
+    if loads and error.name == "AttributeError" and _NOT_GIVEN.search(error.message):
+        cause = "The path of the checkpoint is None: the option that names it was not given."
+        return LogMatch(0.85, _evidence(error), cause, Fix("Give the option that names the checkpoint."))
+    if loads and error.name == "IsADirectoryError":
+        path = error.message.rpartition(":")[2].strip(" '")
+        cause = f"`{path}` is a folder, not a file."
+        return LogMatch(0.85, _evidence(error), cause, Fix(f"Name the file in it: `ls {path}` lists them."))
+    last = error.frames[-1].code if error.frames else ""
+    if error.name == "AssertionError" and _ASSERTS.search(last):
+        return _match(_evidence(error), error.message if is_weights(error.message) else "", 0.8, said=last)
+    return None
 
 
 def _evidence(error: LoggedException) -> tuple[Evidence, ...]:
@@ -85,7 +124,10 @@ def _evidence(error: LoggedException) -> tuple[Evidence, ...]:
     return (error.evidence, *((frame.evidence,) if frame else ()))
 
 
-def _match(evidence: tuple[Evidence, ...], path: str, score: float) -> LogMatch:
+def _match(evidence: tuple[Evidence, ...], path: str, score: float, *, said: str = "") -> LogMatch:
+    if not path and said:
+        fix = Fix("Print that path: it is relative to the folder of the start. Download the file, or correct it.")
+        return LogMatch(score, evidence, f"Nothing is where the program looks for weights: `{said[:200]}`.", fix)
     if not path:
         return LogMatch(score, evidence, "The path of the checkpoint is empty.", Fix("Give the option that names it."))
     cause = f"The weights `{name_of(path)}` are not at `{path}`."
@@ -95,6 +137,29 @@ def _match(evidence: tuple[Evidence, ...], path: str, score: float) -> LogMatch:
         )
     relative = "" if re.match(r"^(?:[\\/~]|[A-Za-z]:)", path) else " It is relative to the folder of the start."
     return LogMatch(score, evidence, cause, Fix(f"Download `{name_of(path)}` or correct the path.{relative}"))
+
+
+def _probe(log: Log, here: Here) -> Answer:
+    match = _examine_log(log)
+    words = " ".join(fact.text for fact in match.evidence) if match is not None else ""
+    found = next((found["path"].strip() for pattern in (_MISSING, _ABSENT) if (found := pattern.search(words))), "")
+    names = [found, *named_weights(log)] if found else list(named_weights(log))
+    if not names:
+        return Answer(Outcome.CANNOT_TELL, "the log does not name the file")
+    path = here.root / Path(names[0]).expanduser()
+    if path.exists():
+        return Answer(Outcome.REFUTED, f"{path} is there")
+    beside = [entry.name for entry in _entries(path.parent) if is_weights(entry.name)]
+    close = nearest(path.name, beside)
+    hint = f"; beside it lies {close}" if close else ""
+    return Answer(Outcome.CONFIRMED, f"there is no {path}{hint}")
+
+
+def _entries(folder: Path) -> list[Path]:
+    try:
+        return sorted(folder.iterdir())[:1000]
+    except OSError:
+        return []
 
 
 _LOADERS = ("torch.load", "safetensors.torch.load_file", "safetensors.safe_open", "torch.hub.load_state_dict_from_url")
@@ -113,18 +178,15 @@ def _examine_plan(plan: Plan) -> Iterator[Finding]:
     if not checkpoints:
         raise NotApplicable("the run names no checkpoint")
     for weights in checkpoints:
-        if weights.exists and not weights.problem:
+        if weights.exists:
             continue
-        message = f"{weights.key}: {weights.path}: {weights.problem}"
         beside = f"; in that folder: {', '.join(weights.nearby)}" if weights.nearby else ""
-        if not weights.exists:
-            message = f"{weights.key}: there is no {weights.path}{beside}"
         yield Finding(
             "missing-checkpoint",
             Level.ERROR,
-            message,
+            f"{weights.key}: there is no {weights.path}{beside}",
             Location(str(plan.path or "the settings"), plan.line_of(weights.key), key=weights.key),
-            fix=Fix("Fetch it again." if weights.exists else f"Put it there, or correct {weights.key}."),
+            fix=Fix(f"Put it there, or correct {weights.key}."),
         )
 
 
@@ -143,8 +205,14 @@ RULE = Rule(
             "is not a file",
             "is not a checkpoint",
             "not be found",
+            "not exist",
+            "does not appear to have",
+            "nonetype",
+            "isadirectoryerror",
+            "assertionerror",
         ),
         _examine_log,
+        _probe,
     ),
     source=SourceFacet((".load", "load_file"), _examine_source),
     before=BeforeFacet(Cost.SECONDS, _examine_plan),

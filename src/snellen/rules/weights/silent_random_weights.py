@@ -36,22 +36,30 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 
-from snellen.core.finding import Finding, Fix, Level, Location
+from snellen.core.finding import Evidence, Finding, Fix, Level, Location
 from snellen.core.log import Log, LogMatch
 from snellen.core.plan import Cost, Plan
 from snellen.core.rule import BeforeFacet, LogFacet, Rule, SourceFacet, absent
 from snellen.core.source import CallSite, Hit, SourceFile
+from snellen.core.state_dicts import renaming
 
 __all__ = ["RULE"]
 
 
 _LISTED = re.compile(
     r"missing_keys=\[(?P<a>[^\]]+)\]|are newly initialized(?: because the shapes did not match)?: \[(?P<b>[^\]]+)\]"
-    r"|missing keys in source state_dict: (?P<c>.+)"
+    r"|missing keys in source state_dict: (?P<c>.+)|\bmissing[_ ]keys: ?\[(?P<d>[^\]]+)\]",
+    re.IGNORECASE,
 )
+_OTHERS = re.compile(
+    r"unexpected_keys=\[(?P<a>[^\]]+)\]|unexpected keys? in source state_dict: (?P<b>.+)"
+    r"|\bunexpected[_ ]keys: ?\[(?P<c>[^\]]+)\]",
+    re.IGNORECASE,
+)
+_ROW = re.compile(r"^\s*\|?\s*(?P<name>[A-Za-z_][\w.{}, \-]{0,200}?)\s*\|\s*MISSING\b")
 _MEANT = re.compile(
     r"classifier|head|(?:^|\.)fc\b|score|pooler|logits|num_batches_tracked|position_ids"
-    r"|relative_position_index|running_"
+    r"|relative_position_index|running_|conv_offset|decoder|(?:^|\.)neck\b|criterion|lora_|adapter"
 )
 _FEWEST = 3
 """So many keys beside the head must be missing: one or two are often buffers."""
@@ -61,18 +69,45 @@ def _examine_log(log: Log) -> LogMatch | None:
     if log.exceptions:
         return None
     for line in log.find(_LISTED.pattern):
-        found = _LISTED.search(line.text)
-        listed = next((part for part in found.groups() if part), "") if found else ""
-        keys = [key.strip(" '\"") for key in listed.split(",") if key.strip(" '\"")]
-        lost = [key for key in keys if not _MEANT.search(key)]
-        if len(lost) >= _FEWEST:
-            cause = f"{len(lost)} entries beside the head stay at random values, for example `{lost[0]}`."
-            fix = Fix(
-                f"Compare `{lost[0]}` with the names in the checkpoint: a prefix such as `module.` or `backbone.` "
-                "has to be removed or added. Load with `strict=True` once that is done."
-            )
-            return LogMatch(0.75, (line.evidence,), cause, fix)
-    return None
+        match = _judge(line.evidence, _keys(_LISTED, line.text), _unexpected(log, line.number))
+        if match is not None:
+            return match
+    rows = [(line, found["name"]) for line in log.lines if (found := _ROW.search(line.text))]
+    return _judge(rows[0][0].evidence, tuple(name for _, name in rows), ()) if rows else None
+
+
+def _keys(pattern: re.Pattern[str], text: str) -> tuple[str, ...]:
+    found = pattern.search(text)
+    listed = next((part for part in found.groups() if part), "") if found else ""
+    return tuple(key for part in listed.split(",") if (key := part.strip(" '\"")))
+
+
+def _unexpected(log: Log, number: int) -> tuple[str, ...]:
+    """What the checkpoint holds instead, said on the same line or next to it."""
+    near = [line for line in log.lines if abs(line.number - number) <= _NEAR]
+    return next((keys for line in near if (keys := _keys(_OTHERS, line.text))), ())
+
+
+_NEAR = 4
+
+
+def _judge(evidence: Evidence, missing: tuple[str, ...], unexpected: tuple[str, ...]) -> LogMatch | None:
+    lost = [key for key in missing if not _MEANT.search(key)]
+    if len(lost) < _FEWEST:
+        return None
+    cause = f"{len(lost)} entries beside the head stay at random values, for example `{lost[0]}`."
+    found = renaming(missing, unexpected)
+    if found is None:
+        fix = Fix(
+            f"Compare `{lost[0]}` with the names in the checkpoint: a prefix such as `module.` or `backbone.` "
+            "has to be removed or added. Load with `strict=True` once that is done."
+        )
+        return LogMatch(0.75, (evidence,), cause, fix)
+    there = f"{found.given}{found.example.removeprefix(found.wanted)}"
+    how = f"Replace `{found.given}` by `{found.wanted}`" if found.given and found.wanted else ""
+    how = how or (f"Strip `{found.given}` from" if found.given else f"Put `{found.wanted}` in front of")
+    fix = Fix(f"{how} the names of the checkpoint before loading, then load with `strict=True`.")
+    return LogMatch(0.85, (evidence,), f"{cause} The checkpoint calls `{found.example}` `{there}`.", fix)
 
 
 _BROAD = frozenset({"Exception", "BaseException", "OSError", "RuntimeError", "FileNotFoundError", "KeyError"})
@@ -126,7 +161,7 @@ RULE = Rule(
     family="weights",
     title="Part of the model was not loaded",
     level=Level.WARNING,
-    log=LogFacet(("missing_keys", "newly initialized", "missing keys"), _examine_log),
+    log=LogFacet(("missing_keys", "newly initialized", "missing keys", "| missing"), _examine_log),
     source=SourceFacet(("load_state_dict", "except"), _examine_source),
     before=BeforeFacet(Cost.SECONDS, _examine_plan),
     during=absent("what was loaded is settled before the first step"),
