@@ -5,6 +5,8 @@ from __future__ import annotations
 import textwrap
 from pathlib import Path
 
+import torch
+
 from provoke.machinery import case, run_script
 
 
@@ -43,3 +45,123 @@ def pulled_after_import(folder: Path) -> str:
         """)
     )
     return run_script(folder, "cells.py")
+
+
+def _script(folder: Path, text: str) -> str:
+    (folder / "train.py").write_text(textwrap.dedent(text).lstrip())
+    return run_script(folder, "train.py")
+
+
+@case("torchvision-torch-mismatch")
+def extension_of_another_torch(folder: Path) -> str:
+    # The compiled part refuses to load, as it does next to another torch; the rest is torchvision's own doing.
+    return _script(
+        folder,
+        """
+        import torch
+
+        def load_library(path):
+            raise OSError(f"{path}: undefined symbol: _ZN3c106DeviceC1Ev")
+
+        torch.ops.load_library = load_library
+        import torchvision
+        """,
+    )
+
+
+@case("torchvision-torch-mismatch")
+def operators_not_loaded(folder: Path) -> None:
+    from torchvision import extension
+
+    has_ops, extension._has_ops = extension._has_ops, lambda: False
+    try:
+        import torchvision
+
+        boxes = torch.tensor([[0.0, 0.0, 8.0, 8.0]])
+        torchvision.ops.nms(boxes, torch.tensor([0.9]), 0.5)
+    finally:
+        extension._has_ops = has_ops
+
+
+@case("missing-package")
+def not_installed(folder: Path) -> str:
+    return _script(folder, "import torch\nfrom segment_anything import sam_model_registry\n")
+
+
+@case("missing-package")
+def named_otherwise_by_pip(folder: Path) -> str:
+    bare = "import sys\nsys.path = [path for path in sys.path if 'site-packages' not in path]\n"
+    return _script(folder, f"{bare}from skimage import io\n")
+
+
+@case("missing-package")
+def metadata_missing(folder: Path) -> None:
+    from importlib.metadata import version
+
+    version("albumentations")
+
+
+@case("cpu-only-torch")
+def without_cuda(folder: Path) -> str:
+    # A build without CUDA lacks this function; what asks for it is torch's own.
+    return _script(
+        folder,
+        """
+        import torch
+
+        if hasattr(torch._C, "_cuda_getDeviceCount"):
+            del torch._C._cuda_getDeviceCount
+        model = torch.nn.Linear(4, 2)
+        model = model.to("cuda")
+        """,
+    )
+
+
+@case("cuda-arch-unsupported")
+def warned_of_capability(folder: Path) -> str:
+    return _script(
+        folder,
+        """
+        import torch
+
+        torch.cuda.get_device_name = lambda index: "NVIDIA GeForce RTX 5080"
+        torch.cuda._warn_unsupported_code(0, 120, [50, 60, 70, 75, 80, 86, 90])
+        """,
+    )
+
+
+@case("numpy-abi")
+def built_for_numpy_1(folder: Path) -> str:
+    # What a module that was built for NumPy 1 asks of NumPy 2 when it is imported.
+    return _script(folder, "import numpy.core._multiarray_umath as core\ncore._ARRAY_API\n")
+
+
+@case("disk-full")
+def full_while_logging(folder: Path) -> None:
+    with Path("/dev/full").open("w") as file:
+        file.write("epoch 3, loss 0.21\n" * 10_000)
+
+
+@case("disk-full")
+def full_while_saving(folder: Path) -> None:
+    torch.save({"model": torch.zeros(1 << 16)}, "/dev/full")
+
+
+@case("invalid-device-ordinal")
+def no_gpu_visible(folder: Path) -> str:
+    lines = ["import os", "os.environ['CUDA_VISIBLE_DEVICES'] = ''", "import torch", "torch.zeros(1, device='cuda:0')"]
+    return _script(folder, "\n".join(lines)) if torch.version.cuda else "RuntimeError: No CUDA GPUs are available"
+
+
+@case("invalid-device-ordinal")
+def saved_on_another_gpu(folder: Path) -> str:
+    return _script(
+        folder,
+        """
+        import torch
+
+        torch.save(torch.zeros(2), "model.pt")
+        torch.cuda.is_available, torch.cuda.device_count = lambda: True, lambda: 1
+        torch.load("model.pt", map_location="cuda:1")
+        """,
+    )

@@ -3,7 +3,8 @@
 What happens
 ------------
 `ModuleNotFoundError: No module named 'utils'` (or `models`, `src`, the project's own name), although the folder is
-there. Or `ImportError: cannot import name 'build_model' from 'project' (unknown location)`.
+there. Or `ImportError: cannot import name 'build_model' from 'project' (unknown location)`. The same from inside
+`torch.load`: a checkpoint that holds a whole pickled model wants the module that defined its class.
 
 Why
 ---
@@ -23,8 +24,9 @@ Start from the project's root as `python -m tools.train`, or set `PYTHONPATH=.`,
 
 When it is something else
 -------------------------
-A library that is not installed: the name is one of PyPI and not a folder of the project. Look for it with `pip show
-NAME`.
+The name of a library, not of a folder of the project: `missing-package`. A part of a package that is found while the
+package is (`No module named 'models.net'`, and there is a `models/`): the repository was published without that file.
+Old code that still runs in a notebook: `stale-module`.
 
 Sources
 -------
@@ -35,81 +37,50 @@ Sources
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Iterator
 
 from snellen.core.finding import Evidence, Finding, Fix, Level, Location
-from snellen.core.log import Log, LoggedException, LogMatch
+from snellen.core.log import Frame, Log, LoggedException, LogMatch
+from snellen.core.modules import MissingModule, Owner, missing_modules
+from snellen.core.packages import OWN_NAMES
 from snellen.core.plan import Cost, Plan
+from snellen.core.probe import Answer, Here, Outcome
 from snellen.core.rule import BeforeFacet, LogFacet, Rule, SourceFacet, absent
 from snellen.core.source import Hit, SourceFile, Span
 
 __all__ = ["RULE"]
 
 
-_MISSING = re.compile(r"No module named ['\"]?(?P<module>[\w.]+)['\"]?(?P<package>; .* is not a package)?")
 _HOLLOW = re.compile(r"cannot import name '(?P<name>\w+)' from '(?P<module>[\w.]+)' \(unknown location\)")
 _RELATIVE = re.compile(r"attempted relative import (?:with no known parent package|beyond top-level package)")
-_OWN_NAMES = frozenset(
-    [
-        "src",
-        "util",
-        "utils",
-        "lib",
-        "libs",
-        "model",
-        "models",
-        "dataset",
-        "dataloader",
-        "dataloaders",
-        "data",
-        "config",
-        "configs",
-        "core",
-        "common",
-        "modules",
-        "network",
-        "networks",
-        "net",
-        "nets",
-        "layers",
-        "losses",
-        "loss",
-        "metrics",
-        "engine",
-        "trainer",
-        "train",
-        "tools",
-        "helpers",
-        "helper",
-        "scripts",
-        "backbone",
-        "backbones",
-        "options",
-        "transforms",
-        "preprocess",
-        "evaluation",
-        "inference",
-    ]
-)
-"""What projects call their own folders; no library that is imported under such a name is meant."""
+_INSTALLED = re.compile(r"cannot import name '(?P<name>\w+)' from '(?P<module>\w+)(?:\.[\w.]+)?' \((?P<path>[^)\n]+)\)")
 
 
 def _examine_log(log: Log) -> LogMatch | None:
     for error in log.exceptions:
         if error.name not in ("ModuleNotFoundError", "ImportError"):
             continue
-        hollow, missing = _HOLLOW.search(error.message), _MISSING.search(error.message)
-        if hollow:
+        if hollow := _HOLLOW.search(error.message):
             return _hollow(error, hollow["module"])
         if _RELATIVE.search(error.message):
             cause = "A file inside a package was started as a script, so Python does not know its package."
             return LogMatch(0.8, _evidence(error), cause, Fix(_module_call(error)))
-        if missing:
-            match = _missing(error, missing["module"], shadowed=bool(missing["package"]))
-            if match:
-                return match
-    return None
+        if (other := _INSTALLED.search(error.message)) and (match := _hidden(error, other)):
+            return match
+    # The last one is what ended the program.
+    return next((match for module in reversed([*missing_modules(log)]) if (match := _missing(module))), None)
+
+
+def _hidden(error: LoggedException, other: re.Match[str]) -> LogMatch | None:
+    """A package of the same name that is installed is found instead of the project's own."""
+    top, path = other["module"], other["path"]
+    if top not in OWN_NAMES or not Frame(path, 0, "").in_library:
+        return None
+    cause = f"`{top}` is taken from {path}, an installed package, and not from the project's own folder."
+    fix = Fix(f"Put the project first: {_path_call(error, top)} Or rename the project's `{top}`.")
+    return LogMatch(0.8, _evidence(error), cause, fix)
 
 
 def _hollow(error: LoggedException, module: str) -> LogMatch:
@@ -121,19 +92,27 @@ def _hollow(error: LoggedException, module: str) -> LogMatch:
     return LogMatch(0.8, _evidence(error), cause, fix)
 
 
-def _missing(error: LoggedException, module: str, *, shadowed: bool) -> LogMatch | None:
-    top = module.partition(".")[0]
-    if shadowed:
+def _missing(missing: MissingModule) -> LogMatch | None:
+    error, top = missing.error, missing.top
+    if error is None:
+        return None
+    if missing.unpickling:
+        cause = f"The checkpoint holds a whole pickled model, whose class lives in `{missing.name}` of the project."
+        fix = Fix("Load it from that project's root, and save `model.state_dict()` instead of the model.")
+        return LogMatch(0.75, _evidence(error), cause, fix)
+    if missing.shadowed:
         cause = f"Another file called `{top}.py` is found before the project's folder `{top}`."
-        return LogMatch(
-            0.75, _evidence(error), cause, Fix(f"Rename that file, or put the project first: {_path_call(error)}")
-        )
-    in_path = any(f"/{top}/" in frame.path.replace("\\", "/") and not frame.in_library for frame in error.frames)
-    # Python names the part that it could not find: with a dot in it, the first part was found.
-    if "." not in module and (top in _OWN_NAMES or in_path):
-        cause = f"`{top}` is a folder of the project itself, and the project's root is not on `sys.path`."
-        return LogMatch(0.8, _evidence(error), cause, Fix(f"{_path_call(error)} Or: {_module_call(error)}"))
-    return None
+        fix = Fix(f"Rename that file, or put the project first: {_path_call(error, top)}")
+        return LogMatch(0.75, _evidence(error), cause, fix)
+    if missing.owner is not Owner.PROJECT:
+        return None
+    if top not in OWN_NAMES:
+        cause = f"`{top}` is this project's own package, and neither installed nor on `sys.path`."
+        fix = Fix(f"From the project's root: `pip install -e .`, or `PYTHONPATH=. python {_script(error)}`.")
+        return LogMatch(0.75, _evidence(error), cause, fix)
+    cause = f"`{top}` is a folder of the project itself, and the project's root is not on `sys.path`."
+    module = f" Or: {_module_call(error)}" if "/" in _script(error) else ""
+    return LogMatch(0.8, _evidence(error), cause, Fix(f"{_path_call(error, top)}{module}"))
 
 
 def _evidence(error: LoggedException) -> tuple[Evidence, ...]:
@@ -146,13 +125,35 @@ def _script(error: LoggedException) -> str:
     return first.replace("\\", "/")
 
 
-def _path_call(error: LoggedException) -> str:
-    return f"From the project's root: `PYTHONPATH=. python {_script(error)}`."
+def _path_call(error: LoggedException, top: str) -> str:
+    script = _script(error)
+    if "/" in script:
+        return f"From the project's root: `PYTHONPATH=. python {script}`."
+    # The script's own folder is on the path already.
+    return f"`find . -name '{top}*'`, and `PYTHONPATH=FOLDER python {script}` with the folder that holds it."
 
 
 def _module_call(error: LoggedException) -> str:
     parts = _script(error).removesuffix(".py").split("/")[-2:]
     return f"As a module, from the folder above its package: `python -m {'.'.join(parts)}`."
+
+
+_MOST_FOLDERS = 5000
+_PASSED_OVER = frozenset({"site-packages", "node_modules", "__pycache__"})
+
+
+def _probe(log: Log, here: Here) -> Answer:
+    """Look for the module below the folder that one stands in."""
+    wanted = next((m.top for m in missing_modules(log) if m.owner is Owner.PROJECT and not m.unpickling), None)
+    if wanted is None:
+        return Answer(Outcome.CANNOT_TELL, "the log names no module of the project that could be looked for")
+    for count, (folder, folders, files) in enumerate(os.walk(here.root)):
+        folders[:] = sorted(name for name in folders if name not in _PASSED_OVER and not name.startswith("."))
+        if wanted in folders or f"{wanted}.py" in files:
+            return Answer(Outcome.CONFIRMED, f"`{wanted}` lies in {folder}: that folder has to be on sys.path")
+        if count == _MOST_FOLDERS:
+            return Answer(Outcome.CANNOT_TELL, f"the first {count} folders below {here.root} hold no `{wanted}`")
+    return Answer(Outcome.REFUTED, f"nothing below {here.root} is called `{wanted}`")
 
 
 _CLONE = re.compile(r"\bgit clone\b(?P<words>.*)$")
@@ -228,7 +229,7 @@ RULE = Rule(
     family="environment",
     title="The project's own package is not found",
     level=Level.ERROR,
-    log=LogFacet(("no module named", "cannot import name", "relative import"), _examine_log),
+    log=LogFacet(("no module named", "cannot import name", "relative import"), _examine_log, _probe),
     source=SourceFacet(("git clone", "sys.path"), _examine_source),
     before=BeforeFacet(Cost.SECONDS, _examine_plan),
     during=absent("imports are settled before the first step"),
