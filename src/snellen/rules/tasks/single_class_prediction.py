@@ -103,8 +103,8 @@ def _by_table(log: Log) -> LogMatch | None:
             f"No class overlaps with its labels ({', '.join(zeros[:4])}: 0.0): they hold other values than the answers."
         )
         fix = Fix(
-            f"Look at the labels as the model gets them: `np.unique(mask)` has to give 0 to {len(scores) - 1}, not 0 and "
-            "255 or colours; check the ignored index (`reduce_zero_label` in mmsegmentation) and the order of the classes."
+            f"Look at the labels as the model gets them: `np.unique(mask)` has to give 0 to {len(scores) - 1}, not 0 "
+            "and 255 or colours; check the ignored index (`reduce_zero_label` of mmsegmentation) and the class order."
         )
         return LogMatch(0.8, (line.evidence,), cause, fix)
     others = f"{', '.join(zeros[:4])} {'have' if len(zeros) > 1 else 'has'}"
@@ -120,8 +120,8 @@ def _several(scores: Mapping[str, float]) -> bool:
 def _fix(classes: int) -> Fix:
     return Fix(
         f"Check the masks first: `np.unique(mask)` has to give 0 to {max(1, classes - 1)}, not 0 and 255. If they are "
-        "right the other classes are too rare: add a Dice or focal loss, weight them (`pos_weight`, `weight=`), and take "
-        "crops that hold them."
+        "right the other classes are too rare: add a Dice or focal loss, weight them (`pos_weight`, `weight=`), and "
+        "take crops that hold them."
     )
 
 
