@@ -17,6 +17,9 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from snellen.explain import explain
+    from snellen.explain.exceptions import explain_exception, explaining
+    from snellen.explain.ipython import load as load_ipython_extension
+    from snellen.explain.ipython import unload as unload_ipython_extension
     from snellen.lint import lint
     from snellen.rules.catalogue import catalogue as rules
     from snellen.tasks.check import check_run as check
@@ -24,14 +27,29 @@ if TYPE_CHECKING:
 
 __version__ = "0.1.0"
 
-__all__ = ["__version__", "check", "explain", "lint", "load_run", "rules"]
+__all__ = [
+    "__version__",
+    "check",
+    "explain",
+    "explain_exception",
+    "explaining",
+    "lint",
+    "load_ipython_extension",
+    "load_run",
+    "rules",
+    "unload_ipython_extension",
+]
 
 _PUBLIC = {
     "check": "snellen.tasks.check:check_run",
     "explain": "snellen.explain:explain",
+    "explain_exception": "snellen.explain.exceptions:explain_exception",
+    "explaining": "snellen.explain.exceptions:explaining",
     "lint": "snellen.lint:lint",
+    "load_ipython_extension": "snellen.explain.ipython:load",
     "load_run": "snellen.tasks.target:open_target",
     "rules": "snellen.rules.catalogue:catalogue",
+    "unload_ipython_extension": "snellen.explain.ipython:unload",
 }
 """Public name to the place where it is defined."""
 

@@ -10,7 +10,17 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-__all__ = ["PROJECT_RULES", "SHARED", "VARIABLES", "Variable", "project_rules_wanted", "shared_folder"]
+__all__ = [
+    "CONDA",
+    "PROJECT_RULES",
+    "SHARED",
+    "VARIABLES",
+    "VENV",
+    "Variable",
+    "active_environments",
+    "project_rules_wanted",
+    "shared_folder",
+]
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,7 +48,13 @@ PROJECT_RULES: Final = Variable(
     "SNELLEN_PROJECT_RULES", "0 or 1", "1", "Whether the rules in the project's `snellen_rules/` are loaded."
 )
 
-VARIABLES: Final = (PROJECT_RULES, SHARED)
+VENV: Final = Variable(
+    "VIRTUAL_ENV", "folder", "", "The active virtual environment: its Python is the user's, which probes ask."
+)
+
+CONDA: Final = Variable("CONDA_PREFIX", "folder", "", "The active conda environment, asked when there is no other.")
+
+VARIABLES: Final = (PROJECT_RULES, SHARED, VENV, CONDA)
 """All of them."""
 
 
@@ -50,3 +66,8 @@ def shared_folder() -> Path:
 def project_rules_wanted() -> bool:
     """Whether a project's own rules, which are Python code, are loaded."""
     return os.environ.get(PROJECT_RULES.name, PROJECT_RULES.default) != "0"
+
+
+def active_environments() -> list[Path]:
+    """The environments that are switched on, the one that counts first."""
+    return [Path(os.environ[one.name]) for one in (VENV, CONDA) if os.environ.get(one.name)]

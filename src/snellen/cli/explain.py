@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import json
+import shlex
 import sys
-import textwrap
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -12,27 +12,27 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from snellen.core.file_kinds import nearest
-from snellen.core.files import plain
 from snellen.core.rule import HEADINGS
 from snellen.errors import UsageError
 
 if TYPE_CHECKING:
-    from snellen.core.log import Diagnosis
     from snellen.core.rule import Rule
-    from snellen.explain.rank import Ranking
 
 __all__ = ["register"]
 
-_WIDTH = 100
 _EXAMPLES = """\b
 Examples:
   snellen explain train.log              the log of a failed run
   python train.py 2>&1 | snellen explain -
+  snellen explain train.log --probe      and ask this machine whether it is so
+  snellen explain notebook.ipynb         what the cells printed
+  snellen explain runs/unet              a folder: logs, metrics, TensorBoard event files
   snellen explain half-overflow          the page of one rule
   snellen explain train.log --json       for programs
 
 \b
-Exit code 0: answered; 2: nothing known, or the file cannot be read."""
+Exit code 0: answered; 2: nothing known, or the file cannot be read.
+Ctrl-C while the log comes from stdin gives the answer so far."""
 
 
 def register(app: typer.Typer) -> None:
@@ -42,45 +42,44 @@ def register(app: typer.Typer) -> None:
 
 def explain(
     source: Annotated[str, typer.Argument(metavar="[LOG|-|SLUG]", help="A log, - for stdin, or a rule.")] = "-",
+    probe: Annotated[bool, typer.Option("--probe", help="Ask this machine whether the answers hold here.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
 ) -> None:
     """Say why a run failed: root cause first, evidence, fix. Works without torch."""
+    from snellen.cli._ranking import ranking_json, ranking_lines, say
     from snellen.explain import examine
-    from snellen.rules.catalogue import catalogue
 
-    if source != "-" and not Path(source).exists() and source in catalogue():
-        typer.echo(_rule_json(catalogue()[source]) if as_json else "\n".join(_page(catalogue()[source])))
+    if source != "-" and not Path(source).exists():
+        rule = _rule(source)
+        if probe:
+            raise UsageError("--probe needs a log", hint=f"snellen explain LOG --probe; {source} is a rule")
+        say(_rule_json(rule) if as_json else "\n".join(_page(rule)))
         return
-    if source == "-":
-        if sys.stdin.isatty():
-            typer.echo("reading the log from stdin; end it with Ctrl-D", err=True)
-        ranking = examine(sys.stdin.buffer)
-    else:
-        _must_exist(source)
-        ranking = examine(Path(source))
+    if source == "-" and sys.stdin.isatty():
+        typer.echo("reading the log from stdin; end it with Ctrl-D", err=True)
+    ranking = examine(sys.stdin.buffer if source == "-" else Path(source), probe=probe)
     for problem in ranking.problems:
-        typer.echo(f"snellen: rule {problem}", err=True)
-    typer.echo(_ranking_json(ranking) if as_json else "\n".join(_report(ranking)))
+        say(f"snellen: {problem}", err=True)
+    again = "" if source == "-" else f"snellen explain {shlex.quote(source)}"
+    say(ranking_json(ranking) if as_json else "\n".join(ranking_lines(ranking, again=again)))
     if not ranking.diagnoses:
         raise typer.Exit(2)
 
 
-def _must_exist(source: str) -> None:
-    if Path(source).exists():
-        return
-    from snellen.rules.catalogue import catalogue
+def _rule(slug: str) -> Rule:
+    from snellen.rules.catalogue import catalogue, files, load
 
-    close = nearest(source, catalogue())
+    if slug in files():
+        return load(slug)
+    if slug in catalogue():
+        return catalogue()[slug]
+    close = nearest(slug, catalogue())
     hint = (
         f"did you mean the rule {close}?"
         if close
         else "give the path of a log, - for stdin, or a rule of `snellen rules`"
     )
-    raise UsageError(f"{source} is neither a file nor a rule", hint=hint)
-
-
-def _ranking_json(ranking: Ranking) -> str:
-    return json.dumps({"diagnoses": plain(ranking.diagnoses), "problems": list(ranking.problems)}, indent=2)
+    raise UsageError(f"{slug} is neither a file nor a rule", hint=hint)
 
 
 def _rule_json(rule: Rule) -> str:
@@ -93,43 +92,3 @@ def _page(rule: Rule) -> Iterator[str]:
     yield f"{rule.slug}  ({rule.family}, found in: {', '.join(rule.moments) or 'nothing yet'})"
     yield ""
     yield rule.page.strip()
-
-
-def _report(ranking: Ranking) -> Iterator[str]:
-    if not ranking.diagnoses:
-        yield "Nothing known fits this log: no answer is better than a wrong one."
-        yield ""
-        yield "Give the whole log, from the first line of the traceback on; `snellen rules` lists what is known."
-        return
-    for number, diagnosis in enumerate(ranking.diagnoses):
-        if number == 1:
-            yield "Also possible:"
-        yield from _diagnosis(diagnosis) if number == 0 else _short(diagnosis)
-    yield f"next: snellen explain {ranking.diagnoses[0].slug}"
-
-
-def _diagnosis(diagnosis: Diagnosis) -> Iterator[str]:
-    yield f"{diagnosis.title}  [{diagnosis.slug}, {diagnosis.score:.0%} sure]"
-    yield ""
-    yield from _part("cause", diagnosis.cause)
-    for fact in diagnosis.evidence:
-        line = fact.location.line if fact.location and fact.location.path == "log" else None
-        yield from _part("evidence", f"line {line}: {fact.text}" if line else fact.text)
-    yield from _part("fix", diagnosis.fix.text)
-    if diagnosis.fix.command:
-        yield from _part("run", diagnosis.fix.command)
-    yield from _part("confirm", diagnosis.confirm)
-    yield from _part("or else", diagnosis.otherwise)
-    yield ""
-
-
-def _short(diagnosis: Diagnosis) -> Iterator[str]:
-    yield from _part(diagnosis.slug, f"{diagnosis.cause} {diagnosis.fix.text}")
-
-
-def _part(label: str, text: str) -> Iterator[str]:
-    indent = " " * 12
-    paragraphs = [" ".join(part.split()) for part in text.split("\n\n")]
-    for position, paragraph in enumerate(paragraphs):
-        head = f"  {label:<9} " if position == 0 else indent
-        yield textwrap.fill(paragraph, _WIDTH, initial_indent=head, subsequent_indent=indent, break_long_words=False)

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import importlib
 from dataclasses import replace
 
 from snellen.core.log import Diagnosis, Log
-from snellen.core.rule import Rule
 from snellen.explain.parse import Source, read
 from snellen.explain.rank import Ranking, rank, text_of
 from snellen.rules.asking import Askable, askable
 
 __all__ = ["examine", "examine_log", "explain"]
+
+_PROBED = 5
+"""Answers about which this machine is asked."""
 
 
 def explain(source: Source) -> list[Diagnosis]:
@@ -36,15 +38,36 @@ def explain(source: Source) -> list[Diagnosis]:
     return list(examine(source).diagnoses)
 
 
-def examine(source: Source) -> Ranking:
-    """As `explain`, with the rules that failed on this log and the files that could not be read."""
+def examine(source: Source, *, probe: bool = False) -> Ranking:
+    """As `explain`, with the rules that failed on this log and the files that could not be read.
+
+    Args:
+        source: As of `explain`.
+        probe: Also ask this machine whether the answers hold here.
+
+    Raises:
+        UsageError: It cannot be read, or is not text.
+    """
     rules = askable()
     parsed = read(source, triggers=rules.literals)
-    ranking = examine_log(parsed.log, rules)
+    ranking = examine_log(parsed.log, rules, probe=probe)
     return replace(ranking, problems=(*parsed.problems, *ranking.problems))
 
 
-def examine_log(log: Log, rules: Askable | Mapping[str, Rule] | None = None) -> Ranking:
-    """As `examine`, of a log that was taken apart before."""
-    rules = askable() if rules is None else rules
-    return rank(log, rules.about(text_of(log)) if isinstance(rules, Askable) else rules)
+def examine_log(log: Log, rules: Askable, *, probe: bool = False) -> Ranking:
+    """As `examine`, of a log that was taken apart before.
+
+    Args:
+        log: The log.
+        rules: The rules that may be asked.
+        probe: Also ask this machine whether the answers hold here.
+    """
+    asked = rules.about(text_of(log))
+    ranking = rank(log, asked)
+    if not probe:
+        return ranking
+    # Starting programs costs more to load than all that reads a log.
+    here = importlib.import_module("snellen.explain.here")
+    machine = here.ThisMachine()
+    answers = {one.slug: here.probe(asked[one.slug], log, machine) for one in ranking.diagnoses[:_PROBED]}
+    return replace(ranking, probed=answers)

@@ -12,7 +12,7 @@ from collections.abc import Iterable, Iterator
 from snellen.core.log import LogLine
 from snellen.explain.packed import unpacked
 
-__all__ = ["WIDTH", "clean", "decoded", "lines_of", "split_prefix"]
+__all__ = ["WIDTH", "clean", "decoded", "harmless", "lines_of", "split_prefix"]
 
 WIDTH = 4000
 """Characters kept of a line."""
@@ -25,7 +25,7 @@ _COLOUR = re.compile(
 _COLOUR_WITHOUT_ESCAPE = re.compile(
     r"(?:\^\[)?\[(?:0|1|4|7|22|39|3[0-7]|9[0-7]|[01];\d\d(?:;\d+)?|38;[25];[\d;]{1,16})m"
 )
-_CONTROL = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f]")
+_CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")
 _UNSEEN = re.compile(
     "[\u00ad\u061c\u115f\u180e\u200b-\u200f\u202a-\u202e\u2060-\u206f\ufeff\U000e0000-\U000e007f\ud800-\udfff]"
 )
@@ -81,6 +81,20 @@ def clean(text: str) -> str:
     return " ".join(part for _, part in _parts(text))
 
 
+def harmless(text: str) -> str:
+    r"""Text that can be printed: what steers a terminal, turns the direction of writing or is not seen is left out.
+
+    Example:
+        >>> harmless("a\x1b]0;title\x07b \u202egnp.exe")
+        'ab gnp.exe'
+    """
+    if "\x1b" in text or "\x9b" in text:
+        text = _COLOUR.sub("", text)
+    if not text.isascii():
+        text = _UNSEEN.sub("", text)
+    return _CONTROL.sub("", text)
+
+
 def lines_of(number: int, text: str) -> Iterator[LogLine]:
     """The lines that one raw line shows; several where it overwrote none of them."""
     for stream, part in _parts(text):
@@ -123,7 +137,7 @@ def split_prefix(text: str) -> tuple[str, str]:
 
 def _parts(text: str) -> Iterator[tuple[str, str]]:
     for part in _shown(text.rstrip("\r\n")):
-        yield split_prefix(_harmless(part))
+        yield split_prefix(_plain(part))
 
 
 def _shown(text: str) -> list[str]:
@@ -137,19 +151,18 @@ def _shown(text: str) -> list[str]:
     return parts[max(telling, 0) :][-_MOST_PARTS:] or [""]
 
 
-def _harmless(text: str) -> str:
-    if "\x1b" in text or "\x9b" in text:
+def _plain(text: str) -> str:
+    """As harmless; what pasting does to quotes and brackets is undone."""
+    if "\x1b" in text:
         text = _COLOUR.sub("", text)
     if "[" in text and "m" in text:
         text = _COLOUR_WITHOUT_ESCAPE.sub("", text)
     if not text.isascii():
-        text = _mended(text)
-        text = _UNSEEN.sub("", text.translate(_SPACES))
-    text = _CONTROL.sub("", text)
+        text = _mended(text).translate(_SPACES)
     if "&" in text:
         for entity, character in _ENTITIES:
             text = text.replace(entity, character)
-    return text
+    return harmless(text)
 
 
 def _mended(text: str) -> str:
