@@ -25,6 +25,7 @@ VERBS = (
     "evaluate",
     "predict",
     "explain",
+    "watch",
     "lint",
     "doctor",
     "rules",
