@@ -98,6 +98,16 @@ def test_constants_are_followed(tmp_path: Path, expression: str, value: object) 
     assert call(facts(tmp_path, source), "use").arguments[0].value == value
 
 
+def test_constants_of_several_names_are_followed(tmp_path: Path) -> None:
+    source = """
+        MEAN, (SIZE, NAME) = [0.5, 0.25], (224, "a")
+        first, *rest = 1, 2, 3
+        look(MEAN, SIZE, NAME, first)
+    """
+    arguments = call(facts(tmp_path, source), "look").arguments
+    assert [argument.value for argument in arguments] == [(0.5, 0.25), 224, "a", UNKNOWN]
+
+
 def test_origins_pass_through_reshaping_functions_and_parameters(tmp_path: Path) -> None:
     file = facts(
         tmp_path,

@@ -249,8 +249,10 @@ class Collector(ast.NodeVisitor):
         if isinstance(target, ast.Name):
             self._scopes[-1].bind(target.id, binding)
         elif isinstance(target, (ast.Tuple, ast.List)):
-            for item in target.elts:
-                self._bind(item, Binding(UNKNOWN, _through(binding.origin, "[]")))
+            values = binding.value if isinstance(binding.value, tuple) else ()
+            plain = len(values) == len(target.elts) and not any(isinstance(item, ast.Starred) for item in target.elts)
+            for position, item in enumerate(target.elts):
+                self._bind(item, Binding(values[position] if plain else UNKNOWN, _through(binding.origin, "[]")))
         elif isinstance(target, ast.Attribute) and self._classes and self.name_of(target.value) == "self":
             Scope(self.found.attributes).bind(f"{self._classes[-1]}.{target.attr}", binding)
 
