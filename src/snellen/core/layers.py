@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 from snellen.core.makers import Makers
 from snellen.core.source import Argument, CallSite, SourceFile, Span
 
-__all__ = ["WidthBreak", "whole", "width_breaks"]
+__all__ = ["WidthBreak", "unpacks", "whole", "width_breaks"]
 
 _NN = "torch.nn."
 _CONVOLUTIONS = frozenset(
@@ -45,6 +45,7 @@ _KEEPING_FUNCTIONS = frozenset(
 ) | {"torch.relu", "torch.sigmoid", "torch.tanh"}
 _MOVED = frozenset({"to", "cuda", "cpu", "float", "half", "double", "bfloat16", "eval", "train", "requires_grad_"})
 """What is done to a layer and leaves its widths."""
+_UNPACKED = re.compile(r"[(,]\s*\*\*")
 _DEEPEST = 12
 
 
@@ -86,6 +87,11 @@ def whole(argument: Argument | None) -> int | None:
     if argument is None or not isinstance(argument.value, (int, float)) or isinstance(argument.value, bool):
         return None
     return int(argument.value) if argument.value == int(argument.value) and 0 < argument.value < 2**31 else None
+
+
+def unpacks(call: CallSite) -> bool:
+    """Whether a call takes options from a mapping, so that what is not written may be given all the same."""
+    return _UNPACKED.search(call.code) is not None
 
 
 def width_breaks(file: SourceFile) -> Iterator[WidthBreak]:

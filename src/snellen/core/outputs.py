@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from snellen.core.layers import whole
+from snellen.core.layers import unpacks, whole
 from snellen.core.makers import Makers
 from snellen.core.source import CallSite, SourceFile
 
@@ -78,7 +78,7 @@ def _network(call: CallSite) -> CallSite | None:
     maker = origin.call
     if _SEGMENTERS.match(maker.name):
         option = maker.argument(99, "classes")
-        return maker if option is None or whole(option) == 1 else None
+        return maker if whole(option) == 1 or (option is None and not unpacks(maker)) else None
     if maker.name == "timm.create_model" or _TORCHVISION.match(maker.name):
         return maker if whole(maker.argument(99, "num_classes")) == 1 else None
     return None

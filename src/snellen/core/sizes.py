@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from snellen.core.layers import whole
+from snellen.core.layers import unpacks, whole
 from snellen.core.source import Argument, CallSite, Origin, SourceFile, Span
 
 __all__ = ["FixedSize", "NamedModel", "fed_shapes", "fixed_sizes", "named_model", "patch_of_name", "tensor_shape"]
@@ -96,6 +96,8 @@ def patch_of_name(name: str) -> int | None:
 
 def named_model(call: CallSite) -> NamedModel | None:
     """What a call of timm, torchvision, segmentation_models_pytorch or torch.hub makes."""
+    if unpacks(call):
+        return None
     if call.name == "timm.create_model":
         return _of_timm(call)
     if call.name.startswith(_TORCHVISION) and re.fullmatch(r"torchvision\.models\.[a-z]\w*", call.name):

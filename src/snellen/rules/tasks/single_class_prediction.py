@@ -58,7 +58,7 @@ _OF_CLASS = re.compile(r"^(?:m?iou|dice|jaccard)[./](?P<name>.{1,60})$", re.IGNO
 _OVERLAP = re.compile(
     r"(?<![\w])(?P<name>(?:m|val_|valid_|train_|test_|mean )?(?:iou|dice|jaccard)"
     r"(?:[_ ]?(?:score|coeff?(?:icient)?|index|mean))?)"
-    r"['\"]?\s{0,3}(?:[:=]|\s-)?\s{0,3}(?:tensor\()?(?P<value>\d{1,3}(?:\.\d{1,12})?(?:e-?\d{1,2})?)(?![\w.%]*\])",
+    r"['\"]?\s{0,3}(?:[:=]|\s-)?\s{0,3}(?:tensor\()?(?P<value>\d{1,3}(?:\.\d{1,20})?(?:e-?\d{1,2})?)(?![\w%])",
     re.IGNORECASE,
 )
 _LIST = re.compile(r"(?:iou|dice|jaccard)[^\[\n]{0,40}\[(?P<values>[\d\s.,naNe+-]{3,400})\]", re.IGNORECASE)
@@ -125,6 +125,14 @@ def _fix(classes: int) -> Fix:
     )
 
 
+def _balance(name: str) -> Fix:
+    return Fix(
+        f"Count the classes in training: if {name} outnumbers the others by far, weight the loss (`weight=`) or draw "
+        "evenly (`WeightedRandomSampler`). If not, print the outputs of one batch: equal rows mean that nothing was "
+        "learned, so lower the learning rate and check labels and normalisation."
+    )
+
+
 def _tables(log: Log) -> Iterator[tuple[LogLine, dict[str, float]]]:
     """Drawn tables with one row for each class."""
     by_number = {line.number: line for line in log.lines}
@@ -187,7 +195,7 @@ def _by_report(log: Log) -> LogMatch | None:
     line, found = taken[0]
     name, total = found["name"].strip(), sum(int(row["n"]) for _, row in held)
     cause = f"All {total} samples are answered as {name}: its recall is 1, that of the other {len(held) - 1} classes 0."
-    return LogMatch(0.88, (line.evidence,), cause, _fix(len(held)))
+    return LogMatch(0.88, (line.evidence,), cause, _balance(name))
 
 
 def _by_matrix(log: Log) -> LogMatch | None:
@@ -202,7 +210,7 @@ def _by_matrix(log: Log) -> LogMatch | None:
         if len(rows) == len(columns) > 1 and sum(map(bool, columns)) == 1 and sum(any(row) for row in rows) > 1:
             best = next(number for number, count in enumerate(columns) if count)
             cause = f"Every one of {sum(columns)} samples is answered as class {best}."
-            return LogMatch(0.85, (line.evidence,), cause, _fix(len(rows)))
+            return LogMatch(0.85, (line.evidence,), cause, _balance(f"class {best}"))
     return None
 
 

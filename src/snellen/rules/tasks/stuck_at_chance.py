@@ -140,7 +140,8 @@ def _constant_at_chance(log: Log, losses: Reports, accuracies: Reports) -> LogMa
 def _at_chance(log: Log, losses: Reports, accuracies: Reports) -> LogMatch | None:
     """The accuracy stays at one in C, and the loss is not below the logarithm of C."""
     last = accuracies[-1][1] if accuracies else 0.0
-    classes = next((c for c in _candidates(last) if all(_share(v, c) for _, v in accuracies)), None)
+    told = [round(math.exp(value)) for _, value in losses[-1:] if math.log(1.9) < value < math.log(_MOST_CLASSES + 1)]
+    classes = next((c for c in (*told, *_candidates(last)) if c > 1 and all(_share(v, c) for _, v in accuracies)), None)
     moments = len(_moments(accuracies))
     if classes is None or len(accuracies) < (4 if classes == 2 else 3) or moments < 2:
         return None
@@ -206,7 +207,7 @@ def _constant(log: Log, losses: Reports, accuracies: Reports) -> LogMatch | None
 
 def _match(log: Log, score: float, classes: int, losses: Reports, accuracies: Reports, length: str) -> LogMatch:
     shares = [share for _, value in accuracies[-1:] if (share := _share(value, classes)) is not None]
-    right = f" and the accuracy at {shares[0]:.4g} = 1/{classes}" if shares else ""
+    right = f" and the accuracy at {shares[0]:.4g} (1/{classes} = {1 / classes:.4g})" if shares else ""
     level = f"{losses[-1][1]:g} (ln {classes} = {math.log(classes):.4f})"
     cause = f"The loss stays at {level}{right} for {length}: that is guessing."
     evidence = _evidence(log, (*losses[:1], *losses[-1:], *accuracies[-1:]))
