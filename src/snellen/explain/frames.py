@@ -25,7 +25,7 @@ _PLACES = (
 )
 _BOXED = re.compile(r"^[│|] (?P<path>[^│|]{1,300}?):(?P<line>\d+) in (?P<function>\S+)\s*[│|]?$")
 _BOXED_CODE = re.compile(r"^[│|] [❱>] *(?P<line>\d+) [│|]?(?P<code>.*)$")
-_ARROW = re.compile(r"^-{2,}> ?(?P<line>\d+) ?(?P<code>.*)$")
+_ARROW = re.compile(r"^-{1,9}> ?(?P<line>\d+) ?(?P<code>.*)$")
 _NO_CODE = re.compile(r"^\s*[~^]+\s*$|^\s*[│└├╰╭|]|^\s*\d+(?: |$)|^\s*\[Previous line repeated|^\s*\.\.\.\s*$")
 
 _NAMED = re.compile(

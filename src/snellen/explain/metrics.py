@@ -66,7 +66,9 @@ def find_metrics(lines: Sequence[LogLine], exceptions: Iterable[LoggedException]
     for line in lines:
         if line.number in spoken:
             continue
-        record = table.record(line) or _of_line(line)
+        record = table.record(line)
+        if record is None and not table.header:
+            record = _of_line(line)
         if record is not None:
             found.append(record)
             if len(found) >= _MOST:
@@ -175,10 +177,12 @@ class _Table:
     def __init__(self) -> None:
         self._names: list[str] = []
         self._kind = ""
+        self.header = False
 
     def record(self, line: LogLine) -> MetricRecord | None:
-        """The record of a row; `None` where the line is none."""
+        """The record of a row; `None` where the line is none, and `header` tells whether it is one."""
         text = line.text
+        self.header = False
         if text.startswith(("|", "│", "┃")):
             return self._drawn(line)
         if text.startswith(("+-", "|-", "├", "┡", "┌", "┏")):
@@ -225,7 +229,7 @@ class _Table:
             if any(name.lower() in ("epoch", "class", "images") for name in names):
                 self._names = [name.partition("(")[2] if "(" in name and ")" not in name else name for name in names]
                 self._names = [name.rstrip(")") if "(" not in name else name for name in self._names]
-                self._kind = "aligned"
+                self._kind, self.header = "aligned", True
             return None
         names = self._names if self._kind == "aligned" else []
         if not names and _YOLO_ROW.match(line.text):

@@ -20,7 +20,7 @@ _TRACEBACK = (
 _WITHIN = ("jsonPayload", "record", "fields", "error", "exception")
 _STREAM = ("rank", "worker", "pod", "container", "container_name", "pod_name", "task")
 _ESCAPED = re.compile(r"""Traceback \(most recent call last\):\\n|\\n\s*File \\?["']""")
-_LINE_END = re.compile(r"""\\r?\\n(?:['"],\s*[bu]?['"])?""")
+_LINE_END = re.compile(r"""(?:\\r)?\\n(?:['"],\s*[bu]?['"])?""")
 _COLLAPSED = re.compile(r'Traceback \(most recent call last\):\s+(?=File "[^"]+", line \d+, in \S+ )')
 _NEXT_FRAME = re.compile(r'\s+(?=File "[^"]+", line \d+, in )')
 _FRAME = re.compile(r'(File "[^"]+", line \d+, in \S+)\s?')
@@ -56,7 +56,8 @@ def unpacked(text: str) -> Packed | None:
         return _record(text) if len(text) <= _LONGEST else None
     if "\\n" in text and _ESCAPED.search(text):
         whole = _OPENING.sub("", text, count=1)
-        return Packed(tuple(_ESCAPE.sub(_plain, line) for line in _LINE_END.split(whole)))
+        lines = [_ESCAPE.sub(_plain, line) for line in _LINE_END.split(whole)]
+        return Packed(tuple(lines if lines[-1].strip("'\"]), ") else lines[:-1]))
     if (opened := _COLLAPSED.search(text)) is not None:
         return Packed(tuple(_expanded(text, opened)))
     return None

@@ -18,7 +18,7 @@ _LONGEST_MARK = 100
 _MOST_MARKS = 20
 _LOOKED_AT = 8
 _NO_MARK = re.compile(
-    r"^\s*(?:E   ?|[|>] ?)?$|^\s*\+ Exception Group $|^[\w.]+\s{2,}$|^(?:[\w.]*(?:Error|Exception):? )$|^[╭+][─-]+ $"
+    r"^\s*(?:E   ?|\| ?)?$|^\s*\+ Exception Group $|^[\w.]+\s{2,}$|^(?:[\w.]*(?:Error|Exception):? )$|^[╭+][─-]+ $"
     r"|Original $"
 )
 _VARYING = re.compile(r"\d+(?:[:.,]\d+)+|\d{4,}")

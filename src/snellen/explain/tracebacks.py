@@ -39,9 +39,9 @@ _ENDING = re.compile(
 )
 _MESSAGE_ENDS = re.compile(
     r'^(?:wandb: |srun: |slurmstepd|make: \*|Sentry |ERROR[: ]|WARNING[: ]|INFO[: ]|\s*\d+%\||"""$|[╰╭┌└]|={10,}|-{10,}'
-    r"|Set the environment variable HYDRA_FULL_ERROR|Process finished with exit code|Press any key|>{3} |In \[\d+\]:"
-    r"|\[\w+ \w+\] |[\w.-]+@[\w.-]+:\S* ?[$#%] |\([\w.-]+\) (?:[\w.-]+@|PS |[A-Z]:\\)|PS [A-Z]:\\|[A-Z]:\\\S*>"
-    r"|-- Process \d+ terminated)"
+    r"|Set the environment variable HYDRA_FULL_ERROR|Process (?:finished|completed) with exit code|Press any key|>{3} "
+    r"|In \[\d+\]:|\[\w+ \w+\] |[\w.-]+@[\w.-]+:\S* ?[$#%] |\([\w.-]+\) (?:[\w.-]+@|PS |[A-Z]:\\)|PS [A-Z]:\\"
+    r"|[A-Z]:\\\S*>|-- Process \d+ terminated)"
 )
 _LONGEST_MESSAGE = 40
 _MOST_FRAMES = 400
@@ -109,6 +109,7 @@ class _Parser:
     start: int = 0
     indent: int = 0
     outer: str = ""
+    carried: bool = False
     lead: str = ""
     wrapped: str = ""
     reverse: bool = False
@@ -119,7 +120,7 @@ class _Parser:
         self._close()
         self._named_above()
         self.frames.clear()
-        self.in_frames = self.aside = self.reverse = self.extra = False
+        self.in_frames = self.aside = self.carried = self.reverse = self.extra = False
         self.outer = self.wrapped = ""
         self.indent = 0
 
@@ -167,6 +168,7 @@ class _Parser:
         # IPython names the type above the frames; loaders before torch 1.2 put the traceback into the message.
         named = _OUTER.match(before) if header else None
         self.outer = named["type"] if named else ""
+        self.carried = bool(named and named["colon"])
 
     def _frame(self, text: str) -> Frame | None:
         if self.wrapped:
@@ -192,7 +194,7 @@ class _Parser:
         named = exception_line(text, after_frames=after)
         if named is None:
             named = self._native(text)
-        if named is None and self.outer and after and not text.startswith((" ", "-")) and code_line(text) is None:
+        if named is None and self.carried and after and not text.startswith((" ", "-")) and code_line(text) is None:
             named = (self.outer, text)
         if named is None:
             return False
@@ -201,7 +203,7 @@ class _Parser:
         start = self.start if self.frames else number
         self.open = _Open(named[0], number, start, [named[1]], tuple(self.frames), aside)
         self.frames.clear()
-        self.in_frames = self.aside = False
+        self.in_frames = self.aside = self.carried = False
         self.outer = ""
         return True
 
