@@ -223,7 +223,8 @@ class _Table:
         return _record(line, values, "", told=any(name.lower() in _COUNTS for name in values))
 
     def _aligned(self, line: LogLine) -> MetricRecord | None:
-        words = line.text.partition("%|")[0].split()
+        columns, progress, _ = line.text.partition("%|")
+        words = columns.split()[: -1 if progress else None]
         if len(words) >= 4 and all(_NAME.match(word) for word in words) and _MEASURE.search(line.text):
             names = [word.strip(":") for word in words]
             if any(name.lower() in ("epoch", "class", "images") for name in names):
