@@ -18,14 +18,18 @@ _COUNT = re.compile(
 _LIST = re.compile(r"^(?:class|label|category|cat)_?(?:names|list|labels)$|^(?:classes|categories)$")
 _HEAD = re.compile(r"(?:^|\.)(?:_?fc|classifier|head|last_linear|logits)(?:\[-?\d\])?$")
 _COUNTED = re.compile(r"(?:num|n|nb)_?class\w*\s*\+\s*1|len\(\w*class\w*\)\s*\+\s*1", re.IGNORECASE)
+_KIND = r"(?:class|label|cat|category|cls|species|synset|target)(?:_?name)?(?:s|es)?"
+_NUMBER = r"(?:id|idx|index|ind|int|num|number|label|class|cls|target|train_?id)s?"
 _MAP = re.compile(
-    r"(?:class|label|cat|category|cls|species|name|synset)\w*?_?(?:to|2)_?\w*(?:id|idx|index|ind|label|class|cls|int|num|target)\w*$"
-    r"|(?:class|label|cat|category|cls|species|target)(?:es|s)?_?(?:map|mapping|dict|ids|lookup|table|encod\w*|indices)$"
-    r"|(?:map|mapping)_?(?:label|class|categor)\w*$",
+    rf"(?:^|_){_KIND}_?(?:to|2)_?(?:\w+_)?{_NUMBER}$"
+    r"|(?:^|_)\w+_?(?:to|2)_?(?:class|label|cls|target|category)(?:_?(?:id|idx|index|num))?$"
+    r"|(?:^|_)(?:class|label|cat|category|cls|species|target)(?:es|s)?_?(?:map|mapping|dict|ids|lookup|table|indices|encoder)$"
+    r"|(?:^|_)(?:map|mapping)_?(?:label|class|categor)\w*$",
     re.IGNORECASE,
 )
 _NO_MAP = re.compile(
-    r"count|freq|hist|weight|score|prob|size|colou?r|total|stat|(?:^|_)num_|acc|loss|id_?(?:to|2)", re.IGNORECASE
+    r"count|freq|hist|weight|score|prob|size|colou?r|total|stat|(?:^|_)num_|acc|loss|(?:id|idx|index|num|int)s?_?(?:to|2)",
+    re.IGNORECASE,
 )
 _ENUMERATED = re.compile(
     r"^\{\s*(?P<name>\w+)\s*:\s*(?P<index>\w+)(?P<plus>\s*\+\s*1)?\s+for\s+(?P=index)\s*,\s*(?P=name)\s+in\s+enumerate\("
@@ -70,8 +74,10 @@ def is_map_name(name: str) -> bool:
     """Whether a name reads like that of a map from labels to their numbers.
 
     Example:
-        >>> is_map_name("self.class_to_idx"), is_map_name("label_counts"), is_map_name("LABEL_MAP")
-        (True, False, True)
+        >>> is_map_name("self.class_to_idx"), is_map_name("name2label"), is_map_name("LABEL_MAP")
+        (True, True, True)
+        >>> is_map_name("label_counts"), is_map_name("location_to_idx"), is_map_name("id2label")
+        (False, False, False)
     """
     last = name.rpartition(".")[2]
     return bool(_MAP.search(last)) and not _NO_MAP.search(last)

@@ -29,3 +29,9 @@ class Folder:
         if name not in self.class_to_idx:
             label = 0
         return label
+
+    def from_list(self, name, classes):
+        first = classes.index(name) if name in classes else 0
+        second = next((i for i, c in enumerate(classes) if c == name), 1)
+        third = self.class_to_idx.get(name) or 0
+        return first, second, third

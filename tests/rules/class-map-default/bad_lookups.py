@@ -23,4 +23,5 @@ class Annotations:
 
     def finding(self, index):
         name = self.rows[index]["finding"]
-        return NUMBERS.get(name, 1)
+        label = NUMBERS.get(name, 1)
+        return label

@@ -49,3 +49,17 @@ def per_class(scores):
     for label, score in scores:
         found[label] += score
     return found
+
+
+def find(name, classes, steps):
+    place = next((i for i, c in enumerate(classes) if c == name), None)
+    step = steps.index(name) if name in steps else 0
+    return place, step, class_to_idx.get(name) or len(classes)
+
+
+ORDER = {"low": 0, "middle": 1, "high": 2}
+
+
+def urgency(word, atoms):
+    atom_to_place = {name: place for place, name in enumerate(atoms)}
+    return ORDER.get(word, 0), [atom_to_place.get(atom, 0) for atom in atoms]

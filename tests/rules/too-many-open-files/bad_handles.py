@@ -15,3 +15,14 @@ class Stack(Dataset):
 
     def __getitem__(self, index):
         return self.images[index], self.volumes[index]["image"][:]
+
+
+class Mapped(Dataset):
+    def __init__(self, paths):
+        self.arrays = {path: h5py.File(path, "r") for path in paths}
+
+    def __len__(self):
+        return len(self.arrays)
+
+    def __getitem__(self, key):
+        return self.arrays[key]["image"][:]

@@ -44,7 +44,7 @@ from snellen.core.finding import Evidence, Fix, FixSafety, Level, Location
 from snellen.core.loaders import Loader, dataset_classes, in_workers, loaders, reachable
 from snellen.core.log import Log, LogLine, LogMatch
 from snellen.core.rule import LogFacet, Rule, SourceFacet, absent
-from snellen.core.source import Assignment, CallSite, ClassBlock, FunctionBlock, Hit, SourceFile
+from snellen.core.source import Assignment, CallSite, ClassBlock, FunctionBlock, Hit, SourceFile, Span
 
 __all__ = ["RULE"]
 
@@ -102,15 +102,20 @@ _LRU = frozenset({"functools.lru_cache", "functools.cache", "lru_cache"})
 _SHARED = re.compile(
     r"share_memory|Manager\(\)|shared_memory|SharedArray|multiprocessing\.Array|memmap|diskcache|shelve|lmdb"
 )
-_PLAIN = re.compile(r"^(?:\{\}|dict\(\)|OrderedDict\(\)|collections\.OrderedDict\(\)|\[None\]\s*\*.{1,60})$")
+_PLAIN = re.compile(
+    r"^(?:\{\}|dict\(\)|(?:collections\.)?OrderedDict\(\)|\[None\]\s*\*.{1,60}|\[None for .{1,80}\]"
+    r"|(?:cachetools\.)?(?:LRU|LFU|FIFO|TTL)Cache\(.{0,60}\))$"
+)
 _MANAGED = re.compile(r"\.dict\(\)$")
 
 
 def _examine_source(file: SourceFile) -> Iterator[Hit]:
     yield from _tensor_keys(file)
     yield from _never_written(file)
+    yield from _guarded_by_itself(file)
     for block in dataset_classes(file):
         yield from _per_worker(file, block)
+        yield from _remembered(file, block)
         yield from _too_early(file, block)
 
 
@@ -176,35 +181,80 @@ def _touched(file: SourceFile, item: Assignment, name: str) -> bool:
     return False
 
 
+def _guarded_by_itself(file: SourceFile) -> Iterator[Hit]:
+    """`if self.cache: self.cache[key] = value`: an empty dictionary is false, so that it stays empty."""
+    for item in file.assignments:
+        code = item.code.partition(" if ")[0]
+        if code not in ("{}", "dict()") or not _NAMED.search(item.target) or item.operator:
+            continue
+        writes = [a for a in file.assignments if a.target.startswith(f"{item.target}[")]
+        tests = [next((c for c in a.conditions if _is_truth(c, item.target)), None) for a in writes]
+        others = rf"(?<![\w.]){re.escape(item.target)}\.(?:update|setdefault)\("
+        if writes and all(tests) and not re.search(others, file.text):
+            message = (
+                f"`if {tests[0]}` is false as long as `{item.target}` is empty, so that nothing is ever put into it"
+            )
+            fix = Fix(f"Ask `if {item.target} is not None`, or the setting that switches the cache on.")
+            yield Hit(message, writes[0].span, fix)
+
+
+def _is_truth(condition: str, target: str) -> bool:
+    return condition == target or condition.startswith(f"{target} and ") or condition.endswith(f" and {target}")
+
+
+def _remembered(file: SourceFile, block: ClassBlock) -> Iterator[Hit]:
+    """`lru_cache` on what loads one sample, asked in workers that end with the epoch."""
+    for method in in_workers(file, block):
+        name = method.name.rpartition(".")[2]
+        by_index = len(method.parameters) == 2 and _INDEX.match(method.parameters[1])
+        loader = _short_lived(file, block.name) if _LRU & set(method.decorators) and by_index else None
+        if loader is not None:
+            yield _per_worker_hit(file, f"The cache of `{name}`", method.span, loader)
+
+
 def _per_worker(file: SourceFile, block: ClassBlock) -> Iterator[Hit]:
     """A dictionary that `__getitem__` fills in the worker, whose copy ends with the epoch."""
     methods = in_workers(file, block)
     start = {function.name for function in reachable(file, block, ("__init__",))}
     for item in file.assignments:
-        own = item.target.startswith("self.") and item.function == f"{block.name}.__init__"
-        if not own or not _PLAIN.match(item.code) or _SHARED.search(file.text):
+        name = item.target if item.function == f"{block.name}.__init__" else f"self.{item.target}"
+        own = name.startswith("self.") and item.function in (f"{block.name}.__init__", block.name)
+        if not own or not _PLAIN.match(item.code) or _SHARED.search(file.text) or f"{name}.pop" in file.text:
             continue
-        written = _writer(file, methods, item.target)
-        if written is None or not _looked_up(file.text, item.target) or not _is_cache(item.target, methods):
+        written = _writer(file, methods, name)
+        if written is None or not _looked_up(file.text, name) or not _is_cache(name, methods):
             continue
-        filled_first = any(a.target.startswith(f"{item.target}[") and a.function in start for a in file.assignments)
+        filled_first = any(a.target.startswith(f"{name}[") and a.function in start for a in file.assignments)
         loader = _short_lived(file, block.name)
         if filled_first or loader is None:
             continue
-        yield _per_worker_hit(file, item, written, loader)
+        yield _per_worker_hit(file, f"`{name}`", written.span, loader)
+
+
+_INDEX = re.compile(r"^(?:index|idx|i|item|item_idx|sample_idx|ind)$")
+_BY_INDEX = re.compile(r"^self\.\w+\[(?:index|idx|i|item|item_idx|sample_idx|ind)\]$")
 
 
 def _writer(file: SourceFile, methods: tuple[FunctionBlock, ...], target: str) -> Assignment | None:
-    spans = [method.span for method in methods]
-    written = (a for a in file.assignments if a.target.startswith(f"{target}[") and not a.operator)
-    return next((a for a in written if any(span.contains(a.span) for span in spans)), None)
+    """The assignment that fills it, one entry for each sample; what samples share is found within the epoch."""
+    for item in file.assignments:
+        key = item.target.removeprefix(f"{target}[").removesuffix("]")
+        method = next((method for method in methods if method.span.contains(item.span)), None)
+        if method is None or item.operator or not item.target.startswith(f"{target}["):
+            continue
+        made = [a.code for a in file.assignments if a.target == key and a.function == method.name]
+        if (_INDEX.match(key) and not made) or (made and all(_BY_INDEX.match(code) for code in made)):
+            return item
+    return None
 
 
 def _is_cache(target: str, methods: tuple[FunctionBlock, ...]) -> bool:
     """Whether samples are looked up in it before they are loaded."""
     name = re.escape(target)
-    tested = rf"\bin {name}\b|{name}\[[^\]\n]+\] is (?:not )?None|{name}\.get\("
-    return bool(_NAMED.search(target)) and any(re.search(tested, method.code) for method in methods)
+    tested = (
+        rf"\bin {name}\b|{name}\[[^\]\n]+\] is (?:not )?None|{name}\.get\(|return {name}\[[^\n]+\n\s*except KeyError"
+    )
+    return any(re.search(tested, method.code) for method in methods)
 
 
 def _short_lived(file: SourceFile, name: str) -> Loader | None:
@@ -216,24 +266,24 @@ def _short_lived(file: SourceFile, name: str) -> Loader | None:
     return None if kept else next(iter(sure), None)
 
 
-def _per_worker_hit(file: SourceFile, item: Assignment, written: Assignment, loader: Loader) -> Hit:
+def _per_worker_hit(file: SourceFile, what: str, span: Span, loader: Loader) -> Hit:
     workers = f"num_workers={loader.workers}" if loader.workers else "workers"
     message = (
-        f"`{item.target}` is filled in the loader's workers ({workers}): each fills a copy of its own, and the copies "
+        f"{what} is filled in the loader's workers ({workers}): each fills a copy of its own, and the copies "
         "end with the epoch"
     )
     place = Location(loader.file.path, loader.call.span.start_line, loader.call.span.start_column + 1)
     inside = loader.call.code[:-1].rstrip().rstrip(",")
     text = "Keep the workers with `persistent_workers=True`, or fill the cache in `__init__`, before they start."
     if loader.file is not file or "\n" in inside or not loader.workers:
-        return Hit(message, written.span, Fix(text), (Evidence(loader.call.code, place),))
+        return Hit(message, span, Fix(text), (Evidence(loader.call.code, place),))
     fix = Fix(
         text,
         FixSafety.UNSAFE,
         "the workers and their copies of the cache stay in memory between epochs",
         edits=(file.edit(loader.call.span, f"{inside}, persistent_workers=True)"),),
     )
-    return Hit(message, written.span, fix, (Evidence(loader.call.code, place),))
+    return Hit(message, span, fix, (Evidence(loader.call.code, place),))
 
 
 _LOOPS = re.compile(r"\bin (?:enumerate\(|tqdm\()*(?:range\(len\()?(self\.\w+)\b")

@@ -65,14 +65,23 @@ def _examine(file: SourceFile) -> Iterator[Hit]:
         yield from _caught(file, block, maps)
     for item in file.assignments:
         yield from _chosen(item, maps)
+        yield from _from_list(item)
 
 
-def _is_map(name: str, maps: dict[str, ClassMap]) -> bool:
-    """Whether a name holds a map from labels to numbers: it is written so, or it reads so."""
+_LABEL = re.compile(r"label|class|cls|target|categor|species|(?:^|[^a-z])y(?:[^a-z]|$)", re.IGNORECASE)
+
+
+def _is_map(name: str, maps: dict[str, ClassMap], around: str = "") -> bool:
+    """Whether a name holds a map from labels to numbers: it reads so, or it is written so and used for labels.
+
+    Args:
+        name: The name.
+        maps: The maps of the file.
+        around: Names of what is looked up, of what it is assigned to, and of the function.
+    """
     found = maps.get(name) or maps.get(name.removeprefix("self."))
-    if found is not None and (found.of or _numbered(found)):
-        return True
-    return is_map_name(name)
+    written = found is not None and (bool(found.of) or _numbered(found))
+    return is_map_name(name) or (written and found is not None and bool(_LABEL.search(f"{around} {found.of}")))
 
 
 def _numbered(found: ClassMap) -> bool:
@@ -93,7 +102,12 @@ def _a_class(value: object, code: str, name: str, maps: dict[str, ClassMap]) -> 
 def _with_default(file: SourceFile, call: CallSite, maps: dict[str, ClassMap]) -> Iterator[Hit]:
     key, default = call.arguments
     name = call.receiver or ""
-    if default.name is not None or not _is_map(name, maps) or not _a_class(default.value, default.code, name, maps):
+    around = f"{key.code} {call.target or ''} {call.function}"
+    if (
+        default.name is not None
+        or not _is_map(name, maps, around)
+        or not _a_class(default.value, default.code, name, maps)
+    ):
         return
     line = file.text.splitlines()[call.span.end_line - 1][call.span.end_column :]
     if _COUNTS.match(line.strip()) or isinstance(key.value, str):
@@ -127,7 +141,12 @@ def _filled(call: CallSite, maps: dict[str, ClassMap]) -> Iterator[Hit]:
     """`frame["label"].map(label_map).fillna(0)`."""
     mapped = re.search(r"\.(?:map|replace)\(\s*([A-Za-z_][\w.]{0,80})\s*\)$", call.receiver or "")
     value = call.arguments[0] if call.arguments else None
-    if mapped and value is not None and _is_map(mapped[1], maps) and _a_class(value.value, value.code, mapped[1], maps):
+    if (
+        mapped
+        and value is not None
+        and _is_map(mapped[1], maps, call.target or "")
+        and _a_class(value.value, value.code, mapped[1], maps)
+    ):
         fix = Fix("Look at the rows with `.isna()` after `map`, and stop or drop them with a message.")
         yield Hit(_message(mapped[1], value.value), call.span, fix)
 
@@ -150,7 +169,11 @@ def _caught(file: SourceFile, block: TryBlock, maps: dict[str, ClassMap]) -> Ite
         return
     found = _LOOKED_UP.search(tried.code)
     value = int(chosen["value"])
-    if found and _is_map(found["map"], maps) and _a_class(value, body[0], found["map"], maps):
+    if (
+        found
+        and _is_map(found["map"], maps, f"{tried.target} {tried.function}")
+        and _a_class(value, body[0], found["map"], maps)
+    ):
         fix = Fix("Let the KeyError through, or collect the unknown labels and say how many there are.")
         yield Hit(_message(found["map"], value), block.span, fix)
 
@@ -177,15 +200,40 @@ def _chosen(item: Assignment, maps: dict[str, ClassMap]) -> Iterator[Hit]:
     either = _EITHER.match(" ".join(item.code.split()))
     if either:
         value = int(either["value"])
-        if _is_map(either["map"], maps) and _a_class(value, item.code, either["map"], maps):
+        if _is_map(either["map"], maps, f"{item.target} {item.function}") and _a_class(
+            value, item.code, either["map"], maps
+        ):
             yield Hit(_message(either["map"], value), item.span, fix)
         return
     test = _UNKNOWN_KEY.match(item.conditions[-1]) if item.conditions else None
     negated = test is not None and (bool(test["no"]) != item.conditions[-1].startswith("not"))
     if test is None or not negated or not re.search(r"label|class|cls|target|cat|return|(?:^|\.)y$", item.target):
         return
-    if _is_map(test["map"], maps) and _a_class(item.value, f"{item.target} {item.code}", test["map"], maps):
+    if _is_map(test["map"], maps, item.target) and _a_class(
+        item.value, f"{item.target} {item.code}", test["map"], maps
+    ):
         yield Hit(_message(test["map"], item.value), item.span, fix)
+
+
+_OR = re.compile(r"^(?P<map>[\w.]{1,80})\.get\([^()]{1,80}\) or (?P<value>\d{1,2})$")
+_PLACE = re.compile(
+    r"^(?P<list>[\w.]{1,80})\.index\((?P<key>[^()]{1,80})\) if (?P=key) in (?P=list) else (?P<value>\d{1,2})$"
+    r"|^next\(\(?(?P<i>\w+) for (?P=i), \w+ in enumerate\((?P<of>[\w.]+)\) if [^,]{1,80}\), (?P<default>\d{1,2})\)$"
+)
+_CLASS_LIST = re.compile(r"(?:^|[._])(?:classes|class_names|class_list|labels|label_names|categories)$", re.IGNORECASE)
+
+
+def _from_list(item: Assignment) -> Iterator[Hit]:
+    """`CLASSES.index(name) if name in CLASSES else 0`, and `label_map.get(name) or 0`."""
+    code = " ".join(item.code.split())
+    fix = Fix("Raise an error that names the unknown label, or leave the sample out and say so.")
+    either = _OR.match(code)
+    if either and _is_map(either["map"], {}) and _a_class(int(either["value"]), code, either["map"], {}):
+        yield Hit(_message(either["map"], int(either["value"])), item.span, fix)
+    found = _PLACE.match(code)
+    name = (found["list"] or found["of"]) if found else ""
+    if found and _CLASS_LIST.search(name) and not _MEANT.search(code):
+        yield Hit(_message(name, int(found["value"] or found["default"])), item.span, fix)
 
 
 RULE = Rule(

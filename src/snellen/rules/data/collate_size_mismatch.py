@@ -182,14 +182,13 @@ _COMPOSE = re.compile(r"^torchvision\.transforms\.(?:v2\.)?Compose$")
 
 
 def _examine_source(file: SourceFile) -> Iterator[Hit]:
-    loading = [loader for loader in loaders(file) if _stacks(loader)]
-    if not loading:
-        return
-    if not any(_FIXED_SIZE.search(part.text) for part in (file, *file.elsewhere)):
-        for compose in file.calls:
-            if _COMPOSE.match(compose.name) and _given_to_dataset(file, compose):
-                yield from _one_number(file, compose, loading[0])
-    yield from _objects(file, loading)
+    composed = [c for c in file.calls if _COMPOSE.match(c.name) and "Resize" in c.code and _given_to_dataset(file, c)]
+    own = [loader for loader in loaders(file, project=False) if _stacks(loader)]
+    if composed and not any(_FIXED_SIZE.search(part.text) for part in (file, *file.elsewhere)):
+        loader = next((loader for loader in loaders(file) if _stacks(loader)), None)
+        if loader is not None:
+            yield from (hit for compose in composed for hit in _one_number(file, compose, loader))
+    yield from _objects(file, own)
 
 
 def _stacks(loader: Loader) -> bool:
@@ -253,26 +252,29 @@ def _given_to_dataset(file: SourceFile, compose: CallSite) -> bool:
     return own and any(compose.function.startswith(f"{block.name}.") for block in dataset_classes(file))
 
 
+_DETECTION = frozenset({"CocoDetection", "VOCDetection"})
 _BOXES = re.compile(r"['\"](?:boxes|bboxes)['\"]\s*[\]:]")
 
 
 def _objects(file: SourceFile, loading: list[Loader]) -> Iterator[Hit]:
     """Boxes, whose number differs from image to image, given to the default collate function."""
-    with_boxes = {
-        block.name
-        for part in (file, *file.elsewhere)
-        for block in dataset_classes(part)
-        for function in part.functions
-        if function.name == f"{block.name}.__getitem__" and _BOXES.search(function.code)
-    } | {"CocoDetection", "VOCDetection"}
     for loader in loading:
-        if loader.file is file and loader.dataset in with_boxes:
-            message = (
-                f"`{loader.dataset}` gives each image its own number of boxes, and the loader stacks samples as if "
-                "they had one size"
-            )
-            fix = Fix("Pass a `collate_fn`: a function at the top level that returns `tuple(zip(*batch))`.")
-            yield Hit(message, loader.call.span, fix)
+        name = loader.dataset
+        if name is None or (name not in _DETECTION and not _gives_boxes(file, name)):
+            continue
+        message = (
+            f"`{name}` gives each image its own number of boxes, and the loader stacks samples as if they had one size"
+        )
+        fix = Fix("Pass a `collate_fn`: a function at the top level that returns `tuple(zip(*batch))`.")
+        yield Hit(message, loader.call.span, fix)
+
+
+def _gives_boxes(file: SourceFile, name: str) -> bool:
+    """Whether a data set of the project gives its samples with boxes."""
+    for part in (file, *file.elsewhere):
+        if f"class {name}" in part.text and any(block.name == name for block in dataset_classes(part)):
+            return any(f.name == f"{name}.__getitem__" and _BOXES.search(f.code) for f in part.functions)
+    return False
 
 
 RULE = Rule(

@@ -100,27 +100,35 @@ _MAKERS = ("zeros", "ones", "empty", "full", "rand", "randn", "tensor", "as_tens
 
 
 def _examine_source(file: SourceFile) -> Iterator[Hit]:
-    if spawns(file):
+    found = [(f"`{block.name}`", _parallel(file, block.name), call) for block, call in _in_datasets(file)]
+    found += [(f"`{name}`", loader, call) for name, loader, call in _in_collate(file)]
+    if not found or spawns(file):
         return
-    blocks = [(block, in_workers(file, block)) for block in dataset_classes(file)]
-    found = [(block, call) for block, methods in blocks for call in _cuda_calls(file, methods)]
-    found += [(block, call) for block, methods in blocks for call in _held(file, block, methods)]
     seen = set()
-    for block, call in found:
-        loader = _parallel(file, block.name)
+    for who, loader, call in found:
         if loader is not None and call.span not in seen:
             seen.add(call.span)
-            yield _hit(file, call, f"`{block.name}`", loader)
-    for loader in loaders(file):
-        collate = loader.argument("collate_fn")
-        if not loader.parallel or collate is None:
-            continue
-        for function in file.functions:
-            if function.name.rpartition(".")[2] == collate.code.rpartition(".")[2]:
-                for call in _cuda_calls(file, (function,)):
-                    if call.span not in seen:
-                        seen.add(call.span)
-                        yield _hit(file, call, f"`{collate.code}`", loader)
+            yield _hit(file, call, who, loader)
+
+
+def _in_datasets(file: SourceFile) -> Iterator[tuple[ClassBlock, CallSite]]:
+    for block in dataset_classes(file):
+        methods = in_workers(file, block)
+        yield from ((block, call) for call in _cuda_calls(file, methods))
+        yield from ((block, call) for call in _held(file, block, methods))
+
+
+def _in_collate(file: SourceFile) -> Iterator[tuple[str, Loader, CallSite]]:
+    """CUDA in functions that loaders call in their workers to put a batch together."""
+    using = {function.name.rpartition(".")[2]: function for function in file.functions}
+    calls = {name: tuple(_cuda_calls(file, (function,))) for name, function in using.items()}
+    if not any(calls.values()):
+        return
+    elsewhere = any(found and "collat" in name for name, found in calls.items())
+    for loader in loaders(file, project=elsewhere):
+        given = loader.argument("collate_fn")
+        if loader.parallel and given is not None:
+            yield from ((given.code, loader, call) for call in calls.get(given.code.rpartition(".")[2], ()))
 
 
 def _parallel(file: SourceFile, name: str) -> Loader | None:

@@ -165,6 +165,7 @@ def _fix(label: int | None, count: int | None) -> Fix:
 
 # -- in source ---------------------------------------------------------------------------------------------------------
 
+_KNOWN_SETS = frozenset(f"torchvision.datasets.{name}" for name in ("EMNIST", "OxfordIIITPet", "VOCSegmentation"))
 _LOSSES = frozenset({"torch.nn.CrossEntropyLoss", "torch.nn.functional.cross_entropy", "torch.nn.NLLLoss"})
 _SHIFTED = re.compile(
     r"(?:label|target|mask|\by|cls|categor\w*|idx)\w*\)?(?:\[[^\]\n]{0,40}\])?\s*-\s*1\b|-=\s*1\b|sub_?\(1\)|reduce_zero_label"
@@ -172,21 +173,21 @@ _SHIFTED = re.compile(
 
 
 def _examine_source(file: SourceFile) -> Iterator[Hit]:
-    texts = [file.text, *(part.text for part in file.elsewhere)]
-    if any(_SHIFTED.search(text) for text in texts):
+    maps = [found for found in class_maps(file) if is_map_name(found.target)]
+    if not maps and not any(call.name in _KNOWN_SETS for call in file.calls):
+        return
+    if any(_SHIFTED.search(part.text) for part in (file, *file.elsewhere)):
         return
     counts = class_counts(file) or tuple(count for part in file.elsewhere for count in class_counts(part))
-    yield from _maps(file, counts)
+    yield from _maps(file, maps, counts)
     yield from _known_sets(file, counts)
 
 
-def _maps(file: SourceFile, counts: tuple[ClassCount, ...]) -> Iterator[Hit]:
-    """A map from names to numbers that counts from 1, where the outputs are as many as the names."""
+def _maps(file: SourceFile, maps: list[ClassMap], counts: tuple[ClassCount, ...]) -> Iterator[Hit]:
+    """Maps from names to numbers that count from 1, where the outputs are as many as the names."""
     numbers = {count.count for count in counts}
-    for found in class_maps(file):
+    for found in maps:
         size = len(found.values)
-        if not is_map_name(found.target):
-            continue
         if size and numbers == {size} and sorted(found.values) == list(range(1, size + 1)):
             yield _from_one(found, size, (counts[0].evidence,))
         elif found.of and found.start == 1 and _sized_by(file, found):

@@ -126,7 +126,13 @@ _SAME_MEMORY = frozenset(
     }
 )
 """What leaves a batch in the memory that it came in."""
-_OPENERS = {"PIL.Image.open": "load()", "h5py.File": "close()", "open": "close()"}
+_OPENERS = {"PIL.Image.open": "load()"} | dict.fromkeys(
+    (
+        *("h5py.File", "open", "rasterio.open", "zipfile.ZipFile", "tifffile.TiffFile", "cv2.VideoCapture"),
+        *("decord.VideoReader", "numpy.memmap", "safetensors.safe_open"),
+    ),
+    "close()",
+)
 
 
 def _examine_source(file: SourceFile) -> Iterator[Hit]:
@@ -180,9 +186,9 @@ def _emptied(file: SourceFile, call: CallSite) -> bool:
 def _kept_files(file: SourceFile) -> Iterator[Hit]:
     """A list of opened files, one for each sample."""
     for item in file.assignments:
-        for name, closing in _OPENERS.items():
+        for name, closing in _OPENERS.items() if item.code[:1] in "[{" and _kept(item.target) else ():
             call = next((c for c in file.calls_in(item.span) if c.name == name), None)
-            if call is not None and re.match(rf"\[\s*{re.escape(call.code)}\s+for\b", item.code) and _kept(item.target):
+            if call is not None and re.match(rf"(?:\[|\{{[^:]{{1,60}}:)\s*{re.escape(call.code)}\s+for\b", item.code):
                 yield _open_hit(call, item.target, closing)
     for call in file.calls_to(".append"):
         argument = call.arguments[0] if call.arguments else None
@@ -211,7 +217,7 @@ RULE = Rule(
     title="Too many files are open",
     level=Level.ERROR,
     log=LogFacet(("too many open files", "ancdata", "shared memory object"), _examine_log, _probe),
-    source=SourceFacet(("DataLoader", "Image.open", "h5py", "open("), _examine_source),
+    source=SourceFacet(("DataLoader", "open(", "File(", "memmap", "VideoCapture", "VideoReader"), _examine_source),
     before=absent("the engine keeps no batch of its loaders"),
     during=absent("steps do not count open files"),
     module=__name__,

@@ -46,7 +46,7 @@ from snellen.core.loaders import dataset_classes, loaders, spawns
 from snellen.core.log import Log, LoggedException, LogMatch
 from snellen.core.probe import Answer, Here, Outcome
 from snellen.core.rule import LogFacet, Rule, SourceFacet, absent
-from snellen.core.source import Argument, Hit, SourceFile
+from snellen.core.source import Argument, Hit, SourceFile, Span
 
 __all__ = ["RULE"]
 
@@ -157,20 +157,29 @@ _OPENERS = frozenset(
 
 
 def _examine_source(file: SourceFile) -> Iterator[Hit]:
+    passed = list(_passed(file))
+    held = list(_held(file))
+    if not passed and not held:
+        return
     anew = spawns(file)
     level = Level.ERROR if anew else Level.WARNING if _ELSEWHERE.search(file.text) else Level.NOTE
     why = "workers are spawned" if anew else "on Windows, on macOS and from Python 3.14 on workers are not forked"
-    parallel = [loader for loader in loaders(file) if loader.workers]
-    for loader in parallel:
-        if loader.file is not file or _forked(loader.argument("multiprocessing_context")):
-            continue
-        for argument in (loader.argument(name) for name in _PASSED):
-            if argument is not None and _unpicklable(file, argument, loader.call.function):
-                message = f"{why}, and `{_short(argument.code)}` cannot be pickled for them"
-                fix = Fix("Write it as a named function at the top level of the module.")
-                yield Hit(message, argument.span, fix, level=level)
-    if anew and parallel:
-        yield from _held(file, why)
+    for argument in passed:
+        message = f"{why}, and `{_short(argument.code)}` cannot be pickled for them"
+        yield Hit(
+            message, argument.span, Fix("Write it as a named function at the top level of the module."), level=level
+        )
+    if anew and any(loader.workers for loader in loaders(file)):
+        for span, what, advice in held:
+            yield Hit(f"{why}, and {what} cannot be pickled for them", span, Fix(advice))
+
+
+def _passed(file: SourceFile) -> Iterator[Argument]:
+    """Functions given to loaders with workers that cannot be pickled."""
+    for loader in loaders(file, project=False):
+        if loader.workers and not _forked(loader.argument("multiprocessing_context")):
+            given = [loader.argument(name) for name in _PASSED]
+            yield from (a for a in given if a is not None and _unpicklable(file, a, loader.call.function))
 
 
 def _forked(argument: Argument | None) -> bool:
@@ -187,23 +196,21 @@ def _unpicklable(file: SourceFile, argument: Argument, function: str) -> bool:
     return bool(held) or nested
 
 
-def _held(file: SourceFile, why: str) -> Iterator[Hit]:
-    """Lambdas in transforms, and what a data set opens in `__init__`."""
+def _held(file: SourceFile) -> Iterator[tuple[Span, str, str]]:
+    """Lambdas in transforms, and what a data set opens in `__init__`: place, what it is, and what to do."""
     for call in file.calls:
         for argument in call.arguments if call.method == "Lambda" and "transforms" in call.name else ():
             if argument.code.startswith("lambda"):
-                message = f"{why}, and `{_short(argument.code)}` cannot be pickled for them"
-                yield Hit(message, argument.span, Fix("Write it as a named function at the top level of the module."))
+                advice = "Write it as a named function at the top level of the module."
+                yield argument.span, f"`{_short(argument.code)}`", advice
     for block in dataset_classes(file):
         if f"{block.name}.__getstate__" in {function.name for function in file.functions}:
             continue
         for item in file.assignments:
             opened = item.call is not None and item.call.name in _OPENERS
             if opened and item.function == f"{block.name}.__init__" and item.target.startswith("self."):
-                message = f"{why}, and `{item.target}`, which holds `{_short(item.code)}`, cannot be pickled for them"
-                yield Hit(
-                    message, item.span, Fix(f"Set `{item.target} = None` here and open it at the first `__getitem__`.")
-                )
+                what = f"`{item.target}`, which holds `{_short(item.code)}`,"
+                yield item.span, what, f"Set `{item.target} = None` here and open it at the first `__getitem__`."
 
 
 def _short(code: str) -> str:

@@ -46,7 +46,7 @@ import re
 from collections.abc import Iterator
 
 from snellen.core.finding import Evidence, Fix, Level, Location
-from snellen.core.loaders import Loader, dataset_classes, in_workers, loaders
+from snellen.core.loaders import Loader, dataset_classes, in_workers, loaders, reachable
 from snellen.core.rule import Rule, SourceFacet, absent
 from snellen.core.source import UNKNOWN, Assignment, CallSite, ClassBlock, FunctionBlock, Hit, SourceFile
 
@@ -74,9 +74,11 @@ _OLD_TORCH = re.compile(r"\btorch\s{0,3}(?:==|<=?|~=)\s{0,3}1\.[0-8](?:\.\d+)?(?
 def _examine(file: SourceFile) -> Iterator[Hit]:
     for block in dataset_classes(file):
         methods = in_workers(file, block)
-        yield from _copied(file, block, methods)
+        yield from _copied(file, block, methods, block.name)
         yield from _constant_seed(file, methods)
         yield from _before_1_9(file, block, methods)
+    for block in _transforms(file):
+        yield from _copied(file, block, reachable(file, block, ("__call__",)), "")
     yield from _worker_init(file)
     yield from _pools(file)
 
@@ -84,7 +86,18 @@ def _examine(file: SourceFile) -> Iterator[Hit]:
 # -- generators that are copied into the workers ----------------------------------------------------------------------
 
 
-def _copied(file: SourceFile, block: ClassBlock, methods: tuple[FunctionBlock, ...]) -> Iterator[Hit]:
+def _transforms(file: SourceFile) -> Iterator[ClassBlock]:
+    """Classes of the file whose objects transform samples."""
+    callable_ = [block for block in file.classes if any(f.name == f"{block.name}.__call__" for f in file.functions)]
+    for block in callable_:
+        made = [call for call in file.calls if call.name == block.name]
+        around = [call for call in file.calls if call.method == "Compose" or "transform" in call.code.partition("(")[2]]
+        if any(other.span != call.span and other.span.contains(call.span) for call in made for other in around):
+            yield block
+
+
+def _copied(file: SourceFile, block: ClassBlock, methods: tuple[FunctionBlock, ...], dataset: str) -> Iterator[Hit]:
+    """Generators that a class makes once; `dataset` is the class that loaders draw from, empty for any."""
     if any("get_worker_info" in method.code or "worker_init" in method.code for method in methods):
         return
     for item in file.assignments:
@@ -97,7 +110,7 @@ def _copied(file: SourceFile, block: ClassBlock, methods: tuple[FunctionBlock, .
         using = [method for method in methods if re.search(rf"(?<![\w.]){name}\b", method.code)]
         if not using or _made_anew(file, item, held) or (shared and _bound_inside(using, item.target)):
             continue
-        loader = _parallel(file, block.name)
+        loader = _parallel(file, dataset)
         if loader is None or _reseeded(file, loader, item.target):
             continue
         yield _copied_hit(item, maker, using[0], loader)
@@ -105,19 +118,19 @@ def _copied(file: SourceFile, block: ClassBlock, methods: tuple[FunctionBlock, .
 
 def _generator(item: Assignment) -> CallSite | None:
     """The call that makes a generator of random numbers, also through `.manual_seed(0)`."""
-    call = item.call
-    if call is None:
-        return None
-    if call.name in _GENERATORS:
-        return call
-    origin = call.receiver_origin
-    return call if call.method == "manual_seed" and origin is not None and origin.name in _GENERATORS else None
+    call, origin = item.call, item.origin
+    if call is not None and call.method == "manual_seed":
+        origin = call.receiver_origin
+    made = origin is not None and not origin.through and origin.name in _GENERATORS
+    return origin.call if made and origin is not None else None
 
 
 def _made_anew(file: SourceFile, item: Assignment, held: bool) -> bool:
     """Whether it is set, or seeded again, anywhere else."""
     name = item.target.rpartition(".")[2]
-    again = [a for a in file.assignments if a.target.rpartition(".")[2] == name and a.span != item.span]
+    owner = item.function.partition(".")[0]
+    same = [a for a in file.assignments if a.target.rpartition(".")[2] == name and a.span != item.span]
+    again = [a for a in same if not a.target.startswith("self.") or a.function.partition(".")[0] == owner]
     seeded = [c for c in file.calls if c.method in ("seed", "manual_seed") and c.receiver == item.target]
     return bool(again) or (held and any(c.span != getattr(item.call, "span", None) for c in seeded))
 
@@ -128,7 +141,7 @@ def _bound_inside(using: list[FunctionBlock], name: str) -> bool:
 
 def _parallel(file: SourceFile, name: str) -> Loader | None:
     """A loader with workers that draws from the class, for sure before perhaps."""
-    found = [loader for loader in loaders(file) if loader.parallel and loader.may_draw_from(name)]
+    found = [loader for loader in loaders(file) if loader.parallel and (not name or loader.may_draw_from(name))]
     return next((loader for loader in found if loader.dataset == name), next(iter(found), None))
 
 
