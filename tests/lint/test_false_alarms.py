@@ -10,7 +10,8 @@ import pytest
 from snellen.lint.runner import chosen_rules, run
 
 READ = {
-    "timm": set(),
+    # Sets `requires_grad` of a module, where its parameters are meant.
+    "timm": {("models/pvt_v2.py", "frozen-not-frozen")},
     "torchvision": set(),
     # Loads the few layers of its own weight file into a model that holds a pretrained network, too, and drops the
     # list of the others.

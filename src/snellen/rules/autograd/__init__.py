@@ -1,0 +1,1 @@
+"""Known failures of gradients: what is differentiated, what is updated, and when."""
