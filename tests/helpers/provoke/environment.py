@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 import textwrap
 from pathlib import Path
 
@@ -165,3 +166,21 @@ def saved_on_another_gpu(folder: Path) -> str:
         torch.load("model.pt", map_location="cuda:1")
         """,
     )
+
+
+@case("address-in-use")
+def store_on_a_taken_port(folder: Path) -> None:
+    from torch import distributed
+
+    with socket.socket() as taken:
+        taken.bind(("", 0))
+        taken.listen()
+        distributed.TCPStore("127.0.0.1", taken.getsockname()[1], 1, is_master=True)
+
+
+@case("address-in-use")
+def server_on_a_taken_port(folder: Path) -> None:
+    with socket.socket() as taken, socket.socket() as server:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        server.bind(taken.getsockname())

@@ -44,11 +44,12 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 from snellen.core.finding import Evidence, Finding, Fix, FixSafety, Level, Location
 from snellen.core.log import Log, LogLine, LogMatch, MetricRecord
-from snellen.core.rule import DuringFacet, LogFacet, Rule, absent
+from snellen.core.rule import DuringFacet, LogFacet, Rule, SourceFacet, absent
+from snellen.core.source import CallSite, Hit, Origin, SourceFile
 from snellen.core.step import Action, Step, Verdict
 
 __all__ = ["RULE"]
@@ -56,43 +57,90 @@ __all__ = ["RULE"]
 
 _STATED = re.compile(
     r"\bloss (?:is|was|became|turned|=) ?(?:nan|inf|not finite|infinite)|non-?finite loss"
-    r"|nan or inf found in input tensor|minimum loss scale reached|found invalid values:\s*tensor\(\[+nan"
+    r"|minimum loss scale reached|loss scale already at minimum|found invalid values:\s*tensor\(\[+nan"
     r"|^\s*\d+/\d+\s.*(?:\bnan\b[\s,|]+){2,}\bnan\b"
-    r"|returned nan values in its \d+th output|\bnan (?:in )?loss\b|\bloss (?:contains|has) (?:nan|inf)",
+    r"|returned nan values in its \d+th output|\bnan (?:in )?loss(?:es)?\b"
+    r"|\bloss(?:es)? (?:contains?|has|have) (?:nan|inf)"
+    r"|\bloss (?:nan|inf)(?:/inf| or inf)? (?:detected|encountered|found)|training has diverged"
+    r"|loss returned in .{1,30} is (?:nan|inf)|matrix contains invalid numeric entries",
     re.IGNORECASE,
 )
+_HINTED = re.compile(r"nan or inf found in input tensor|cost matrix is infeasible", re.IGNORECASE)
+"""Said of numbers that need not be the loss."""
 _LOSS = re.compile(r"loss|\bcost\b|\bnll\b|objective", re.IGNORECASE)
-_OTHER = re.compile(r"^(?:val|valid|validation|test|eval)[_/.-]|scale|weight|coef", re.IGNORECASE)
+_OTHER = re.compile(
+    r"^(?:val|valid|validation|test|eval|best|min|lowest|prev)[_/. -]|[_/](?:val|valid|test|eval)$|scale|weight|coef",
+    re.IGNORECASE,
+)
+_RECORD_SO_FAR = re.compile(
+    r"\b(?:best|min|minimum|lowest|prev|previous|improved|decreased|initial|from)\b|_best|best_", re.IGNORECASE
+)
+_VALIDATION = re.compile(r"\W*(?:\w+\W+){0,3}?(?:val|valid|validation|test|eval|evaluation)\b", re.IGNORECASE)
+_SOURCE_LINE = re.compile(
+    r"^\s*(?:-+>\s*)?(?:\d+\s+)?(?:if|elif|raise|assert|print|return|#|self\.|log(?:ger|ging)?\.|warnings?\.)"
+)
 _HALF = re.compile(r"\b(?:fp16|float16|half precision|16-mixed|amp)\b", re.IGNORECASE)
+_BACKWARD = re.compile(r"Function '(?P<operation>\w+?)Backward\d*' returned nan values", re.IGNORECASE)
+_OPERATIONS = {
+    "Sqrt": "`sqrt` has an infinite slope at 0: write `torch.sqrt(x + eps)`",
+    "Log": "the logarithm met a 0: `log_softmax`, `logsigmoid` or `torch.log(x.clamp_min(eps))`",
+    "Div": "a division by 0: add an epsilon to the denominator",
+    "Pow": "a power has an infinite slope at 0: clamp its base to a small positive number",
+    "LinalgVectorNorm": "the norm of a vector of zeros: `F.normalize(x, eps=...)`, or an epsilon under the root",
+    "Norm": "the norm of a vector of zeros: `F.normalize(x, eps=...)`, or an epsilon under the root",
+    "Acos": "`acos` has an infinite slope at 1: clamp the cosine to (-1 + eps, 1 - eps)",
+    "Std": "the deviation of equal numbers: take the variance and add an epsilon before the root",
+    "Exp": "`exp` overflowed: subtract the maximum first, or clamp the exponent",
+}
 
 
 def _examine(log: Log) -> LogMatch | None:
     bad = _first_bad(log)
-    stated = log.search(_STATED.pattern) or _in_message(log)
-    if bad is None and stated is None:
+    stated = _stated(log, _STATED)
+    hinted = _stated(log, _HINTED) if bad is None and stated is None else None
+    if bad is None and stated is None and hinted is None:
         return None
     by_number = {line.number: line for line in log.lines}
     before = _last_finite(log, bad) if bad is not None else None
     numbers = (before[0] if before else None, bad.line if bad else None)
     evidence = [by_number[number].evidence for number in numbers if number in by_number]
-    if stated is not None and (bad is None or stated.number != bad.line):
-        evidence.append(stated.evidence)
+    said = [line for line in (stated, hinted) if line is not None and (bad is None or line.number != bad.line)]
+    evidence += [line.evidence for line in said]
     half = log.search(_HALF.pattern) is not None
-    return LogMatch(0.9, tuple(evidence), _cause(log, bad, before), _advice(log, bad, before, half=half))
+    score = 0.6 if hinted is not None else 0.9
+    return LogMatch(score, tuple(evidence), _cause(log, bad, before), _advice(log, bad, before, half=half))
 
 
-def _in_message(log: Log) -> LogLine | None:
-    """The line of an exception whose message, over several lines, speaks of NaN."""
-    numbers = {error.line for error in log.exceptions if _STATED.search(error.message)}
+def _stated(log: Log, pattern: re.Pattern[str]) -> LogLine | None:
+    """The first line, or exception, that says it; a line of source code that could print it says nothing."""
+    quoted = {frame.code for error in log.exceptions for frame in error.frames}
+    for line in log.find(pattern.pattern):
+        if line.text.strip() not in quoted and not _SOURCE_LINE.match(line.text):
+            return line
+    numbers = {error.line for error in log.exceptions if pattern.search(error.message)}
     return next((line for line in log.lines if line.number in numbers), None)
 
 
 def _losses(record: MetricRecord) -> dict[str, float]:
+    if record.split in ("val", "test"):
+        return {}
     return {key: value for key, value in record.values.items() if _LOSS.search(key) and not _OTHER.search(key)}
 
 
 def _first_bad(log: Log) -> MetricRecord | None:
-    return next((r for r in log.metrics if any(not math.isfinite(value) for value in _losses(r).values())), None)
+    texts = {line.number: line.text for line in log.lines}
+    for record in log.metrics:
+        bad = [value for value in _losses(record).values() if not math.isfinite(value)]
+        # A best loss begins at infinity.
+        begun = not any(math.isnan(value) for value in bad) and _RECORD_SO_FAR.search(texts.get(record.line, ""))
+        if bad and not begun and not _only_validation(texts.get(record.line, "")):
+            return record
+    return None
+
+
+def _only_validation(text: str) -> bool:
+    """Whether the line is about validation, where a mean over nothing is NaN as well."""
+    return "train" not in text.lower() and _VALIDATION.match(text) is not None
 
 
 def _last_finite(log: Log, bad: MetricRecord) -> tuple[int, float] | None:
@@ -113,7 +161,10 @@ def _grew(log: Log, before: tuple[int, float] | None) -> bool:
 
 def _cause(log: Log, bad: MetricRecord | None, before: tuple[int, float] | None) -> str:
     if bad is None:
-        return "The loss or a gradient became NaN or infinite."
+        found = next((match for error in log.exceptions if (match := _BACKWARD.search(error.message))), None)
+        if found:
+            return f"The gradient of `{found['operation'].lower()}` is NaN."
+        return "The loss, the network's outputs or a gradient became NaN or infinite."
     step = f" at step {bad.step}" if bad.step is not None else ""
     names = ", ".join(key for key, value in _losses(bad).items() if not math.isfinite(value))
     start = f"{names} is not finite from line {bad.line}{step} on"
@@ -124,7 +175,10 @@ def _cause(log: Log, bad: MetricRecord | None, before: tuple[int, float] | None)
 
 
 def _advice(log: Log, bad: MetricRecord | None, before: tuple[int, float] | None, *, half: bool) -> Fix:
-    if bad is not None and before is None:
+    found = next((match for error in log.exceptions if (match := _BACKWARD.search(error.message))), None)
+    if found and found["operation"] in _OPERATIONS:
+        start = f"{_OPERATIONS[found['operation']]}; the first of the two tracebacks names the line.".capitalize()
+    elif bad is not None and before is None:
         start = "Not finite from the first report: check inputs, labels and weights for NaN before the learning rate."
     elif _grew(log, before):
         start = "The loss grew first: divide the learning rate by three to ten, warm up longer, clip gradients to 1."
@@ -133,6 +187,95 @@ def _advice(log: Log, bad: MetricRecord | None, before: tuple[int, float] | None
     else:
         start = "Run the batch of that step again in float32 under `torch.autograd.set_detect_anomaly(True)`."
     return Fix(f"{start} Resume from a checkpoint that was written before the first NaN.")
+
+
+_SOFTMAX = frozenset(("torch.softmax", "torch.nn.functional.softmax", "torch.nn.Softmax.forward", ".softmax"))
+_SIGMOID = frozenset(("torch.sigmoid", "torch.nn.functional.sigmoid", "torch.nn.Sigmoid.forward", ".sigmoid"))
+_SQUARED = frozenset(("torch.nn.functional.mse_loss", "torch.nn.MSELoss.forward"))
+_COSINE = frozenset(("torch.nn.functional.cosine_similarity", "torch.nn.CosineSimilarity.forward"))
+_NO_GRADIENT = frozenset(("torch.no_grad", "torch.inference_mode", "no_grad", "inference_mode"))
+
+
+def _examine_source(file: SourceFile) -> Iterator[Hit]:
+    """Compositions whose value or slope is infinite where training surely goes."""
+    for call in file.calls:
+        found = _inside(call)
+        measured = re.search(r"metric|evaluat|\bval_|_val\b|perplexity", f"{file.path} {call.function}", re.IGNORECASE)
+        if found is None or measured or _NO_GRADIENT & set(call.contexts):
+            continue
+        origin, code = found
+        if {"double", "clamp"} & set(origin.through) if origin else False:
+            continue
+        name = origin.name if origin else ""
+        if call.method == "log" and (name in _SOFTMAX or name in _SIGMOID):
+            yield _of_logarithm(file, call, name)
+        elif call.method == "log" and (rest := re.match(r"^1(?:\.0?)?\s*-\s*(?P<rest>.+)$", code, re.DOTALL)):
+            if _is_sigmoid(file, call, rest["rest"]):
+                text = "Write `F.logsigmoid(-x)` of the logits x: it is log(1 - sigmoid(x)) without the rounding."
+                yield Hit(
+                    f"`{call.code}`: sigmoid is exactly 1 from 17 on, and log(0) infinite",
+                    call.span,
+                    Fix(text),
+                    level=Level.WARNING,
+                )
+        elif call.method == "sqrt" and name in _SQUARED and _is_loss(call):
+            yield Hit(
+                f"`{call.code}`: the slope of the root is infinite where the error is 0",
+                call.span,
+                Fix("Add an epsilon under the root: `torch.sqrt(mse + 1e-8)`."),
+                level=Level.WARNING,
+            )
+        elif call.method in ("acos", "arccos") and name in _COSINE:
+            yield Hit(
+                f"`{call.code}`: a cosine of 1 has an infinite slope, and rounding takes it beyond 1",
+                call.span,
+                Fix("Clamp the cosine first: `cosine.clamp(-1 + 1e-6, 1 - 1e-6)`."),
+                level=Level.WARNING,
+            )
+
+
+def _inside(call: CallSite) -> tuple[Origin | None, str] | None:
+    """What `torch.log(x)` or `x.log()` is taken of: where it came from, and its text."""
+    if call.method not in ("log", "sqrt", "acos", "arccos"):
+        return None
+    if call.name == f"torch.{call.method}" and call.arguments:
+        return call.arguments[0].origin, call.arguments[0].code
+    return (call.receiver_origin, call.receiver) if call.receiver and call.name.startswith(".") else None
+
+
+def _of_logarithm(file: SourceFile, call: CallSite, name: str) -> Hit:
+    stable = "log_softmax" if name in _SOFTMAX else "logsigmoid"
+    kind = "softmax" if name in _SOFTMAX else "sigmoid"
+    message = f"`{call.code}`: {kind} rounds small probabilities to 0, and log(0) is infinite"
+    function = next((local for local, whole in file.imports.items() if whole == "torch.nn.functional"), None)
+    text = Fix(f"Write `F.{stable}` of the logits.")
+    inner = call.arguments[0].origin if call.arguments else call.receiver_origin
+    if inner is None or inner.through or not call.span.contains(inner.call.span) or "\n" in call.code:
+        return Hit(message, call.span, text, level=Level.WARNING)
+    given = inner.call.code[inner.call.code.index("(", len(inner.call.receiver or "")) + 1 : -1]
+    if inner.name.startswith("."):
+        given = f"{inner.call.receiver}, {given}".rstrip(", ")
+    if inner.name.endswith(".forward") or (name in _SOFTMAX and "," not in given):
+        return Hit(message, call.span, text, level=Level.WARNING)
+    new = f"{function or 'torch.nn.functional'}.{stable}({given})"
+    edit, reason = file.edit(call.span, new), "the same number, computed without passing through one that underflows"
+    safety = FixSafety.SAFE if function or "torch" in file.imports else FixSafety.UNSAFE
+    return Hit(message, call.span, Fix(f"Write `{new}`.", safety, reason, edits=(edit,)), level=Level.WARNING)
+
+
+def _is_sigmoid(file: SourceFile, call: CallSite, code: str) -> bool:
+    if re.match(r"^(?:torch|F|(?:torch\.)?nn\.functional)\.sigmoid\(|^[\w.]+\.sigmoid\(\)$", code):
+        return True
+    earlier = [a for a in file.assignments if a.target == code and a.function == call.function]
+    last = [a for a in earlier if a.span.start < call.span.start]
+    return bool(last) and last[-1].call is not None and last[-1].call.name in _SIGMOID and not last[-1].operator
+
+
+def _is_loss(call: CallSite) -> bool:
+    """Whether the root is taken of what is trained on, not of a number for people."""
+    owner, _, function = call.function.rpartition(".")
+    trained = "loss" in f"{function} {call.target or ''}".lower() or (function == "forward" and "loss" in owner.lower())
+    return trained and not re.search(r"val|test|eval|metric", call.function, re.IGNORECASE)
 
 
 _OVERFLOWS_IN_A_ROW = 25
@@ -178,10 +321,25 @@ RULE = Rule(
     title="The loss is NaN or infinite",
     level=Level.ERROR,
     log=LogFacet(
-        (" nan", ":nan", "=nan", "(nan", "[nan", " inf", "=inf", "infinite", "non-finite", "minimum loss scale"),
+        (
+            " nan",
+            ":nan",
+            "=nan",
+            "(nan",
+            "[nan",
+            " inf",
+            "=inf",
+            "infinite",
+            "non-finite",
+            "minimum loss scale",
+            "at minimum",
+            "has diverged",
+            "infeasible",
+            "invalid numeric",
+        ),
         _examine,
     ),
-    source=absent("which division or logarithm meets a zero depends on the data, not on the text"),
+    source=SourceFacet(("log(", "sqrt(", "acos(", "arccos("), _examine_source),
     before=absent("whether a run diverges cannot be told from its plan"),
     during=DuringFacet(_start),
     module=__name__,
