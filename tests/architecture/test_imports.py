@@ -13,7 +13,7 @@ import pytest
 
 from source_tree import Module, imports, modules, rule_modules
 
-VISION = {"ops", "models", "data", "engine", "tasks", "demo", "proving"}
+VISION = {"ops", "models", "data", "engine", "tasks", "demo", "proving", "trace", "estimate"}
 """The parts that may load torch and the image libraries as soon as they are imported."""
 
 AT_TOP_LEVEL = {

@@ -28,6 +28,8 @@ VERBS = (
     "watch",
     "lint",
     "doctor",
+    "trace",
+    "estimate",
     "rules",
     "forgery",
 )

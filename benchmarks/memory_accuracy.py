@@ -1,0 +1,258 @@
+"""Predicted peaks of memory against those of real runs on the CPU, measured by the allocator's own events.
+
+    python benchmarks/memory_accuracy.py                 all configurations
+    python benchmarks/memory_accuracy.py --only resnet   those whose name holds a text
+    python benchmarks/memory_accuracy.py --json out.json
+
+Each configuration is predicted from fake tensors and then run for two steps in a process of its own.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import statistics
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import torch
+from torch import Tensor, nn
+
+from snellen.estimate.step import NeedsNumbers, Phase, Workload, record
+
+MEDIAN, P90 = 0.03, 0.08
+"""The bars for the relative error."""
+
+
+@dataclass(frozen=True)
+class Case:
+    """One configuration."""
+
+    name: str
+    model: str
+    shape: tuple[int, ...]
+    batch: int
+    optimiser: str = "adamw"
+    precision: Literal["fp32", "fp16", "bf16"] = "fp32"
+    phase: Phase = "train"
+    checkpointing: bool = False
+    accumulate: int = 1
+
+    @property
+    def label(self) -> str:
+        """For people."""
+        extra = " checkpointing" if self.checkpointing else ""
+        side = "x".join(map(str, self.shape))
+        return f"{self.name} {side} b{self.batch} {self.optimiser} {self.precision} {self.phase}{extra}"
+
+
+def cases() -> list[Case]:
+    """All configurations."""
+    image, small = (3, 224, 224), (3, 128, 128)
+    return [
+        Case("resnet18", "torchvision:resnet18", image, 8, "sgd"),
+        Case("resnet18", "torchvision:resnet18", image, 8, phase="evaluate"),
+        Case("resnet50", "torchvision:resnet50", image, 4, "sgd"),
+        Case("resnet50", "torchvision:resnet50", image, 4),
+        Case("resnet50", "torchvision:resnet50", image, 4, "sgd", "bf16"),
+        Case("resnet50", "torchvision:resnet50", image, 8, phase="evaluate"),
+        Case("resnet50", "torchvision:resnet50", (3, 160, 256), 4, accumulate=2),
+        Case("efficientnet_b0", "timm:efficientnet_b0", image, 4),
+        Case("efficientnet_b0", "timm:efficientnet_b0", image, 4, "sgd", "bf16"),
+        Case("efficientnet_b0", "timm:efficientnet_b0", image, 8, phase="evaluate"),
+        Case("convnext_tiny", "timm:convnext_tiny", image, 4),
+        Case("convnext_tiny", "timm:convnext_tiny", image, 4, precision="bf16"),
+        Case("convnext_tiny", "timm:convnext_tiny", image, 4, checkpointing=True),
+        Case("vit_small", "timm:vit_small_patch16_224", image, 8),
+        Case("vit_small", "timm:vit_small_patch16_224", image, 8, precision="bf16"),
+        Case("vit_small", "timm:vit_small_patch16_224", image, 8, precision="fp16"),
+        Case("vit_small", "timm:vit_small_patch16_224", image, 8, checkpointing=True),
+        Case("vit_small", "timm:vit_small_patch16_224", image, 8, phase="evaluate"),
+        Case("vit_b_16", "torchvision:vit_b_16", image, 4),
+        Case("swin_tiny", "timm:swin_tiny_patch4_window7_224", image, 4),
+        Case("dinov2_s", "timm:vit_small_patch14_dinov2", (3, 518, 518), 2),
+        Case("dinov2_s", "timm:vit_small_patch14_dinov2", (3, 518, 518), 2, precision="bf16"),
+        Case("dinov2_s", "timm:vit_small_patch14_dinov2", (3, 518, 518), 4, phase="evaluate"),
+        Case("dinov2_b", "timm:vit_base_patch14_dinov2", (3, 518, 518), 1, "sgd"),
+        Case("unet_resnet18", "smp:Unet", (3, 256, 256), 4),
+        Case("unet_resnet18", "smp:Unet", (3, 256, 256), 4, "sgd", "bf16"),
+        Case("unet_resnet18", "smp:Unet", (3, 320, 192), 4, phase="evaluate"),
+        Case("deeplabv3plus", "smp:DeepLabV3Plus", (3, 256, 256), 4),
+        Case("deeplabv3", "torchvision:segmentation.deeplabv3_resnet50", (3, 256, 256), 2, "sgd"),
+        Case("maskrcnn", "torchvision:detection.maskrcnn_resnet50_fpn", (3, 320, 320), 1, phase="evaluate"),
+        Case("fcos_backbone", "timm:resnet26d", (3, 320, 320), 4),
+        Case("sam_vit_b_encoder", "timm:samvit_base_patch16", (3, 512, 512), 1, phase="evaluate"),
+        Case("sam_vit_b_encoder", "timm:samvit_base_patch16", (3, 512, 512), 1, "sgd"),
+        Case("r3d_18", "torchvision:video.r3d_18", (3, 8, 112, 112), 2, "sgd"),
+        Case("mc3_18", "torchvision:video.mc3_18", (3, 8, 112, 112), 2),
+        Case("swin3d_t", "torchvision:video.swin3d_t", (3, 8, 112, 112), 1),
+        Case("mobilenet_v3", "torchvision:mobilenet_v3_large", small, 8),
+    ]
+
+
+def build(case: Case) -> nn.Module:
+    """The model of a case with random weights."""
+    library, _, name = case.model.partition(":")
+    if library == "timm":
+        import timm
+
+        size = {"img_size": case.shape[-2:]} if "vit" in name and "224" not in name else {}
+        model: Any = timm.create_model(name, pretrained=False, **size)
+    elif library == "smp":
+        import segmentation_models_pytorch as smp
+
+        model = getattr(smp, name)("resnet18", encoder_weights=None, classes=3)
+    else:
+        import torchvision
+
+        factory: Any = torchvision.models
+        for part in name.split("."):
+            factory = getattr(factory, part)
+        nothing = {"weights_backbone": None} if "segmentation" in name or "detection" in name else {}
+        model = factory(weights=None, **nothing)
+    if case.checkpointing:
+        model.set_grad_checkpointing()
+    return model  # type: ignore[no-any-return]
+
+
+def workload(case: Case) -> Workload:
+    """What is predicted and then run."""
+    makers: dict[str, Callable[[list[nn.Parameter]], torch.optim.Optimizer]] = {
+        "sgd": lambda parameters: torch.optim.SGD(parameters, lr=1e-3, momentum=0.9, foreach=False),
+        "adamw": lambda parameters: torch.optim.AdamW(parameters, lr=1e-3, foreach=False),
+    }
+
+    def inputs(batch: int) -> Any:
+        if "detection" in case.model:
+            return ([torch.rand(case.shape) for _ in range(batch)],)
+        return torch.rand(batch, *case.shape)
+
+    return Workload(
+        build=lambda: build(case),
+        batch=inputs,
+        optimiser=makers[case.optimiser],
+        batch_size=case.batch,
+        accumulate=case.accumulate,
+        precision=case.precision,
+        cuda=False,
+    )
+
+
+def measure(case: Case) -> int:
+    """The peak of a real run: weights and buffers, and every event of the CPU allocator since they were made."""
+    from torch.profiler import ProfilerActivity, profile
+
+    torch.manual_seed(0)
+    torch.set_num_threads(1)
+    model = build(case)
+    there = {t.untyped_storage()._cdata: t.untyped_storage().nbytes() for t in (*model.parameters(), *model.buffers())}
+    work = workload(case)
+    model.train(case.phase == "train")
+    with profile(activities=[ProfilerActivity.CPU], profile_memory=True) as profiled:
+        steps(model, work, case)
+    events = profiled.profiler.kineto_results.events()  # type: ignore[union-attr]
+    changes = sorted((event.start_ns(), event.nbytes()) for event in events if event.name() == "[memory]")
+    current = peak = sum(there.values())
+    for _, change in changes:
+        current += change
+        peak = max(peak, current)
+    return peak
+
+
+def steps(model: nn.Module, work: Workload, case: Case) -> None:
+    """Two steps, as the prediction goes through them."""
+    dtype = {"bf16": torch.bfloat16, "fp16": torch.float16}.get(case.precision)
+    scope = torch.autocast("cpu", dtype=dtype or torch.bfloat16, enabled=dtype is not None)
+
+    if case.phase == "evaluate":
+        with torch.no_grad():
+            for _ in range(2):
+                with scope:
+                    work.outputs(model, work.batch(work.batch_size))
+        return
+    assert work.optimiser is not None
+    optimiser = work.optimiser([parameter for parameter in model.parameters() if parameter.requires_grad])
+    for _ in range(2):
+        for _ in range(work.accumulate):
+            with scope:
+                loss: Tensor = work.loss(model, work.batch(work.batch_size))
+            (loss / work.accumulate).backward()
+            del loss
+        optimiser.step()
+        optimiser.zero_grad()
+
+
+def predict(case: Case) -> tuple[int, str]:
+    """The predicted peak, and how it was found."""
+    try:
+        return record(workload(case), case.phase).peak, "fake"
+    except NeedsNumbers:
+        torch.manual_seed(0)
+        return record(workload(case), case.phase, real=True).peak, "real numbers"
+
+
+def child(position: int, what: str) -> None:
+    """One measurement or prediction, printed as JSON."""
+    case = cases()[position]
+    start = time.perf_counter()
+    value, how = (measure(case), "") if what == "measure" else predict(case)
+    print(json.dumps({"bytes": value, "how": how, "seconds": time.perf_counter() - start}))
+
+
+def ask(position: int, what: str) -> dict[str, Any]:
+    """Run a child."""
+    command = [sys.executable, __file__, "--child", str(position), what]
+    environment = {**os.environ, "OMP_NUM_THREADS": "1", "KINETO_LOG_LEVEL": "5"}
+    done = subprocess.run(command, capture_output=True, text=True, env=environment, check=False)
+    for line in reversed(done.stdout.splitlines()):
+        if line.startswith("{"):
+            return json.loads(line)  # type: ignore[no-any-return]
+    return {"error": (done.stderr.strip() or "no output").splitlines()[-1]}
+
+
+def main() -> None:
+    """Print predicted against measured, and the errors."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--only", default="")
+    parser.add_argument("--json", type=Path)
+    parser.add_argument("--child", nargs=2, metavar=("POSITION", "WHAT"), help=argparse.SUPPRESS)
+    options = parser.parse_args()
+    if options.child:
+        child(int(options.child[0]), options.child[1])
+        return
+    rows = []
+    for position, case in enumerate(cases()):
+        if options.only not in case.label:
+            continue
+        predicted, measured = ask(position, "predict"), ask(position, "measure")
+        if "error" in predicted or "error" in measured:
+            print(f"{case.label:<70} not measured: {predicted.get('error', measured.get('error'))}")
+            continue
+        error = predicted["bytes"] / measured["bytes"] - 1
+        sizes = {"predicted": predicted["bytes"], "measured": measured["bytes"]}
+        rows.append(
+            {"case": case.label, **sizes, "error": error, "how": predicted["how"], "seconds": predicted["seconds"]}
+        )
+        mib = [value["bytes"] / 2**20 for value in (predicted, measured)]
+        print(f"{case.label:<70} {mib[0]:8.1f} of {mib[1]:8.1f} MiB {error:+7.1%} {predicted['how']} "
+              f"{predicted['seconds']:.1f} s", flush=True)  # fmt: skip
+    errors = sorted(abs(float(row["error"])) for row in rows)
+    if errors:
+        median, p90 = statistics.median(errors), errors[min(len(errors) - 1, int(0.9 * len(errors)))]
+        print(
+            f"{len(errors)} configurations: median error {median:.1%} (bar {MEDIAN:.0%}), p90 {p90:.1%} (bar {P90:.0%})"
+        )
+        if options.json:
+            options.json.write_text(
+                json.dumps({"rows": rows, "median": median, "p90": p90}, indent=2), encoding="utf-8"
+            )
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,174 @@
+"""`snellen estimate`: on which GPU it fits, at which batch size, and how long a step takes."""
+
+from __future__ import annotations
+
+import json
+from enum import StrEnum
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from snellen.cli._models import parse_shape, wide_console
+from snellen.errors import UsageError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from snellen.estimate.prediction import Need
+    from snellen.estimate.step import Workload
+    from snellen.tasks.estimate import Line
+
+__all__ = ["register"]
+
+_EXAMPLES = """\b
+Examples:
+  snellen estimate run.yaml                               the run, on all known machines
+  snellen estimate run.yaml --machine kaggle-t4 --batch-size 16
+  snellen estimate timm:vit_base_patch14_dinov2 --input 3x518x518 --precision bf16
+  snellen estimate resnet50 --optimiser sgd --batch-size 64 --json
+  snellen estimate net.py:Net --input 3x32x32 --inference
+
+\b
+Nothing is loaded onto a GPU: the step is gone through on tensors without numbers, and PyTorch's allocator is played
+through on paper. Exit code 0: it fits on all machines asked for; 1: not on all of them; 2: unusable input."""
+
+_MIB = 2**20
+_GIB = 2**30
+_ALLOCATIONS_SHOWN = 5
+
+
+class Precision(StrEnum):
+    """Formats of the heavy operations."""
+
+    AUTO = "auto"
+    FP32 = "fp32"
+    FP16 = "fp16"
+    BF16 = "bf16"
+
+
+class Optimiser(StrEnum):
+    """Optimisers of a model that comes without a run."""
+
+    ADAMW = "adamw"
+    ADAM = "adam"
+    SGD = "sgd"
+
+
+def register(app: typer.Typer) -> None:
+    """Add the verb to the command line."""
+    app.command(epilog=_EXAMPLES)(estimate)
+
+
+def estimate(
+    target: Annotated[str, typer.Argument(help="A run file, the folder of a run, or a model by name.")],
+    *,
+    sample: Annotated[str | None, typer.Option("--input", metavar="SHAPE", help="One sample, as 3x224x224.")] = None,
+    batch_size: Annotated[int | None, typer.Option(min=1, help="Samples of a micro-batch.")] = None,
+    machine: Annotated[list[str] | None, typer.Option(help="Only this machine; repeatable.")] = None,
+    precision: Annotated[Precision | None, typer.Option(help="Instead of the run's own.")] = None,
+    optimiser: Annotated[Optimiser, typer.Option(help="For a model without a run.")] = Optimiser.ADAMW,
+    inference: Annotated[bool, typer.Option("--inference", help="A model without a run: prediction only.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
+) -> None:
+    """Predict memory and time of a run without a GPU: the table machine by batch size, and what would fit."""
+    from snellen.tasks.estimate import devices_of, estimate_lines
+
+    machines = devices_of(machine or ())
+    if _is_run(target):
+        make, own_batch, own_precision = _run(target)
+    else:
+        make, own_batch, own_precision = _model(target, sample, None if inference else optimiser.value)
+    wanted: Any = (precision or Precision(own_precision)).value
+    lines = estimate_lines(make, machines, batch_size=batch_size or own_batch, precision=wanted)
+    if as_json:
+        typer.echo(json.dumps(_as_data(target, batch_size or own_batch, lines), indent=2))
+    else:
+        _print(target, batch_size or own_batch, lines)
+    if any(line.verdict.fits == "no" for line in lines):
+        raise typer.Exit(1)
+
+
+def _is_run(target: str) -> bool:
+    return target.endswith((".yaml", ".yml")) or Path(target).is_dir()
+
+
+def _run(target: str) -> tuple[Callable[[Any], Workload], int, str]:
+    from snellen.tasks.estimate import workload_of_run
+    from snellen.tasks.target import open_target
+
+    opened = open_target(Path(target))
+    config = opened.config
+    return lambda precision: workload_of_run(opened, precision), config.optim.batch_size, str(config.precision)
+
+
+def _model(target: str, sample: str | None, optimiser: str | None) -> tuple[Callable[[Any], Workload], int, str]:
+    from snellen.models.backbones.named import named_model
+    from snellen.tasks.estimate import workload_of_model
+
+    named = named_model(target)
+    shape = parse_shape(sample) if sample else named.input_size or (3, 224, 224)
+    if sample and len(shape) > 4 and shape[0] == 1:
+        raise UsageError(f"{sample} has a batch", hint="give the shape of one sample, as 3x224x224")
+    return lambda precision: workload_of_model(named, shape, optimiser=optimiser, precision=precision), 8, "auto"
+
+
+def _as_data(target: str, batch_size: int, lines: Sequence[Line]) -> dict[str, Any]:
+    return {"target": target, "batch_size": batch_size, "machines": [_line_data(line) for line in lines]}
+
+
+def _line_data(line: Line) -> dict[str, Any]:
+    need = line.verdict.need
+    return {
+        "machine": line.machine,
+        "precision": line.precision,
+        "fits": line.verdict.fits,
+        "phase": need.phase,
+        "allocated_bytes": need.allocated,
+        "low_bytes": need.low,
+        "high_bytes": need.high,
+        "parts": {category.value: size for category, size in need.parts.items()},
+        "largest_batch": line.largest_batch,
+        "step_seconds": [line.step.low, line.step.high] if line.step else None,
+        "found_by": need.how,
+    }
+
+
+def _print(target: str, batch_size: int, lines: Sequence[Line]) -> None:
+    from rich.table import Table
+
+    from snellen.config.machines import MACHINES
+
+    console = wide_console()
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    for heading in ("machine", "precision", f"batch {batch_size}"):
+        table.add_column(heading)
+    for heading in ("needs, GiB", "of", "largest batch", "ms a step"):
+        table.add_column(heading, justify="right")
+    for line in lines:
+        need, memory = line.verdict.need, MACHINES[line.machine].memory_gib
+        step = f"{1000 * line.step.low:.0f} - {1000 * line.step.high:.0f}" if line.step else "not known"
+        needs = f"{need.low / _GIB:.1f} - {need.high / _GIB:.1f}"
+        largest = str(line.largest_batch) if line.largest_batch is not None else "not known"
+        style = {"yes": "green", "no": "red", "perhaps": "yellow"}.get(line.verdict.fits, "")
+        fits = {"yes": "fits", "no": "does not fit", "perhaps": "may fit"}.get(line.verdict.fits, line.verdict.fits)
+        table.add_row(line.machine, line.precision, f"[{style}]{fits}[/]" if style else fits, needs,
+                      f"{memory:.1f}" if memory else "?", largest, step)  # fmt: skip
+    console.print(table)
+    _print_parts(console, lines[0].verdict.need)
+    name = target if _is_run(target) else "run.yaml"
+    console.print(f"next: snellen check {name} looks at everything else before the run", markup=False)
+
+
+def _print_parts(console: Any, need: Need) -> None:
+    parts = sorted(need.parts.items(), key=lambda item: -item[1])
+    shown = ", ".join(f"{category.value} {size / _MIB:,.0f}" for category, size in parts if size >= _MIB // 10)
+    console.print(f"\nat the peak of `{need.phase}`, MiB: {shown}", markup=False)
+    for block in need.largest[:_ALLOCATIONS_SHOWN]:
+        place = block.module or "outside modules"
+        shape = "x".join(map(str, block.shape))
+        console.print(
+            f"  {block.size / _MIB:8,.1f}  {shape} {block.dtype}  {block.category.value}, {place}", markup=False
+        )
+    if need.how == "numbers":
+        console.print("its shapes depend on values: one real step on the CPU was run to find this", markup=False)

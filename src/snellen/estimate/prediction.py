@@ -1,0 +1,188 @@
+"""How much memory a run needs, as an interval, and how large its batches may be."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+
+from snellen.estimate.allocator import OutOfMemory, replay
+from snellen.estimate.devices import Device, overhead
+from snellen.estimate.step import NeedsNumbers, Phase, Workload, record
+from snellen.trace.timeline import Allocation, Category, Timeline
+
+__all__ = ["Need", "Predictor", "Verdict"]
+
+_LARGEST_BATCH = 1 << 16
+_TWO = 2
+"""One sample alone takes other ways through some models, such as a batch norm of one value."""
+_UNSEEN = 0.06
+"""Share of the activations that kernels may want for themselves on top, such as the workspaces of convolutions."""
+
+
+@dataclass(frozen=True, slots=True)
+class Need:
+    """Memory that a phase of a run needs on one device, in bytes.
+
+    Args:
+        phase: `train` or `evaluate`.
+        allocated: What tensors take at the peak.
+        low: The least that the device must have: tensors and the smallest context.
+        high: What is enough: all that the allocator would hold without pressure, workspaces and the largest context.
+        parts: Bytes at the peak by what they are for.
+        largest: The largest blocks at the peak.
+        how: `shapes`, or `numbers` when a real step on the CPU had to be run.
+    """
+
+    phase: Phase
+    allocated: int
+    low: int
+    high: int
+    parts: Mapping[Category, int]
+    largest: Sequence[Allocation]
+    how: str
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """Whether a need fits a device.
+
+    Args:
+        fits: `yes` when even the upper end does, `no` when not even the lower does, else `perhaps`.
+        need: What is needed.
+    """
+
+    fits: str
+    need: Need
+
+
+class Predictor:
+    """Predicts for one workload, any batch size.
+
+    A step is gone through with two and with three samples. Where both make the same blocks in the same order, every
+    block grows evenly with the batch, and other batch sizes follow; else they are gone through themselves.
+
+    Args:
+        workload: What a step does.
+        phases: What the run consists of.
+    """
+
+    def __init__(self, workload: Workload, phases: Sequence[Phase] = ("train", "evaluate")) -> None:
+        self.workload = workload
+        self.phases = phases if workload.optimiser is not None else ("evaluate",)
+        self._timelines: dict[tuple[int, Phase], tuple[Timeline, str]] = {}
+
+    def timeline(self, batch_size: int, phase: Phase) -> tuple[Timeline, str]:
+        """What happens to memory in a phase, and how that was found: by `shapes` or by `numbers`."""
+        key = batch_size, phase
+        if key not in self._timelines:
+            small, large = self._recorded(_TWO, phase), self._recorded(_TWO + 1, phase)
+            grown = _grown(small[0], large[0], batch_size) if batch_size not in (_TWO, _TWO + 1) else None
+            self._timelines[key] = (grown, small[1]) if grown is not None else self._recorded(batch_size, phase)
+        return self._timelines[key]
+
+    def _recorded(self, batch_size: int, phase: Phase) -> tuple[Timeline, str]:
+        key = batch_size, phase
+        if key not in self._timelines:
+            workload = replace(self.workload, batch_size=batch_size)
+            try:
+                self._timelines[key] = record(workload, phase), "shapes"
+            except NeedsNumbers:
+                self._timelines[key] = record(workload, phase, real=True), "numbers"
+        return self._timelines[key]
+
+    def need(self, device: Device, batch_size: int, phase: Phase) -> Need:
+        """Memory of one phase."""
+        timeline, how = self.timeline(batch_size, phase)
+        least, most = overhead(device)
+        parts = timeline.at_peak()
+        allocated = timeline.peak
+        if device.capability is None:
+            return Need(phase, allocated, allocated, allocated, parts, timeline.largest_at_peak(), how)
+        peaks = replay(timeline)
+        unseen = int(_UNSEEN * (parts.get(Category.ACTIVATIONS, 0) + parts.get(Category.BACKWARD, 0)))
+        high = peaks.reserved + unseen + most
+        return Need(phase, allocated, peaks.allocated + least, high, parts, timeline.largest_at_peak(), how)
+
+    def worst(self, device: Device, batch_size: int) -> Need:
+        """The phase that needs most."""
+        return max((self.need(device, batch_size, phase) for phase in self.phases), key=lambda need: need.high)
+
+    def verdict(self, device: Device, batch_size: int) -> Verdict:
+        """Whether a batch size fits; under pressure the allocator gives its cache back, which is played through."""
+        needs = [self.need(device, batch_size, phase) for phase in self.phases]
+        worst = max(needs, key=lambda need: need.high)
+        if device.memory_bytes is None:
+            return Verdict("unknown", worst)
+        if any(need.low > device.memory_bytes for need in needs):
+            return Verdict("no", worst)
+        if all(need.high <= device.memory_bytes for need in needs):
+            return Verdict("yes", worst)
+        return Verdict("perhaps" if all(self._squeezed(device, batch_size, n) for n in needs) else "no", worst)
+
+    def _squeezed(self, device: Device, batch_size: int, need: Need) -> bool:
+        """Whether the allocator gets by with the memory there is when the context is small."""
+        try:
+            replay(self.timeline(batch_size, need.phase)[0], capacity=(device.memory_bytes or 0) - overhead(device)[0])
+        except OutOfMemory:
+            return False
+        return True
+
+    def largest_batch(self, device: Device, *, sure: bool = True) -> int:
+        """The largest batch size that fits, 0 when not even one sample does.
+
+        Args:
+            device: Where.
+            sure: Whether the upper end of the interval has to fit, too.
+        """
+        wanted = ("yes",) if sure else ("yes", "perhaps")
+
+        def fits(batch_size: int) -> bool:
+            return self.verdict(device, batch_size).fits in wanted
+
+        if device.memory_bytes is None or not fits(1):
+            return 0
+        guess = self._by_line(device.memory_bytes, device)
+        low, high = 1, 2
+        if fits(guess):
+            low, high = guess, guess + max(1, guess // 16)
+        while high < _LARGEST_BATCH and fits(high):
+            low, high = high, high * 2
+        return _bisect(low, high, fits)
+
+    def _by_line(self, memory: int, device: Device) -> int:
+        """Memory grows evenly with the batch: where the line through two sizes meets what there is."""
+        first, second = self.worst(device, 1).high, self.worst(device, 2).high
+        slope = max(1, second - first)
+        return max(1, min(_LARGEST_BATCH, 1 + (memory - first) // slope))
+
+
+def _grown(small: Timeline, large: Timeline, batch_size: int) -> Timeline | None:
+    """The timeline of a batch size from those of two and of three samples, `None` when they differ in kind."""
+    if len(small.allocations) != len(large.allocations) or small.events != large.events:
+        return None
+    if len(small.operators) != len(large.operators):
+        return None
+
+    def line(two: int, three: int) -> int:
+        return max(0, two + (three - two) * (batch_size - _TWO))
+
+    blocks = [
+        replace(one, size=line(one.size, other.size), shape=tuple(map(line, one.shape, other.shape)))
+        for one, other in zip(small.allocations, large.allocations, strict=True)
+    ]
+    costs = [
+        (line(one[0], other[0]), line(one[1], other[1]))
+        for one, other in zip(small.operators, large.operators, strict=True)
+    ]
+    return Timeline(blocks, small.events, line(small.flops, large.flops), costs, small.marks)
+
+
+def _bisect(low: int, high: int, fits: Callable[[int], bool]) -> int:
+    """The largest size that fits, knowing that `low` does and `high` does not."""
+    while high - low > max(1, low // 50):
+        middle = (low + high) // 2
+        if fits(middle):
+            low = middle
+        else:
+            high = middle
+    return low

@@ -1,0 +1,192 @@
+"""The life of a run on fake tensors: training steps with everything that belongs to them, validation, prediction."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+import torch
+from torch import Tensor, nn
+from torch._subclasses.fake_tensor import DataDependentOutputException, DynamicOutputShapeException
+from torch.optim import Optimizer
+from torch.utils._pytree import tree_iter
+
+from snellen.estimate.cuda_rules import CudaRules
+from snellen.trace.fake import build_without_weights, fake_tensors, give_weights
+from snellen.trace.recorder import Recorder
+from snellen.trace.timeline import Category, Timeline
+
+__all__ = ["NeedsNumbers", "Phase", "Workload", "record"]
+
+Phase = Literal["train", "evaluate"]
+_DTYPES = {"fp32": None, "fp16": torch.float16, "bf16": torch.bfloat16}
+_STEPS = 2
+"""The state of an optimiser is made in the first step; the second is what every later one looks like."""
+
+
+class NeedsNumbers(Exception):  # noqa: N818 - an answer, not a failure
+    """The step depends on the values of tensors, such as the number of boxes found: shapes alone do not settle it."""
+
+
+def _call(model: nn.Module, batch: Any) -> Any:
+    """The model's outputs for a tensor, or for a sequence of arguments."""
+    return model(*batch) if isinstance(batch, (tuple, list)) else model(batch)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Workload:
+    """What one step does.
+
+    Args:
+        build: Makes the model.
+        batch: Makes a batch of so many samples.
+        loss: The loss of a batch; the mean of all outputs by default, which keeps what any loss keeps of the model and
+            nothing of its own.
+        outputs: What validation and prediction ask of the model.
+        optimiser: Makes the optimiser of the trainable parameters; `None` when nothing is trained.
+        batch_size: Samples of a micro-batch.
+        accumulate: Micro-batches of one optimiser step.
+        precision: `fp32`, `fp16` or `bf16`.
+        clip: Whether gradients are clipped by their norm.
+        average: Whether a moving average of the weights is kept.
+        cuda: Whether operators behave as on CUDA.
+    """
+
+    build: Callable[[], nn.Module]
+    batch: Callable[[int], Any]
+    loss: Callable[[nn.Module, Any], Tensor] = field(default=lambda model, batch: _mean(_call(model, batch)))
+    outputs: Callable[[nn.Module, Any], Any] = field(default=_call)
+    optimiser: Callable[[list[nn.Parameter]], Optimizer] | None = None
+    batch_size: int = 1
+    accumulate: int = 1
+    precision: Literal["fp32", "fp16", "bf16"] = "fp32"
+    clip: bool = False
+    average: bool = False
+    cuda: bool = True
+
+
+def record(workload: Workload, phase: Phase = "train", *, real: bool = False) -> Timeline:
+    """Go through the steps of a phase and write down every block of memory.
+
+    Args:
+        workload: What is done.
+        phase: `train`: two optimiser steps; `evaluate`: two batches without gradients.
+        real: Compute with real numbers on the CPU, for models whose shapes depend on values.
+
+    Raises:
+        NeedsNumbers: The shapes depend on values; `real=True` would do.
+    """
+    recorder = Recorder()
+    model = workload.build() if real else build_without_weights(workload.build)
+    rules = CudaRules(_DTYPES[workload.precision]) if workload.cuda else _CpuRules(_DTYPES[workload.precision])
+    try:
+        with ExitStack() as stack:
+            if not real:
+                stack.enter_context(fake_tensors())
+            stack.enter_context(recorder)
+            if not real:
+                give_weights(model)
+            _Run(workload, model, recorder, rules).go(phase)
+    except (DataDependentOutputException, DynamicOutputShapeException) as error:
+        raise NeedsNumbers(str(error).partition("\n")[0]) from error
+    return recorder.timeline
+
+
+class _CpuRules:
+    """Autocast of the CPU itself."""
+
+    def __init__(self, dtype: torch.dtype | None) -> None:
+        self._dtype = dtype
+
+    def forget_weights(self) -> None:
+        """Leaving autocast does that."""
+
+    @contextmanager
+    def scope(self) -> Iterator[None]:
+        with torch.autocast("cpu", dtype=self._dtype or torch.bfloat16, enabled=self._dtype is not None):
+            yield
+
+
+@dataclass(slots=True)
+class _Run:
+    workload: Workload
+    model: nn.Module
+    recorder: Recorder
+    rules: CudaRules | _CpuRules
+
+    def go(self, phase: Phase) -> None:
+        recorder, model = self.recorder, self.model
+        recorder.follow(model.parameters(), Category.PARAMETERS)
+        recorder.follow(model.buffers(), Category.BUFFERS)
+        undo = recorder.watch_modules(model)
+        training = phase == "train" and self.workload.optimiser is not None
+        model.train(training)
+        kept = [torch.empty_like(p) for p in model.parameters()] if self.workload.average and training else []
+        recorder.follow(kept, Category.AVERAGE)
+        try:
+            if training and self.workload.optimiser is not None:
+                self._train(self.workload.optimiser)
+            else:
+                self._evaluate()
+        finally:
+            undo()
+
+    @contextmanager
+    def _scope(self) -> Iterator[None]:
+        with self.rules if isinstance(self.rules, CudaRules) else self.rules.scope():
+            yield
+        self.rules.forget_weights()
+
+    def _batch(self) -> Any:
+        self.recorder.phase = Category.INPUTS
+        given = self.workload.batch(self.workload.batch_size)
+        self.recorder.follow(_tensors(given), Category.INPUTS)
+        self.recorder.phase = Category.ACTIVATIONS
+        return given
+
+    def _train(self, make_optimiser: Callable[[list[nn.Parameter]], Optimizer]) -> None:
+        workload, recorder = self.workload, self.recorder
+        trained = [parameter for parameter in self.model.parameters() if parameter.requires_grad]
+        optimiser = make_optimiser(trained)
+        for step in range(_STEPS):
+            recorder.mark(f"step {step}")
+            recorder.count_anew()
+            for _ in range(workload.accumulate):
+                with self._scope():
+                    loss = workload.loss(self.model, self._batch())
+                recorder.phase = Category.BACKWARD
+                (loss / workload.accumulate).backward()  # type: ignore[no-untyped-call]
+                del loss
+                recorder.follow((p.grad for p in trained if p.grad is not None), Category.GRADIENTS)
+            recorder.phase = Category.UPDATE
+            if workload.clip:
+                torch.nn.utils.clip_grad_norm_(trained, 1.0)
+            optimiser.step()
+            recorder.follow(_tensors(list(optimiser.state.values())), Category.OPTIMISER)
+            optimiser.zero_grad()
+
+    def _evaluate(self) -> None:
+        with torch.no_grad():
+            for step in range(_STEPS):
+                self.recorder.mark(f"batch {step}")
+                self.recorder.count_anew()
+                with self._scope():
+                    self.workload.outputs(self.model, self._batch())
+
+
+def _tensors(value: Any) -> Iterator[Tensor]:
+    return (item for item in tree_iter(value) if isinstance(item, Tensor))
+
+
+def _mean(outputs: Any) -> Tensor:
+    values = [tensor.float().mean() for tensor in _tensors(_plain(outputs)) if tensor.is_floating_point()]
+    return torch.stack(values).sum()
+
+
+def _plain(outputs: Any) -> Any:
+    """Outputs of transformers are dictionaries with attributes."""
+    return (
+        dict(outputs) if isinstance(outputs, Mapping) else list(outputs) if isinstance(outputs, Sequence) else outputs
+    )

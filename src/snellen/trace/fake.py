@@ -1,0 +1,59 @@
+"""Models and tensors that have shapes and no numbers, so that a step of any size can be gone through on any machine."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+import torch
+from torch import Tensor, nn
+from torch._subclasses.fake_tensor import FakeTensorMode
+
+__all__ = ["build_without_weights", "fake_tensors", "give_weights"]
+
+
+@contextmanager
+def fake_tensors() -> Iterator[None]:
+    """Every tensor that is made inside has a shape, a dtype and a device, and no memory."""
+    with FakeTensorMode(allow_non_fake_inputs=True):
+        yield
+
+
+def build_without_weights(build: Callable[[], nn.Module]) -> nn.Module:
+    """A model on the meta device: nothing is allocated and nothing is drawn at random.
+
+    Args:
+        build: Makes the model. One that cannot be made on the meta device, because it reads numbers out of tensors, is
+            made on the CPU.
+    """
+    try:
+        with torch.device("meta"):
+            return build()
+    except (RuntimeError, NotImplementedError):
+        return build()
+
+
+def give_weights(model: nn.Module, *, device: str = "cpu", dtype: torch.dtype | None = None) -> nn.Module:
+    """Replace all parameters and buffers by new tensors on a device; inside `fake_tensors` they take no memory.
+
+    Args:
+        model: Changed in place; weights that are tied stay tied.
+        device: Where the new tensors are.
+        dtype: For floating-point parameters, as they are by default.
+    """
+    done: dict[int, Tensor] = {}
+
+    def new(old: Tensor) -> Tensor:
+        wanted = dtype if dtype is not None and old.is_floating_point() else old.dtype
+        return torch.empty_like(old, dtype=wanted, device=device, requires_grad=False)
+
+    for module in model.modules():
+        for name, parameter in list(module._parameters.items()):
+            if parameter is not None:
+                if id(parameter) not in done:
+                    done[id(parameter)] = nn.Parameter(new(parameter.data), requires_grad=parameter.requires_grad)
+                module._parameters[name] = done[id(parameter)]  # type: ignore[assignment]
+        for name, buffer in list(module._buffers.items()):
+            if buffer is not None:
+                module._buffers[name] = done.setdefault(id(buffer), new(buffer))
+    return model

@@ -1,0 +1,151 @@
+"""Records every block of memory that operators make and give back, on fake tensors or on real ones.
+
+A storage is followed from the operator that made it to the moment when Python and autograd have let go of it, so that
+lifetimes are those of the real step. What a kernel allocates and gives back inside itself is not seen.
+"""
+
+from __future__ import annotations
+
+import weakref
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any
+
+from torch import Tensor, nn
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_iter
+from torch.utils.flop_counter import flop_registry
+
+from snellen.trace.timeline import Allocation, Category, Event, Timeline
+
+__all__ = ["Recorder"]
+
+_VIEWS = frozenset(
+    f"aten.{name}"
+    for name in ("view", "_unsafe_view", "expand", "permute", "transpose", "t", "detach", "alias", "select", "slice",
+                 "unsqueeze", "squeeze", "split", "unbind", "as_strided", "empty")
+)  # fmt: skip
+"""Operators that move no data."""
+
+
+class Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
+    """A dispatch mode that fills a timeline.
+
+    Use it around the steps; `phase` says what new blocks are for until it is set again.
+
+    Example:
+        >>> import torch
+        >>> recorder = Recorder()
+        >>> with recorder:
+        ...     x = torch.zeros(4, 4)
+        ...     y = x + x
+        ...     del y
+        >>> recorder.timeline.peak
+        128
+    """
+
+    def __init__(self) -> None:
+        super().__init__()  # type: ignore[no-untyped-call]
+        self.timeline = Timeline()
+        self.phase = Category.INPUTS
+        self._alive: dict[int, int] = {}
+        self._alive_bytes: Counter[Category] = Counter()
+        self._modules: list[str] = []
+
+    def mark(self, name: str) -> None:
+        """Note where a phase begins."""
+        self.timeline.marks[name] = len(self.timeline.events)
+
+    def count_anew(self) -> None:
+        """Begin counting operations of a step."""
+        self.timeline.flops = 0
+        self.timeline.operators.clear()
+
+    def follow(self, tensors: Iterable[Tensor], category: Category) -> None:
+        """Say what tensors are for; those that were there before the recording are counted from now on."""
+        for tensor in tensors:
+            number = self._number(tensor)
+            if number is None:
+                self._made(tensor, category, "")
+            else:
+                block = self.timeline.allocations[number]
+                self._alive_bytes[block.category] -= block.size
+                self._alive_bytes[category] += block.size
+                block.category = category
+
+    def alive_bytes(self, category: Category) -> int:
+        """Bytes alive now that were made for something."""
+        return self._alive_bytes[category]
+
+    def watch_modules(self, model: nn.Module) -> Callable[[], None]:
+        """Remember in which module an operator runs; returns what undoes that."""
+        handles = []
+        for name, module in model.named_modules():
+            handles.append(module.register_forward_pre_hook(self._entering(name)))
+            handles.append(module.register_forward_hook(self._leaving, always_call=True))
+
+        def undo() -> None:
+            for handle in handles:
+                handle.remove()
+
+        return undo
+
+    def _entering(self, name: str) -> Callable[[nn.Module, Any], None]:
+        def enter(module: nn.Module, given: Any) -> None:  # noqa: ARG001 - the signature of a hook
+            self._modules.append(name)
+
+        return enter
+
+    def _leaving(self, module: nn.Module, given: Any, result: Any) -> None:  # noqa: ARG002 - the signature of a hook
+        if self._modules:
+            self._modules.pop()
+
+    def __torch_dispatch__(
+        self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: Mapping[str, Any] | None = None
+    ) -> Any:
+        """Run an operator and look at what it made."""
+        result = func(*args, **(kwargs or {}))
+        name = str(func)
+        made = [item for item in tree_iter(result) if isinstance(item, Tensor)]
+        for tensor in made:
+            if self._number(tensor) is None:
+                self._made(tensor, self.phase, name)
+        self._count(func, name, args, kwargs or {}, result, made)
+        return result
+
+    def _count(
+        self, func: Any, name: str, args: tuple[Any, ...], kwargs: Mapping[str, Any], result: Any, made: list[Tensor]
+    ) -> None:
+        packet = getattr(func, "_overloadpacket", None)
+        flops = int(flop_registry[packet](*args, **kwargs, out_val=result)) if packet in flop_registry else 0
+        self.timeline.flops += flops
+        if name.rpartition(".")[0] not in _VIEWS:
+            read = sum(_bytes(item) for item in tree_iter((args, kwargs)) if isinstance(item, Tensor))
+            self.timeline.operators.append((flops, read + sum(map(_bytes, made))))
+
+    def _number(self, tensor: Tensor) -> int | None:
+        return self._alive.get(tensor.untyped_storage()._cdata)
+
+    def _made(self, tensor: Tensor, category: Category, operation: str) -> None:
+        storage = tensor.untyped_storage()
+        key, size = storage._cdata, storage.nbytes()
+        number = len(self.timeline.allocations)
+        module = self._modules[-1] if self._modules else ""
+        dtype = str(tensor.dtype).removeprefix("torch.")
+        self.timeline.allocations.append(Allocation(size, category, module, operation, tuple(tensor.shape), dtype))
+        self.timeline.events.append(Event(number, made=True))
+        self._alive[key] = number
+        self._alive_bytes[category] += size
+        weakref.finalize(storage, self._gone, key, number).atexit = False
+
+    def _gone(self, key: int, number: int) -> None:
+        # The address may have been given to a new storage already.
+        if self._alive.get(key) == number:
+            del self._alive[key]
+        block = self.timeline.allocations[number]
+        self._alive_bytes[block.category] -= block.size
+        self.timeline.events.append(Event(number, made=False))
+
+
+def _bytes(tensor: Tensor) -> int:
+    return tensor.numel() * tensor.element_size()

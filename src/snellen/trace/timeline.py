@@ -1,0 +1,116 @@
+"""Allocations of one or more steps in the order in which they happened, and what they add up to."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from enum import StrEnum
+
+__all__ = ["Allocation", "Category", "Event", "Timeline"]
+
+
+class Category(StrEnum):
+    """What memory is for."""
+
+    PARAMETERS = "parameters"
+    BUFFERS = "buffers"
+    INPUTS = "inputs"
+    GRADIENTS = "gradients"
+    OPTIMISER = "optimiser state"
+    AVERAGE = "weight average"
+    ACTIVATIONS = "activations"
+    BACKWARD = "backward"
+    UPDATE = "update"
+
+
+@dataclass(slots=True)
+class Allocation:
+    """One block of memory.
+
+    Args:
+        size: Bytes.
+        category: What it is for; settled when a phase ends.
+        module: Path of the module whose forward made it, `""` outside of any.
+        operation: The operator, for example `aten.convolution.default`.
+        shape: Of the tensor that came with it.
+        dtype: Of that tensor.
+    """
+
+    size: int
+    category: Category
+    module: str = ""
+    operation: str = ""
+    shape: tuple[int, ...] = ()
+    dtype: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Event:
+    """An allocation, by its number, is made or given back."""
+
+    allocation: int
+    made: bool
+
+
+@dataclass(slots=True)
+class Timeline:
+    """What happened to memory in some steps.
+
+    Args:
+        allocations: By number.
+        events: In the order in which they happened.
+        flops: Floating-point operations of the last step; one multiply-add counts as two.
+        operators: Operations and bytes read and written of every operator of the last step, views left out.
+        marks: Name of a phase to the number of events before it.
+    """
+
+    allocations: list[Allocation] = field(default_factory=list)
+    events: list[Event] = field(default_factory=list)
+    flops: int = 0
+    operators: list[tuple[int, int]] = field(default_factory=list)
+    marks: dict[str, int] = field(default_factory=dict)
+
+    @property
+    def peak(self) -> int:
+        """The largest number of bytes alive at once."""
+        return self._peak()[0]
+
+    def at_peak(self) -> dict[Category, int]:
+        """Bytes by category when most were alive."""
+        found: Counter[Category] = Counter()
+        for number in self._alive_at(self._peak()[1]):
+            found[self.allocations[number].category] += self.allocations[number].size
+        return dict(found)
+
+    def largest_at_peak(self, count: int = 10) -> Sequence[Allocation]:
+        """The largest blocks that were alive when most bytes were."""
+        alive = [self.allocations[number] for number in self._alive_at(self._peak()[1])]
+        return sorted(alive, key=lambda block: -block.size)[:count]
+
+    def modules_at_peak(self) -> Mapping[str, int]:
+        """Bytes of activations alive at the peak by the module that made them, largest first."""
+        found: Counter[str] = Counter()
+        for number in self._alive_at(self._peak()[1]):
+            block = self.allocations[number]
+            if block.category is Category.ACTIVATIONS:
+                found[block.module] += block.size
+        return dict(found.most_common())
+
+    def _peak(self) -> tuple[int, int]:
+        current = best = position = 0
+        for index, event in enumerate(self.events):
+            size = self.allocations[event.allocation].size
+            current += size if event.made else -size
+            if current > best:
+                best, position = current, index
+        return best, position
+
+    def _alive_at(self, position: int) -> set[int]:
+        alive: set[int] = set()
+        for event in self.events[: position + 1]:
+            if event.made:
+                alive.add(event.allocation)
+            else:
+                alive.discard(event.allocation)
+        return alive
