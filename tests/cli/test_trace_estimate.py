@@ -49,7 +49,7 @@ def test_trace_names_the_module_that_refuses(folder: Path) -> None:
 
 
 def test_estimate_prints_a_line_for_each_machine(folder: Path) -> None:
-    arguments = ("estimate", "net.py:Net", "--input", "3x64x64", "--batch-size", "4")
+    arguments = ("estimate", "net.py:Net", "--input", "3x1024x1024", "--batch-size", "4")
     done = snellen(folder, *arguments, "--machine", "kaggle-t4", "--machine", "h200", "--json")
     lines = json.loads(done.stdout)["machines"]
     assert [(line["machine"], line["precision"], line["fits"]) for line in lines] == [

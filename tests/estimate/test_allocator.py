@@ -21,7 +21,7 @@ KIB, MIB = 1 << 10, 1 << 20
         (1, 512, 2 * MIB), (512, 512, 2 * MIB), (513, 1024, 2 * MIB), (MIB, MIB, 2 * MIB),
         # what would be left of a large segment is worth keeping only beyond 1 MiB
         (MIB + 1, MIB + 512, 20 * MIB), (19 * MIB, 20 * MIB, 20 * MIB), (10 * MIB, 10 * MIB, 10 * MIB),
-        (10 * MIB + 1, 12 * MIB, 12 * MIB), (33 * MIB, 34 * MIB, 34 * MIB),
+        (10 * MIB + 1, 10 * MIB + 512, 12 * MIB), (33 * MIB, 34 * MIB, 34 * MIB),
     ],
 )  # fmt: skip
 def test_sizes_and_segments(asked: int, allocated: int, reserved: int) -> None:

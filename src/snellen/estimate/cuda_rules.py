@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from typing import Any
-from unittest import mock
 
 import torch
 import torch.nn.functional as F
@@ -22,7 +21,7 @@ _HALF = frozenset(
     f"torch.{name}"
     for name in (
         *("conv1d", "conv2d", "conv3d", "conv_transpose1d", "conv_transpose2d", "conv_transpose3d"),
-        *("matmul", "mm", "bmm", "addmm", "addmv", "addbmm", "baddbmm", "chain_matmul", "einsum", "mv", "prelu"),
+        *("matmul", "mm", "bmm", "addmm", "addmv", "addbmm", "baddbmm", "mv", "prelu", "functional.einsum"),
         *("Tensor.matmul", "Tensor.mm", "Tensor.bmm", "Tensor.addmm", "Tensor.__matmul__", "Tensor.__rmatmul__"),
         *("nn.functional.conv1d", "nn.functional.conv2d", "nn.functional.conv3d", "nn.functional.linear"),
         *("nn.functional.conv_transpose1d", "nn.functional.conv_transpose2d", "nn.functional.conv_transpose3d"),
@@ -109,8 +108,13 @@ class CudaRules(TorchFunctionMode):
 
     def _attend(self, *args: Any, **kwargs: Any) -> Any:
         """Written in Python of operators that are cast one by one: the mode has to stay on inside."""
-        with mock.patch.object(F, "has_torch_function", return_value=False), self:
-            return F.multi_head_attention_forward(*args, **kwargs)
+        asked = F.has_torch_function
+        F.has_torch_function = _never
+        try:
+            with self:
+                return F.multi_head_attention_forward(*args, **kwargs)
+        finally:
+            F.has_torch_function = asked
 
     def _to_half(self, value: Any) -> Any:
         if not isinstance(value, Tensor) or value.dtype is not torch.float32:
@@ -120,6 +124,10 @@ class CudaRules(TorchFunctionMode):
                 self._weights[id(value)] = (value, value.to(self._dtype))
             return self._weights[id(value)][1]
         return value.to(self._dtype)
+
+
+def _never(values: object) -> bool:  # noqa: ARG001 - takes the place of a function of torch
+    return False
 
 
 def _to_full(value: Any) -> Any:
