@@ -35,10 +35,12 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from pathlib import Path
 
 from snellen.core.finding import Evidence, Finding, Fix, Level, Location
-from snellen.core.log import Log, LogMatch
+from snellen.core.log import Log, LoggedException, LogMatch
 from snellen.core.plan import Cost, NotApplicable, Plan
+from snellen.core.probe import Answer, Here, Outcome
 from snellen.core.rule import BeforeFacet, LogFacet, Rule, SourceFacet, absent
 from snellen.core.source import CallSite, Hit, SourceFile
 
@@ -48,33 +50,81 @@ __all__ = ["RULE"]
 _STATED = re.compile(
     r"cannot identify image file|image file is truncated|broken data stream when reading image file|broken PNG file"
     r"|Truncated File Read|libpng error: (?!.*warning)|Input is not a (?:JPEG|PNG)|Image is corrupt"
-    r"|bad adaptive filter|unrecognized data stream contents|not a (?:TIFF|PNG|JPEG) file",
+    r"|bad adaptive filter|unrecognized data stream contents|not a (?:TIFF|PNG|JPEG) file"
+    r"|Image is incomplete or truncated|Unsupported image file\. Only jpeg|decoder error -\d when reading image"
+    r"|File is missing DICOM File Meta|(?:^|\W)ImageFileError: (?:Empty file|Cannot work out file type)",
     re.IGNORECASE,
 )
+_WARNED = re.compile(
+    r"Corrupt JPEG data|Premature end of JPEG file|Invalid SOS parameters|jpeg_\w+ error", re.IGNORECASE
+)
+_NOTHING = re.compile(r"'NoneType'|\(-215|empty\(\)")
+_PACKED = re.compile(
+    r"Compressed file ended before the end-of-stream|Error -3 while decompressing|Not a gzipped file|CRC check failed"
+)
+_MEDICAL = re.compile(r"nibabel|SimpleITK|monai|\.nii", re.IGNORECASE)
 _NAME = re.compile(r"""(?:name=|file |open )['"]?(?P<path>[^'"<>\n]+\.\w{2,5})\b""")
 _DECODER = re.compile(r"(?:Png|Jpeg|Tiff|Bmp|Gif|WebP)ImagePlugin\.py")
 
 
 def _examine_log(log: Log) -> LogMatch | None:
     for error in log.exceptions:
-        if _STATED.search(error.text):
-            frame = error.user_frame
-            return _match((error.evidence, *((frame.evidence,) if frame else ())), error.message, 0.95)
-        if (
-            error.frames
-            and error.name in ("error", "SyntaxError", "OSError")
-            and _DECODER.search(error.frames[-1].path)
-        ):
-            return _match((error.evidence, error.frames[-1].evidence), error.message, 0.85)
+        match = _raised(error)
+        if match is not None:
+            return match
+    warned = log.search(_WARNED.pattern)
+    nothing = next((error for error in log.exceptions if _NOTHING.search(error.message)), None)
+    if warned is not None and nothing is not None:
+        # The decoder complained, and OpenCV then had nothing to give.
+        return _match((nothing.evidence, warned.evidence), "", 0.8)
     line = log.search(_STATED.pattern)
     if line is not None:
         return _match((line.evidence,), line.text, 0.85)
     inside = log.search(_DECODER.pattern)
     shown = {error.name for error in log.exceptions} - {"error", "OSError", "RuntimeError"}
     # A traceback cut off inside the decoder, after it had begun to read: its bytes are at fault.
-    if inside is not None and not shown and log.search(r"in (?:i16|i32)\w*$"):
-        return _match((inside.evidence,), "", 0.75)
-    return None
+    cut = inside is not None and not shown and log.search(r"in (?:i16|i32)\w*$") is not None
+    return _match((inside.evidence,), "", 0.75) if inside is not None and cut else None
+
+
+def _raised(error: LoggedException) -> LogMatch | None:
+    if _STATED.search(error.text):
+        frame = error.user_frame
+        return _match((error.evidence, *((frame.evidence,) if frame else ())), error.message, 0.95)
+    last = error.frames[-1] if error.frames else None
+    if last is not None and error.name in ("error", "SyntaxError", "OSError") and _DECODER.search(last.path):
+        return _match((error.evidence, last.evidence), error.message, 0.85)
+    medical = any(_MEDICAL.search(f"{frame.path} {frame.code}") for frame in error.frames)
+    return _match((error.evidence,), error.message, 0.85) if medical and _PACKED.search(error.message) else None
+
+
+_DECODES = """
+from PIL import Image
+try:
+    Image.open({path!r}).load()
+    print("decoded")
+except Exception as error:
+    print(type(error).__name__, error)
+"""
+
+
+def _probe(log: Log, here: Here) -> Answer:
+    match = _examine_log(log)
+    named = re.match(r"`(?P<path>[^`]{1,400})` is there", match.cause) if match is not None else None
+    if named is None:
+        return Answer(Outcome.CANNOT_TELL, "the log does not name the file")
+    path = Path(named["path"]) if Path(named["path"]).is_absolute() else here.root / named["path"]
+    try:
+        size = path.stat().st_size
+    except (OSError, ValueError):
+        return Answer(Outcome.CANNOT_TELL, f"{path} is not here")
+    ran = here.python(_DECODES.format(path=str(path)))
+    told = ran.output.strip().splitlines()[-1:] or [""]
+    if ran.code != 0 or not told[0]:
+        return Answer(Outcome.CANNOT_TELL, f"{path} has {size} bytes; Pillow could not be asked")
+    if told[0] == "decoded":
+        return Answer(Outcome.REFUTED, f"{path} ({size} bytes) can be decoded here")
+    return Answer(Outcome.CONFIRMED, f"{path} ({size} bytes): {told[0]}")
 
 
 def _match(evidence: tuple[Evidence, ...], message: str, score: float) -> LogMatch:
@@ -85,7 +135,7 @@ def _match(evidence: tuple[Evidence, ...], message: str, score: float) -> LogMat
     return LogMatch(score, evidence, cause, Fix(f"{find}Fetch the file again or take it off the list."))
 
 
-_DECODERS = frozenset({"PIL.Image.open", "cv2.imread", "cv2.imdecode", "imageio.imread", "skimage.io.imread"})
+_READERS = frozenset({"PIL.Image.open", "cv2.imread", "cv2.imdecode", "imageio.imread", "skimage.io.imread"})
 _BROAD = frozenset({"Exception", "BaseException", "OSError", "IOError", "PIL.UnidentifiedImageError"})
 
 
@@ -100,7 +150,10 @@ def _examine_source(file: SourceFile) -> Iterator[Hit]:
 
 
 def _decodes(call: CallSite) -> bool:
-    return call.name in _DECODERS or call.name.startswith("torchvision.io.")
+    return call.name in _READERS or call.name.startswith("torchvision.io.")
+
+
+_TOO_LARGE = re.compile(r"decompression bomb|exceeds limit of|the limit is \d")
 
 
 def _examine_plan(plan: Plan) -> Iterator[Finding]:
@@ -108,17 +161,19 @@ def _examine_plan(plan: Plan) -> Iterator[Finding]:
     if not folders:
         raise NotApplicable("no data folder holds an image")
     for folder in folders:
-        if not folder.unreadable:
+        # Images that are too large to be opened are another rule's: decompression-bomb.
+        unreadable = [(path, reason) for path, reason in folder.unreadable if not _TOO_LARGE.search(reason)]
+        if not unreadable:
             continue
-        path, reason = folder.unreadable[0]
-        more = f", and {len(folder.unreadable) - 1} more" if len(folder.unreadable) > 1 else ""
+        path, reason = unreadable[0]
+        more = f", and {len(unreadable) - 1} more" if len(unreadable) > 1 else ""
         yield Finding(
             "corrupt-image",
             Level.ERROR,
-            f"{folder.key}: {len(folder.unreadable)} of {folder.looked_at} images looked at (of {folder.count}) "
+            f"{folder.key}: {len(unreadable)} of {folder.looked_at} images looked at (of {folder.count}) "
             f"cannot be decoded: {path}: {reason}{more}",
             Location(str(plan.path or "the settings"), plan.line_of(folder.key), key=folder.key),
-            evidence=tuple(Evidence(why, Location(name)) for name, why in folder.unreadable[:20]),
+            evidence=tuple(Evidence(why, Location(name)) for name, why in unreadable[:20]),
             fix=Fix("Fetch these files again, or move them away."),
         )
 
@@ -142,8 +197,20 @@ RULE = Rule(
             "not a png",
             "not a jpeg",
             "corrupt",
+            "truncated",
+            "unsupported image file",
+            "when reading image",
+            "dicom file meta",
+            "imagefileerror",
+            "end-of-stream",
+            "while decompressing",
+            "not a gzipped",
+            "crc check",
+            "jpeg file",
+            "sos parameters",
         ),
         _examine_log,
+        _probe,
     ),
     source=SourceFacet(("except",), _examine_source),
     before=BeforeFacet(Cost.SECONDS, _examine_plan),

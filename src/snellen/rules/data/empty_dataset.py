@@ -37,10 +37,14 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from itertools import islice
+from pathlib import Path
 
+from snellen.core.file_kinds import is_image
 from snellen.core.finding import Evidence, Finding, Fix, Level, Location
 from snellen.core.log import Log, LogMatch
 from snellen.core.plan import Cost, NotApplicable, Plan
+from snellen.core.probe import Answer, Here, Outcome
 from snellen.core.rule import BeforeFacet, LogFacet, Rule, absent
 
 __all__ = ["RULE"]
@@ -53,8 +57,26 @@ _STATED = re.compile(
     r"|No (?:valid )?(?:images?|samples|videos|data|files) (?:were )?found (?:in|at|under) (?P<p3>[^\s,]+)"
     r"|(?:data ?set|data ?loader)(?: (?:at )?\S+)? is empty|Total length of `?DataLoader`? across ranks is zero"
     r"|No (?:valid )?labels? (?:found )?in (?P<p5>\S+?)\. Can ?not train|Found array with 0 sample"
-    r"|directory at (?P<p4>\S+) doesn't contain any data files",
+    r"|directory at (?P<p4>\S+) doesn't contain any data files|No \(supported\) data files found in (?P<p6>\S+)"
+    r"|Error loading data from (?P<p7>[^\s:]+)|images not found[^\n]{0,6}, missing path \W?(?P<p8>[^'\"\n]+)"
+    r"|Instruction \"\w+\" corresponds to no data|dataset contains no (?:images|samples|data)",
     re.IGNORECASE | re.MULTILINE,
+)
+_NOTHING = re.compile(
+    r"need at least one array to (?:concatenate|stack)|(?:min|max)\(\) (?:arg is an empty sequence|iterable argument is"
+    r" empty)|empty range (?:for randrange|in randrange)|Cannot choose from an empty sequence"
+    r"|(?:'a' cannot be empty|a must be greater than 0) unless no samples are taken|^low >= high$|^StopIteration$",
+    re.IGNORECASE,
+)
+_OF_DATA = re.compile(
+    r"data_?set|data_?load|sampler|\bloader|samples?\b|(?:image|img|file|path|label|frame)s?\w*(?:\)|\]|$)|__getitem__"
+    r"|build_dataloader",
+    re.IGNORECASE,
+)
+_PRINTED = re.compile(
+    r"(?:number|num|total|#) ?(?:of )?train(?:ing)? (?:images|samples|examples|files|data|videos)\W{0,3}[:=]\W{0,2}0$"
+    r"|train(?:ing)? (?:samples|images|set size|dataset size)\W{0,3}[:=]\W{0,2}0$|^loaded 0 (?:images|samples|files)\b",
+    re.IGNORECASE,
 )
 _COUNTED = re.compile(
     r"/=?\s*(?:float\()?len\((?:\w+\.)*\w*(?:load|data|dl|images?|imgs?|samples|files|paths|set)\w*(?:\.\w+)*\)",
@@ -71,11 +93,36 @@ def _examine(log: Log) -> LogMatch | None:
         frame = error.frames[-1] if error.frames else None
         if error.name == "ZeroDivisionError" and frame and (_COUNTED.search(frame.code) or _counts_images(frame.code)):
             return _match((error.evidence, frame.evidence), None, 0.8)
+    printed = log.search(_PRINTED.pattern)
+    if printed is not None and all(error.name in _FOLLOWS for error in log.exceptions):
+        return _match((printed.evidence,), None, 0.8)
     line = log.search(_STATED.pattern)
-    if line is None or log.exceptions:
-        return None
-    found = _STATED.search(line.text)
-    return _match((line.evidence,), _folder(found) if found else None, 0.8)
+    if line is not None and not log.exceptions:
+        found = _STATED.search(line.text)
+        return _match((line.evidence,), _folder(found) if found else None, 0.8)
+    return _taken_from_nothing(log)
+
+
+_FOLLOWS = frozenset({"ZeroDivisionError", "ValueError", "IndexError", "StopIteration", "UnboundLocalError"})
+"""What an empty list of samples leads to."""
+
+
+def _taken_from_nothing(log: Log) -> LogMatch | None:
+    """Something is asked of a list of samples that holds none."""
+    for error in log.exceptions:
+        if not _NOTHING.search(error.message or error.name):
+            continue
+        around = [f"{frame.code} {frame.function}" for frame in error.frames[-4:]]
+        paths = " ".join(frame.path for frame in error.frames[-4:])
+        frame = error.user_frame
+        evidence = (error.evidence, *((frame.evidence,) if frame else ()))
+        if "concatenate" in error.message and log.search(r"\bmm(?:det|cv|engine|seg)|sampler|data_?load"):
+            return _match(evidence, None, 0.85)
+        if any(_OF_DATA.search(text) for text in around) or re.search(r"sampler|data_?set|data_?load", paths):
+            return _match(evidence, None, 0.65)
+        if "concatenate" in error.message and not error.frames:
+            return _match(evidence, None, 0.65)
+    return None
 
 
 def _counts_images(code: str) -> bool:
@@ -84,6 +131,27 @@ def _counts_images(code: str) -> bool:
 
 def _folder(found: re.Match[str]) -> str | None:
     return next((path.strip().rstrip(".") for path in found.groupdict().values() if path), None)
+
+
+def _probe(log: Log, here: Here) -> Answer:
+    match = _examine(log)
+    named = re.match(r"No samples were found in (?P<path>.{1,400})\.$", match.cause) if match is not None else None
+    folder = Path(named["path"].strip("'\"")) if named is not None else None
+    if folder is None:
+        return Answer(Outcome.CANNOT_TELL, "the log does not name the folder")
+    folder = folder if folder.is_absolute() else here.root / folder
+    try:
+        if not folder.is_dir():
+            outcome = Outcome.CONFIRMED if folder.parent.is_dir() else Outcome.CANNOT_TELL
+            return Answer(outcome, f"there is no folder {folder} here")
+        images = sum(is_image(path.name) for path in islice(folder.rglob("*"), _MOST))
+    except (OSError, ValueError) as error:
+        return Answer(Outcome.CANNOT_TELL, f"{folder} cannot be read: {error}")
+    return Answer(Outcome.REFUTED if images else Outcome.CONFIRMED, f"{folder} holds {images} images")
+
+
+_MOST = 100_000
+"""Names looked at below a folder."""
 
 
 def _match(evidence: tuple[Evidence, ...], folder: str | None, score: float) -> LogMatch:
@@ -136,8 +204,19 @@ RULE = Rule(
             "any data files",
             "no labels",
             "with 0 sample",
+            *("error loading data", "missing path", "no data", "contains no", "data files found", "at least one array"),
+            *(
+                "empty sequence",
+                "argument is empty",
+                "empty range",
+                "unless no samples",
+                "low >= high",
+                "stopiteration",
+            ),
+            *("training images", "training samples", "train images", "train samples", "set size", "loaded 0"),
         ),
         _examine,
+        _probe,
     ),
     source=absent("only the folder tells how many samples there are"),
     before=BeforeFacet(Cost.SECONDS, _examine_plan),

@@ -35,14 +35,16 @@ Sources
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Iterator
-from pathlib import PurePosixPath
+from pathlib import Path, PurePosixPath
 
 from snellen.core.file_kinds import is_data, is_weights, name_of
 from snellen.core.finding import Evidence, Finding, Fix, FixSafety, Level, Location
 from snellen.core.log import Log, LoggedException, LogMatch
 from snellen.core.plan import Cost, NotApplicable, Plan
+from snellen.core.probe import Answer, Here, Outcome
 from snellen.core.rule import BeforeFacet, LogFacet, Rule, absent
 
 __all__ = ["RULE"]
@@ -52,14 +54,24 @@ _MISSING = re.compile(r"(?:\[Errno 2\] |\[WinError [23]\] )?No such file or dire
 _NOT_FOUND = re.compile(r"^(?P<path>\S[^\n'\"]*?) not found\.?$")
 _FORMS = (
     re.compile(r"name = '(?P<path>[^']+)', errno = 2"),
+    re.compile(r"^(?P<path>[^\n'\":]{1,300}): No such file or directory"),
     _MISSING,
     _NOT_FOUND,
     re.compile(r"\[WinError [23]\][^:]*: ['\"](?P<path>[^'\"]+)"),
-    re.compile(r"^File b?['\"](?P<path>[^'\"]+)['\"] does not exist"),
+    re.compile(r"(?:^|sitk::ERROR: The )[Ff]ile b?['\"](?P<path>[^'\"]+)['\"] does not exist"),
+    re.compile(r"No such file or no access: ['\"](?P<path>[^'\"]+)"),
+    re.compile(
+        r"(?:img|image|Image|annotation) (?:file )?(?:does not exist|Not Found|not found):? (?P<path>[^\n'\"]{1,300})"
+    ),
 )
 _UNREADABLE = re.compile(r"imread_\(['\"](?P<path>[^'\"]+)['\"]\): can't open/read file")
 _NONE = re.compile(r"'NoneType' object (?:has no attribute '(?:shape|astype|dtype|copy|size)'|is not subscriptable)")
-_EMPTY = re.compile(r"Assertion failed\) !_?s(?:rc|size)\.empty\(\)")
+_EMPTY = re.compile(
+    r"\(-215(?::Assertion failed)?\) (?:!_?(?:s(?:rc|size)|dsize|img|buf)\.empty\(\)|ssize\.(?:width|area\(\)) > 0"
+    r"|inv_scale_x > 0)"
+)
+_CAMERA = re.compile(r"VideoCapture|\bcap\.read|webcam|camera|imshow", re.IGNORECASE)
+_OPERAND = re.compile(r"unsupported operand type\(s\) for [^\n]{1,8}: 'NoneType' and|'NoneType' and 'NoneType'")
 _READS_DATA = re.compile(r"__getitem__|DataLoader|_worker_loop|data_?set|data_?load|fetch", re.IGNORECASE)
 _DECODES = re.compile(
     r"Image\.open|imread|read_image|np\.load|loader\(|pil_loader|sitk\.|nib\.|read_csv|listdir|scandir"
@@ -70,19 +82,28 @@ _WRITES = re.compile(r"['\"][wax]b?\+?['\"]|\bsave\w*\(|imwrite|to_csv|savetxt|t
 def _examine(log: Log) -> LogMatch | None:
     for error in log.exceptions:
         found = next((m for pattern in _FORMS if (m := pattern.search(error.message))), None)
-        if found and error.name in ("FileNotFoundError", "OSError", "IOError", "RuntimeError"):
+        if found and error.name.endswith("Error"):
             match = _named(error, found["path"].strip())
             if match:
                 return match
     unread = log.search(_UNREADABLE.pattern)
     if unread is not None and (found := _UNREADABLE.search(unread.text)):
         return _match((unread.evidence,), found["path"], 0.85)
+    return _read_as_nothing(log)
+
+
+def _read_as_nothing(log: Log) -> LogMatch | None:
+    """OpenCV gave `None` for an image, and the next call on it failed."""
     for error in log.exceptions:
         reading = any(_DECODES.search(frame.code) or _READS_DATA.search(frame.function) for frame in error.frames)
-        if reading and (_NONE.search(error.message) or (_EMPTY.search(error.message) and error.name == "error")):
-            frame = error.user_frame
-            return _match((error.evidence, *((frame.evidence,) if frame else ())), None, 0.65)
-    return None
+        frame = error.user_frame
+        evidence = (error.evidence, *((frame.evidence,) if frame else ()))
+        if reading and (_NONE.search(error.message) or _OPERAND.search(error.message)):
+            return _match(evidence, None, 0.65)
+        if _EMPTY.search(error.message) and not log.search(_CAMERA.pattern):
+            return _match(evidence, None, 0.65 if reading else 0.55)
+    line = log.search(_EMPTY.pattern) if not log.exceptions and not log.search(_CAMERA.pattern) else None
+    return _match((line.evidence,), None, 0.55) if line is not None else None
 
 
 def _named(error: LoggedException, path: str) -> LogMatch | None:
@@ -97,9 +118,29 @@ def _named(error: LoggedException, path: str) -> LogMatch | None:
     return _match((error.evidence, *((frame.evidence,) if frame else ())), path, score) if score else None
 
 
+def _probe(log: Log, here: Here) -> Answer:
+    match = _examine(log)
+    named = re.search(r" is not at `(?P<path>[^`]{1,400})`", match.cause) if match is not None else None
+    if named is None:
+        return Answer(Outcome.CANNOT_TELL, "the log does not name the file")
+    path = Path(named["path"])
+    if re.match(r"[A-Za-z]:[\\/]|\\\\", named["path"]) and os.name != "nt":
+        return Answer(Outcome.CANNOT_TELL, f"{path} is a path of another system")
+    path = path if path.is_absolute() else here.root / path
+    try:
+        if path.exists():
+            return Answer(Outcome.REFUTED, f"{path} is there")
+        above = next(folder for folder in path.parents if folder.exists())
+    except (OSError, ValueError) as error:
+        return Answer(Outcome.CANNOT_TELL, f"{path} cannot be looked at: {error}")
+    if above in (path.parent, path.parent.parent):
+        return Answer(Outcome.CONFIRMED, f"{path} is not there; {above} is")
+    return Answer(Outcome.CANNOT_TELL, f"of {path} only {above} is there: this may be another machine")
+
+
 def _match(evidence: tuple[Evidence, ...], path: str | None, score: float) -> LogMatch:
     if not path:
-        cause = "An image could not be read: OpenCV's `imread` gave `None`, most often because the file is not there."
+        cause = "An image is empty: OpenCV's `imread` gave `None`, most often because the file is not there."
         fix = "Print the path before it is read, and test the result of `cv2.imread` for `None`."
         return LogMatch(score, evidence, cause, Fix(fix))
     cause = f"`{name_of(path)}` is not at `{path}`."
@@ -166,8 +207,12 @@ RULE = Rule(
             "'nonetype' object",
             "empty()",
             "can't open/read file",
+            "'nonetype' and",
+            "ssize.",
+            "inv_scale_x",
         ),
         _examine,
+        _probe,
     ),
     source=absent("only the disk tells which files are there"),
     before=BeforeFacet(Cost.SECONDS, _examine_plan),
