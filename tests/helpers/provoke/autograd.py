@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import socket
-import textwrap
 from datetime import timedelta
 from pathlib import Path
 
@@ -13,7 +12,7 @@ from torch import distributed
 from torch.nn.parallel import DistributedDataParallel
 from torch.utils.checkpoint import checkpoint
 
-from provoke.machinery import case, run_script
+from provoke.machinery import case, printed
 
 
 @case("inplace-modified")
@@ -43,21 +42,15 @@ def parameter_written(folder: Path) -> None:
 
 @case("inplace-modified")
 def watched_by_anomaly_detection(folder: Path) -> str:
-    (folder / "train.py").write_text(
-        textwrap.dedent("""
-        import torch
+    weight = torch.randn(4, 4, requires_grad=True)
 
-        def forward(x, weight):
-            gate = torch.sigmoid(x @ weight)
-            gate[gate < 0.5] = 0
-            return gate * x
-
-        weight = torch.randn(4, 4, requires_grad=True)
+    def train() -> None:
         with torch.autograd.detect_anomaly():
-            forward(torch.randn(2, 4), weight).sum().backward()
-        """)
-    )
-    return run_script(folder, "train.py")
+            gate = torch.sigmoid(torch.randn(2, 4) @ weight)
+            gate[gate < 0.5] = 0
+            gate.sum().backward()
+
+    return printed(train)
 
 
 @case("backward-twice")
@@ -128,18 +121,14 @@ def second_run_saves_less(folder: Path) -> None:
 
 @case("checkpoint-mismatch")
 def nothing_requires_grad(folder: Path) -> str:
-    (folder / "train.py").write_text(
-        textwrap.dedent("""
-        import torch
-        from torch.utils.checkpoint import checkpoint
+    stem = torch.nn.Conv2d(3, 4, 3)
 
-        stem = torch.nn.Conv2d(3, 4, 3)
+    def train() -> None:
         images = torch.randn(2, 3, 8, 8)
         loss = checkpoint(stem, images, use_reentrant=True).mean()
         loss.backward()
-        """)
-    )
-    return run_script(folder, "train.py")
+
+    return printed(train)
 
 
 class _TwoHeads(torch.nn.Module):

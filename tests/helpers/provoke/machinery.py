@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import os
+import re
 import subprocess
 import sys
 import traceback
+import warnings
 from collections.abc import Callable
 from pathlib import Path
 
@@ -32,6 +34,22 @@ def provoke(name: str, folder: Path) -> str:
         # The first frame is this very function, which no user has.
         own = error.__traceback__
         return "".join(traceback.format_exception(error.with_traceback(own.tb_next if own else None)))
+
+
+def printed(function: Callable[[], object]) -> str:
+    """What Python prints of a function: its warnings, then the traceback that ends it, if one does."""
+    with warnings.catch_warnings(record=True) as seen:
+        warnings.simplefilter("always")
+        try:
+            function()
+            end = ""
+        except Exception as error:  # noqa: BLE001 - whatever it is, it is the log
+            own = error.__traceback__
+            end = "".join(traceback.format_exception(error.with_traceback(own.tb_next if own else None)))
+    told = (warnings.formatwarning(w.message, w.category, w.filename, w.lineno) for w in seen)
+    # Anomaly detection prints the whole stack; what lies above the function no user has.
+    above = r"(forward call that caused the error:\n).*?in printed\n    function\(\)\n"
+    return re.sub(above, r"\1", "".join((*told, end)), flags=re.DOTALL)
 
 
 def run_script(folder: Path, script: str) -> str:

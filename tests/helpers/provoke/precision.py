@@ -8,7 +8,7 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 
-from provoke.machinery import case, run_script
+from provoke.machinery import case, printed
 
 
 @case("half-overflow")
@@ -119,10 +119,12 @@ def stepped_without_gradients(folder: Path) -> None:
 
 @case("deprecated-amp-api")
 def old_scaler(folder: Path) -> str:
-    (folder / "train.py").write_text(
-        "import torch\n\nscaler = torch.cpu.amp.GradScaler()\nwith torch.cpu.amp.autocast():\n    pass\n"
-    )
-    return run_script(folder, "train.py")
+    def train() -> None:
+        torch.cpu.amp.GradScaler()
+        with torch.cpu.amp.autocast():
+            pass
+
+    return printed(train)
 
 
 @case("bce-autocast-unsafe")
