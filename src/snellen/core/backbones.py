@@ -10,6 +10,7 @@ from typing import Final
 from snellen.core.calls import UNKNOWN, CallSite, Span
 from snellen.core.finding import Evidence, Location
 from snellen.core.source import SourceFile
+from snellen.core.trails import parts_of
 
 __all__ = [
     "CONSTANTS",
@@ -144,7 +145,7 @@ def only_kind(file: SourceFile, *, project: bool = True) -> Backbone | None:
     """The network of a file, or else of its project, when all that are named want their images alike."""
     own = list(backbones(file))
     if not own and project:
-        own = [backbone for other in file.elsewhere for backbone in backbones(other)]
+        own = [backbone for other in parts_of(file)[1:] for backbone in backbones(other)]
     return own[0] if len({backbone.kind for backbone in own}) == 1 else None
 
 
@@ -162,7 +163,7 @@ def network_of(call: CallSite, file: SourceFile) -> Backbone | None:
             wrapped = origin.call.receiver_origin
         origin = wrapped
     owner = call.name.split(".")[-2] if call.name.endswith(".forward") else ""
-    for part in (file, *file.elsewhere) if owner else ():
+    for part in parts_of(file) if owner else ():
         for block in part.classes:
             if block.name.rpartition(".")[2] == owner:
                 return next((one for one in backbones(part) if block.span.contains(one.span)), None)
@@ -174,8 +175,8 @@ def _loaded(call: CallSite) -> tuple[str, str] | None:
     name, found = call.name, None
     if name.startswith("torchvision.models."):
         found = _torchvision(call)
-    elif name in ("clip.load", "open_clip.create_model_and_transforms", "open_clip.create_model_from_pretrained"):
-        found = "clip", f"{name}({call.arguments[0].code if call.arguments else ''})"
+    elif name == "clip.load" or name.startswith("open_clip.create_model"):
+        found = _clip(call)
     elif name == "torch.hub.load":
         found = _hub(call)
     elif name == "timm.create_model" or name.endswith("timm.models.create_model"):
@@ -197,6 +198,14 @@ def _named(call: CallSite, position: int, name: str) -> tuple[str, str] | None:
     value = _value(call, position, name)
     kind = kind_of_name(value) if isinstance(value, str) else None
     return (kind, str(value)) if kind is not None else None
+
+
+def _clip(call: CallSite) -> tuple[str, str] | None:
+    """CLIP; open_clip has SigLIP and networks with constants of their own, too."""
+    model = _value(call, 0, "model_name" if call.name != "clip.load" else "name")
+    if not isinstance(model, str) or "mobileclip" in model.lower():
+        return None
+    return "half" if "siglip" in model.lower() else "clip", f"{call.name.partition('.')[0]} {model}"
 
 
 def _torchvision(call: CallSite) -> tuple[str, str] | None:

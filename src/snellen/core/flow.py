@@ -24,7 +24,7 @@ from snellen.core.expressions import (
     text_of,
 )
 from snellen.core.source import FunctionBlock, Loop, SourceFile
-from snellen.core.trails import WRITTEN, Given, Names, Step, Trail, targets_of
+from snellen.core.trails import WRITTEN, Given, Names, Step, Trail, parts_of, targets_of
 
 __all__ = ["Flow", "Step", "Trail"]
 
@@ -80,6 +80,7 @@ class Flow:
     def __init__(self, file: SourceFile) -> None:
         self.file = file
         self._names: dict[str, Names] = {}
+        self._modules = {_stem(other): other for other in parts_of(file)[1:]}
         self._starts: Starts = bool
         self._left = 0
 
@@ -188,8 +189,7 @@ class Flow:
     def _own(self, call: CallSite, at: _At) -> tuple[SourceFile, FunctionBlock] | None:
         """The project's function that a call runs, or that is run when an item is taken from what the call made."""
         module = call.name.split(".")[-2] if "." in call.name.lstrip(".") else ""
-        others = [other for other in self.file.elsewhere if module and _stem(other) == module]
-        for file in (at.file, *others):
+        for file in (at.file, *([self._modules[module]] if module in self._modules else ())):
             names, last = self.names(file), call.method
             if last in names.classes:
                 block = names.functions.get(f"{names.classes[last]}.__getitem__") if at.keys else None
@@ -223,7 +223,8 @@ class Flow:
         special = {"__init__": owner.rpartition(".")[2], "__call__": f"{owner}.forward", "forward": f"{owner}.forward"}
         wanted = special.get(last, last)
         found = []
-        for file in (at.file, *(self.file.elsewhere if at.file is self.file else ())):
+        users = [other for other in self._modules.values() if _stem(self.file) in other.text]
+        for file in (at.file, *(users if at.file is self.file else ())):
             calls = [call for call in file.calls if call.name == wanted or call.name.endswith(f".{wanted}")]
             found += [(call, _At(file, call.code, call.span, call.function, seen=at.seen)) for call in calls]
         return found[:_MOST_CALLERS]

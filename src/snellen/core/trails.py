@@ -10,7 +10,9 @@ from snellen.core.calls import UNKNOWN, Assignment, CallSite, Span
 from snellen.core.expressions import Keys, parsed
 from snellen.core.source import FunctionBlock, Loop, SourceFile
 
-__all__ = ["WRITTEN", "Given", "Names", "Step", "Trail", "targets_of"]
+__all__ = ["WRITTEN", "Given", "Names", "Step", "Trail", "parts_of", "targets_of"]
+
+_MOST_PARTS = 150
 
 WRITTEN: Keys = ("[]=",)
 """The part of a name that `name[...] = value` gives."""
@@ -87,6 +89,14 @@ def targets_of(text: str) -> list[tuple[str, Keys]]:
     if isinstance(node, ast.Subscript):
         return [(ast.unparse(node.value), WRITTEN)]
     return [(text, ())] if isinstance(node, (ast.Name, ast.Attribute)) else []
+
+
+def parts_of(file: SourceFile) -> tuple[SourceFile, ...]:
+    """A file and the others of its project, as long as these are few enough to be about one thing.
+
+    What one part of a large library says of networks and constants tells nothing of another.
+    """
+    return (file, *file.elsewhere) if len(file.elsewhere) <= _MOST_PARTS else (file,)
 
 
 class Names:

@@ -47,6 +47,7 @@ from snellen.core.finding import Evidence, Fix, FixSafety, Level
 from snellen.core.flow import Flow, Step, Trail
 from snellen.core.rule import Rule, SourceFacet, absent
 from snellen.core.source import Argument, Assignment, CallSite, Hit, SourceFile, Span
+from snellen.core.trails import parts_of
 
 __all__ = ["RULE"]
 
@@ -249,7 +250,7 @@ def _constants(call: CallSite, file: SourceFile) -> tuple[Evidence, ...]:
         return (_at(file, call),) if found is not None else ()
     if origin is None or not call.name.endswith(".forward"):
         return ()
-    for other in (file, *file.elsewhere):
+    for other in parts_of(file):
         for inner in other.calls_in(origin.call.span):
             if inner.method == "Normalize" and inner.name.startswith("torchvision.transforms."):
                 mean = inner.argument(0, "mean")
@@ -271,7 +272,7 @@ def _returned(file: SourceFile) -> Iterator[_Sink]:
     samples = [item for item in file.assignments if item.target == "return" and item.function.endswith("__getitem__")]
     if not samples or "cv2" not in file.text:
         return
-    parts = (file, *file.elsewhere)
+    parts = parts_of(file)
     networks = [network for part in parts for network in backbones(part)]
     if not networks or any(_CONVERTED.search(part.text) or _reversed_constants(part.text) for part in parts):
         return

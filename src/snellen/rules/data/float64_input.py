@@ -47,6 +47,7 @@ from snellen.core.log import Log, LogMatch
 from snellen.core.messages import find_message, tensor_type
 from snellen.core.rule import LogFacet, Rule, SourceFacet, absent
 from snellen.core.source import UNKNOWN, Argument, Assignment, CallSite, Hit, SourceFile, Span
+from snellen.core.trails import parts_of
 
 __all__ = ["RULE"]
 
@@ -270,7 +271,7 @@ class _Use:
 
 
 def _examine(file: SourceFile) -> Iterator[Hit]:
-    parts = (file, *file.elsewhere)
+    parts = parts_of(file)
     if "torch" not in file.text or any(_DOUBLES.search(part.text) for part in parts):
         return
     flow, told = Flow(file), set[tuple[str, Span]]()
@@ -301,7 +302,7 @@ def _given(file: SourceFile) -> Iterator[_Use]:
     """What networks of the project and of libraries are called with."""
     modules = {
         block.name.rpartition(".")[2]
-        for part in (file, *file.elsewhere)
+        for part in parts_of(file)
         for block in part.classes
         if any(base.endswith("Module") for base in block.bases)
     }
@@ -320,7 +321,7 @@ def _given(file: SourceFile) -> Iterator[_Use]:
 def _returned(file: SourceFile) -> Iterator[_Use]:
     """What a data set gives, unless something converts what the loader makes of it."""
     sets = {block.name for block in file.classes if any(base.endswith("Dataset") for base in block.bases)}
-    parts = (file, *file.elsewhere)
+    parts = parts_of(file)
     if any(not call.function.startswith(tuple(sets)) for part in parts for call in part.calls_to(".float", ".half")):
         return
     if re.search(r"\.to\([^)]{0,60}dtype|\.type\(|autocast|collate_fn", "\n".join(part.text for part in parts)):

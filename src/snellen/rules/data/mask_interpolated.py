@@ -47,6 +47,7 @@ from snellen.core.finding import Edit, Evidence, Fix, FixSafety, Level
 from snellen.core.flow import Flow
 from snellen.core.rule import Rule, SourceFacet, absent
 from snellen.core.source import Argument, CallSite, Hit, SourceFile, Span
+from snellen.core.trails import parts_of
 
 __all__ = ["RULE"]
 
@@ -272,7 +273,7 @@ def _pil(file: SourceFile, call: CallSite) -> _Resize | None:
 
 
 def _torchvision(file: SourceFile, call: CallSite) -> _Resize | None:
-    if any(_TV_AWARE.search(part.text) for part in (file, *file.elsewhere)) or not call.arguments:
+    if any(_TV_AWARE.search(part.text) for part in parts_of(file)) or not call.arguments:
         return None
     if call.name == "torchvision.transforms.functional.resize":
         filter_ = call.argument(2, "interpolation")
