@@ -108,13 +108,14 @@ class CudaRules(TorchFunctionMode):
 
     def _attend(self, *args: Any, **kwargs: Any) -> Any:
         """Written in Python of operators that are cast one by one: the mode has to stay on inside."""
-        asked = F.has_torch_function
-        F.has_torch_function = _never
+        names = vars(F)
+        asked = names["has_torch_function"]
+        names["has_torch_function"] = _never
         try:
             with self:
                 return F.multi_head_attention_forward(*args, **kwargs)
         finally:
-            F.has_torch_function = asked
+            names["has_torch_function"] = asked
 
     def _to_half(self, value: Any) -> Any:
         if not isinstance(value, Tensor) or value.dtype is not torch.float32:
