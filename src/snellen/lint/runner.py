@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import os
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -134,9 +135,12 @@ def _results(units: Iterable[_Unit]) -> dict[str, Origin]:
 
 def _facts(unit: _Unit, results: Mapping[str, Origin]) -> SourceFile:
     collector = Collector(unit.text, unit.names, unit.known, results)
-    collector.visit(unit.module.tree)
+    tree = unit.module.tree
+    collector.visit(tree)
     calls = tuple(sorted(collector.calls, key=lambda call: call.span.start))
-    blocks = blocks_of(unit.module.tree, unit.text, calls, collector.name_of)
+    blocks = blocks_of(tree, unit.text, calls, collector.name_of)
+    # Trees of a large project take gigabytes, and nothing asks for them any more.
+    unit.module.tree = ast.Module([], [])
     return SourceFile(
         path=str(unit.path),
         text=unit.module.text,
