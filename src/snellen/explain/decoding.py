@@ -57,6 +57,7 @@ def text_stream(stream: BinaryIO, name: str) -> BinaryIO:
         if not head or head.strip(b"\0"):
             break
         head = _head(stream)
+    head = head.lstrip(b"\0") if head[:2] == b"\0\0" and head.strip(b"\0") else head
     if head.startswith(_GZIP):
         return text_stream(cast("BinaryIO", _Gzip(_Joined(head, stream))), name)
     encoding = _encoding(head)
@@ -138,7 +139,13 @@ class _Gzip(_Joined):
 
     def __init__(self, stream: _Joined) -> None:
         super().__init__(b"", cast("BinaryIO", gzip.GzipFile(fileobj=cast("BinaryIO", stream))))
+        self._compressed = stream
         self._ended = False
+
+    def close(self) -> None:
+        """Close both."""
+        super().close()
+        self._compressed.close()
 
     def read1(self, size: int = -1) -> bytes:
         if self._ended:

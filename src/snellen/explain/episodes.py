@@ -3,20 +3,14 @@
 from __future__ import annotations
 
 import itertools
-import re
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from snellen.core.log import Log, LoggedException
+from snellen.explain.commands import is_command
 
 __all__ = ["Episode", "episodes"]
 
-_COMMAND = re.compile(
-    r"^\s*(?:\([\w.-]+\)\s?)?(?:[\w.-]+@[\w.-]+[:\s]\S{0,200}\s?[$#%]|\$|(?:PS )?[A-Z]:\\[^>\n]{0,200}>|!|%)\s?"
-    r"(?:(?:[A-Z_]{1,40}=\S{1,200}\s){0,5}"
-    r"(?:python|torchrun|accelerate|deepspeed|srun|sbatch|mpirun|bash|sh|pip|conda|snellen|yolo)\b|run\b)"
-    r"|^In \[\d+\]:|^\+ (?:python|torchrun|accelerate|srun)\b"
-)
 _WENT_ON = 3
 """Records of metrics after a failure that show that the run went on."""
 
@@ -69,7 +63,7 @@ def _cuts(log: Log) -> list[int]:
 def _resumed(log: Log, end: int, following: int | None) -> int | None:
     """The line at which work goes on between one failure and the next, or the end."""
     stop = following if following is not None else float("inf")
-    command = next((line.number for line in log.lines if end < line.number < stop and _COMMAND.match(line.text)), None)
+    command = next((line.number for line in log.lines if end < line.number < stop and is_command(line.text)), None)
     if command is not None and (following is not None or _more_than_a_prompt(log, command)):
         return command
     between = [record.line for record in log.metrics if end < record.line < stop]

@@ -79,7 +79,7 @@ class ThisMachine:
         if not _MODULE.fullmatch(module):
             return False
         top, *inner = module.split(".")
-        if not inner and (top in sys.builtin_module_names or top in sys.stdlib_module_names):
+        if top in sys.stdlib_module_names and (not inner or module in sys.modules):
             return True
         path, name = self._path, top
         for part in (*inner, None):

@@ -66,7 +66,8 @@ def decoded(raw: bytes) -> str:
     except UnicodeDecodeError:
         text = raw.decode("utf-8", "replace")
         # A long line may have been cut inside a character.
-        return text if text[4:-4].count("\ufffd") == 0 else raw.decode("cp1252", "replace")
+        cut = len(raw) >= WIDTH and "\ufffd" not in text[4:-4]
+        return text if cut else raw.decode("cp1252", "replace")
 
 
 def clean(text: str) -> str:

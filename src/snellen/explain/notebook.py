@@ -34,8 +34,10 @@ def outputs_of(raw: bytes, name: str) -> str:
         ) from error
 
 
-def _texts(outputs: list[dict[str, object]]) -> Iterator[str]:
-    for output in outputs:
+def _texts(outputs: object) -> Iterator[str]:
+    for output in outputs if isinstance(outputs, list) else ():
+        if not isinstance(output, dict):
+            continue
         for part in (output.get("text"), output.get("traceback")):
             if isinstance(part, list):
                 # Lines of a stream end with their own line breaks, entries of a traceback do not.

@@ -5,9 +5,10 @@ from __future__ import annotations
 import io
 import json
 import os
+import re
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any, BinaryIO, Self, cast
 
 from snellen.errors import UsageError
 from snellen.explain.decoding import text_stream
@@ -20,6 +21,8 @@ _LARGEST_DOCUMENT = 256 << 20
 """Bytes of a notebook or of a trainer's state, which are parsed whole."""
 _DEPTH, _LOOKED_AT, _READ = 3, 5000, 12
 """Levels of a folder and files in it that are looked at; files that are read, the newest."""
+_LONGEST_LINE = 1 << 24
+_NOT_FINITE = re.compile(rb': "(nan|-?inf)"')
 _LOG_ENDINGS = (".log", ".out", ".err", ".log.gz", ".jsonl", ".log.json")
 _LOG_NAMES = (
     "metrics.csv", "results.csv", "log.txt", "trainer_state.json", "explanation.json", "scalars.json", "metrics.json",
@@ -63,9 +66,53 @@ def opened(path: Path) -> BinaryIO:
             return _events(path)
         if path.name in ("trainer_state.json", "explanation.json"):
             return _text("".join(f"{line}\n" for line in _document(path)))
-        return text_stream(path.open("rb"), str(path))
+        return _log(path)
     except OSError as error:
         raise _cannot_read(path, error) from error
+
+
+def _log(path: Path) -> BinaryIO:
+    stream = path.open("rb")
+    try:
+        text = text_stream(stream, str(path))
+    except BaseException:
+        stream.close()
+        raise
+    return cast("BinaryIO", _OwnRecords(text)) if path.name == "metrics.jsonl" else text
+
+
+class _OwnRecords:
+    """A run's `metrics.jsonl`, in which NaN is a string, as other programs write it."""
+
+    def __init__(self, stream: BinaryIO) -> None:
+        self._stream = stream
+        self._rest = b""
+
+    def read1(self, size: int = -1) -> bytes:
+        """Some whole lines."""
+        while True:
+            part = self._stream.read1(size)  # type: ignore[attr-defined]
+            data = self._rest + part
+            end = data.rfind(b"\n") + 1 if part and len(data) < _LONGEST_LINE else len(data)
+            self._rest = data[end:]
+            if end or not part:
+                return _NOT_FINITE.sub(_as_json, data[:end])
+
+    read = read1
+
+    def close(self) -> None:
+        """Close the file."""
+        self._stream.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+
+def _as_json(found: re.Match[bytes]) -> bytes:
+    return b": NaN" if found[1] == b"nan" else b": Infinity"
 
 
 def _tells(path: Path) -> bool:

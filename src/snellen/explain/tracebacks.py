@@ -7,6 +7,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
 
 from snellen.core.log import Frame, LoggedException, LogLine
+from snellen.explain.commands import is_prompt
 from snellen.explain.frames import arrow_code, code_line, exception_line, frame_line
 
 __all__ = ["find_exceptions"]
@@ -16,7 +17,6 @@ _OUTER = re.compile(r"^(?P<type>(?:[A-Za-z_]\w*\.)*[A-Z]\w*(?:Error|Exception))(
 _CHAIN = re.compile(r"^(?:During handling of the above exception|The above exception was the direct cause)")
 _PYTEST = re.compile(r"^E   ? ?")
 _GROUP = re.compile(r"^\s*(?:\| ?|\+ (?=Exception Group Traceback)|\+-[+\- \d.]*$)")
-_BOX_END = re.compile(r"^(?:╰|\+)[─-]{10,}")
 _USER_CODE = re.compile(r"^from user code:|^The following (?:model code|source code) ")
 _FATAL = re.compile(r"^(?P<type>Fatal Python error): (?P<message>.*)$")
 _CALLED_FIRST = re.compile(r"\(most recent call first\):?\s*$")
@@ -38,10 +38,14 @@ _ENDING = re.compile(
     r"|^EOFError: Ran out of input|^EOFError$|Connection (?:closed|reset) by (?:remote )?peer|remote process exited"
 )
 _MESSAGE_ENDS = re.compile(
-    r'^(?:wandb: |srun: |slurmstepd|make: \*|Sentry |ERROR[: ]|WARNING[: ]|INFO[: ]|\s*\d+%\||"""$|[╰╭┌└]|={10,}|-{10,}'
-    r"|Set the environment variable HYDRA_FULL_ERROR|Process (?:finished|completed) with exit code|Press any key|>{3} "
-    r"|In \[\d+\]:|\[\w+ \w+\] |[\w.-]+@[\w.-]+:\S* ?[$#%] |\([\w.-]+\) (?:[\w.-]+@|PS |[A-Z]:\\)|PS [A-Z]:\\"
-    r"|[A-Z]:\\\S*>|-- Process \d+ terminated)"
+    r"""^(?:
+        wandb:\ |srun:\ |slurmstepd|make:\ \*|Sentry\ |(?:ERROR|WARNING|INFO)[: ]|\s{0,9}\d+%\|
+      | \"{3}$|[╰╭┌└]|={10,}|-{10,}
+      | Set\ the\ environment\ variable\ HYDRA_FULL_ERROR | Process\ (?:finished|completed)\ with\ exit\ code
+      | Press\ any\ key | \[\w+\ \w+\]\  | --\ Process\ \d+\ terminated
+      | (?:[Ee]poch|[Ii]ter(?:ation)?|[Ss]tep|[Tt]rain(?:ing)?)[\s:=\[(\#]{1,3}\d
+    )""",
+    re.VERBOSE,
 )
 _LONGEST_MESSAGE = 40
 _MOST_FRAMES = 400
@@ -226,7 +230,7 @@ class _Parser:
             return
         if found := _WHAT.match(text):
             self.open.message = [found["message"]]
-        elif len(self.open.message) >= _LONGEST_MESSAGE or _MESSAGE_ENDS.match(text) or _BOX_END.match(text):
+        elif len(self.open.message) >= _LONGEST_MESSAGE or _MESSAGE_ENDS.match(text) or is_prompt(text):
             self._close()
         else:
             self.open.message.append(text)
