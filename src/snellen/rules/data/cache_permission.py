@@ -57,7 +57,7 @@ _DENIED = re.compile(
 )
 _WINDOWS = re.compile(r"\[WinError 5\] [^:\n]{1,80}: " + _PATH, re.IGNORECASE | re.MULTILINE)
 _HDF5 = re.compile(
-    r"name = '(?P<path>[^'\n]{1,300})', errno = (?:13|30)\b|lmdb\.\w{1,40}Error: (?P<lmdb>[^:\n]{1,300}): "
+    r"name = '(?P<path>[^'\n]{1,300})', errno = (?:13|30)\b|lmdb\.\w{0,40}Error: (?P<lmdb>[^:\n]{1,300}): "
     r"(?:Permission denied|Read-only file system)"
 )
 _SHELL = re.compile(

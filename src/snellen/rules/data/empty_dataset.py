@@ -56,7 +56,7 @@ _STATED = re.compile(
     r"|Found no valid file for the classes|Couldn't find any class folder in (?P<p2>.+?)\.?$"
     r"|No (?:valid )?(?:images?|samples|videos|data|files) (?:were )?found (?:in|at|under) (?P<p3>[^\s,]+)"
     r"|(?:data ?set|data ?loader)(?: (?:at )?\S+)? is empty|Total length of `?DataLoader`? across ranks is zero"
-    r"|No (?:valid )?labels? (?:found )?in (?P<p5>\S+?)\. Can ?not train|Found array with 0 sample"
+    r"|No (?:valid )?labels? (?:found )?in (?P<p5>\S+?)[.,] Can ?not (?:start )?train|Found array with 0 sample"
     r"|directory at (?P<p4>\S+) doesn't contain any data files|No \(supported\) data files found in (?P<p6>\S+)"
     r"|Error loading data from (?P<p7>[^\s:]+)|images not found[^\n]{0,6}, missing path \W?(?P<p8>[^'\"\n]+)"
     r"|Instruction \"\w+\" corresponds to no data|dataset contains no (?:images|samples|data)",

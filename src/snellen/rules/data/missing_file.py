@@ -72,6 +72,10 @@ _EMPTY = re.compile(
 )
 _CAMERA = re.compile(r"VideoCapture|\bcap\.read|webcam|camera|imshow", re.IGNORECASE)
 _OPERAND = re.compile(r"unsupported operand type\(s\) for [^\n]{1,8}: 'NoneType' and|'NoneType' and 'NoneType'")
+_DATA_FOLDER = re.compile(
+    r"(?:^|[\\/])(?:data_?sets?|images?|imgs|masks?|train(?:ing)?|val(?:idation)?|test|labels?|annotations?)(?:[\\/]|$)",
+    re.IGNORECASE,
+)
 _READS_DATA = re.compile(r"__getitem__|DataLoader|_worker_loop|data_?set|data_?load|fetch", re.IGNORECASE)
 _DECODES = re.compile(
     r"Image\.open|imread|read_image|np\.load|loader\(|pil_loader|sitk\.|nib\.|read_csv|listdir|scandir"
@@ -96,6 +100,7 @@ def _read_as_nothing(log: Log) -> LogMatch | None:
     """OpenCV gave `None` for an image, and the next call on it failed."""
     for error in log.exceptions:
         reading = any(_DECODES.search(frame.code) or _READS_DATA.search(frame.function) for frame in error.frames)
+        reading = reading or (not error.frames and log.search(r"\bimread\(") is not None)
         frame = error.user_frame
         evidence = (error.evidence, *((frame.evidence,) if frame else ()))
         if reading and (_NONE.search(error.message) or _OPERAND.search(error.message)):
@@ -113,7 +118,7 @@ def _named(error: LoggedException, path: str) -> LogMatch | None:
         _DECODES.search(frame.code) or _READS_DATA.search(frame.function) or "PIL" in frame.path
         for frame in error.frames
     )
-    score = 0.92 if is_data(path) else 0.8 if reading else 0.0
+    score = 0.92 if is_data(path) else 0.8 if reading else 0.6 if _DATA_FOLDER.search(path) else 0.0
     frame = error.user_frame
     return _match((error.evidence, *((frame.evidence,) if frame else ())), path, score) if score else None
 

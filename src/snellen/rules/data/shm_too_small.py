@@ -62,7 +62,8 @@ _BUS_ERROR = re.compile(
 )
 _REFUSED = re.compile(
     r"(?:torch_\d|torch_shm|/dev/shm|shared memory|shm_open|posix_fallocate|<filename not specified>)[^\n]{0,200}"
-    r"(?:No space left on device|\(28\))|Error while creating shared memory segment[^\n]{0,80}nccl",
+    r"(?:No space left on device|\(28\))|No space left on device[^\n]{0,20}/dev/shm"
+    r"|Error while creating shared memory segment[^\n]{0,80}nccl",
     re.IGNORECASE,
 )
 _STRETCHED = re.compile(
@@ -77,7 +78,7 @@ _CONTAINER_PID = 1000
 
 
 def _examine(log: Log) -> LogMatch | None:
-    for pattern, score in ((_BUS_ERROR, 0.96), (_REFUSED, 0.95), (_STRETCHED, 0.7)):
+    for pattern, score in ((_BUS_ERROR, 0.96), (_REFUSED, 0.98), (_STRETCHED, 0.7)):
         found = find_message(log, pattern)
         if found is not None:
             return _match(log, found.facts, score)

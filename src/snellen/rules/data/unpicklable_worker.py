@@ -51,7 +51,10 @@ from snellen.core.source import Argument, Hit, SourceFile, Span
 __all__ = ["RULE"]
 
 
-_LOCAL = re.compile(r"Can't (?:pickle|get) local (?:object|function) [<']?(?P<what>[^\n>']{1,200}>?)", re.IGNORECASE)
+_LOCAL = re.compile(
+    r"Can't (?:pickle|get) local (?:object|function) <?'?(?:function )?(?P<what>[^\n']{1,200}?)(?: at 0x\w{1,20}>|'|$)",
+    re.IGNORECASE,
+)
 _FUNCTION = re.compile(
     r"Can't pickle (?P<what><function [^\n]{1,200}?>|<class [^\n>]{1,200}>|typing\.\w{1,40})", re.IGNORECASE
 )
@@ -223,7 +226,9 @@ RULE = Rule(
     family="data",
     title="What a worker process needs cannot be pickled",
     level=Level.ERROR,
-    log=LogFacet(("pickle", "ran out of input", "can't get attribute"), _examine_log, _probe),
+    log=LogFacet(
+        ("pickle", "ran out of input", "can't get attribute", "local object", "local function"), _examine_log, _probe
+    ),
     source=SourceFacet(("lambda", "DataLoader"), _examine_source),
     before=absent("the engine's data sets and collate functions are picklable by construction"),
     during=absent("workers fail to start before the first step"),
