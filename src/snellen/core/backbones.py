@@ -213,9 +213,15 @@ def _torchvision(call: CallSite) -> tuple[str, str] | None:
     if model == "get_model":
         chosen = _value(call, 0, "name")
         model = chosen if isinstance(chosen, str) else ""
-    if not model or model[:1].isupper() or ".optical_flow" in call.name or ".video" in call.name or "raft" in model:
+    if (
+        not model
+        or model[:1].isupper()
+        or ".optical_flow" in call.name
+        or ".video" in call.name
+        or "_backbone" in model
+    ):
         return None
-    if ".detection." in call.name or re.search(r"rcnn|retinanet|^fcos|^ssd", model):
+    if re.search(r"rcnn_|retinanet_|^fcos_|^ssd(?:lite)?\d", model):
         return "inside", model
     if not model[-1].isdigit() and not re.search(r"vgg|net|vit|swin|convnext|deeplab|fcn|resne", model):
         return None

@@ -45,23 +45,13 @@ from dataclasses import dataclass
 from snellen.core.backbones import place
 from snellen.core.finding import Edit, Evidence, Fix, FixSafety, Level
 from snellen.core.flow import Flow
+from snellen.core.masks import names_mask, names_no_classes
 from snellen.core.rule import Rule, SourceFacet, absent
 from snellen.core.source import Argument, CallSite, Hit, SourceFile, Span
 from snellen.core.trails import parts_of
 
 __all__ = ["RULE"]
 
-_MASK = re.compile(
-    r"(?:^|[^a-z])(?:masks?|label_?(?:map|img|image|mask)s?|seg(?:m|mentation)?s?(?:_?(?:map|mask|img|label))?s?|lbls?|annot"
-    r"(?:ation)?s?|semantics?|train_?ids?)(?![a-z])",
-    re.IGNORECASE,
-)
-_SOFT = re.compile(
-    r"pred|prob|logit|soft|alpha|matt[ei]|trimap|att[ne]|heat|salien|score|confid|out|low_?res|weight|dist|sdf|depth|density"
-    r"|blur|feather|\bcam|blend|overlay|vis|canvas|show|draw|colou?r|rgb|noise|latent|inpaint|control|cond|valid_mask|ratio"
-    r"|\*\s*255",
-    re.IGNORECASE,
-)
 _READERS = frozenset(
     (
         *("cv2.imread", "cv2.imdecode", "PIL.Image.open", "imageio.imread", "imageio.v2.imread", "imageio.v3.imread"),
@@ -104,11 +94,11 @@ class _Resize:
 
 
 def _examine(file: SourceFile) -> Iterator[Hit]:
-    if _MASK.search(file.text) is None:
+    if not names_mask(file.text):
         return
     flow, told = Flow(file), set[Span]()
     for resize in _resizes(file):
-        if _SOFT.search(f"{resize.code} {resize.call.target or ''}") or not _is_mask(resize):
+        if names_no_classes(f"{resize.code} {resize.call.target or ''}") or not _is_mask(resize):
             continue
         evidence = _labels(file, flow, resize)
         if evidence and not _cut_off(file, resize.call) and resize.call.span not in told:
@@ -117,7 +107,7 @@ def _examine(file: SourceFile) -> Iterator[Hit]:
 
 
 def _is_mask(resize: _Resize) -> bool:
-    return _MASK.search(resize.code) is not None or _MASK.search(resize.call.target or "") is not None
+    return names_mask(resize.code) or names_mask(resize.call.target or "")
 
 
 def _labels(file: SourceFile, flow: Flow, resize: _Resize) -> tuple[Evidence, ...]:
@@ -126,7 +116,7 @@ def _labels(file: SourceFile, flow: Flow, resize: _Resize) -> tuple[Evidence, ..
         trails = flow.trails(resize.mask, resize.call, _reads)
     else:
         trails = flow.receiver(resize.call, _reads)
-    soft = [trail for trail in trails if any(_SOFT.search(name) for name in trail.names)]
+    soft = [trail for trail in trails if any(names_no_classes(name) for name in trail.names)]
     for trail in trails:
         if trail.start.call is not None and _reads(trail.start.call) and not soft:
             read = Evidence(

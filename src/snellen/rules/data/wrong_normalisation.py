@@ -294,7 +294,7 @@ def _constants(file: SourceFile) -> Iterator[Hit]:
     if not stated or len({one.kind for one in stated}) > 1 or _OWN_TRANSFORM.search(file.text):
         return
     network = only_kind(file)
-    if network is None or network.kind == stated[0].kind:
+    if network is None or network.kind == stated[0].kind or (network.kind == "inside" and network.path != file.path):
         return
     for one in stated:
         yield _inside(one, network) if network.kind == "inside" else _of_another(file, one, network)
