@@ -300,3 +300,24 @@ def test_owners_with_statements_and_idle_statements(tmp_path: Path) -> None:
     (freeze,) = (item for item in file.assignments if item.target == "p.requires_grad")
     assert freeze.owner is not None
     assert (freeze.owner.name, freeze.owner.call.receiver) == (".parameters", "model")
+
+
+def test_functions_know_names_that_the_module_gives_below_them(tmp_path: Path) -> None:
+    file = facts(
+        tmp_path,
+        """
+        from torch import nn
+        def train():
+            criterion(x)
+            look(LIMIT, CHANGED)
+        criterion = nn.CrossEntropyLoss()
+        LIMIT = 3
+        CHANGED = 1
+        CHANGED = 2
+        before(later)
+        later = 1
+        """,
+    )
+    assert file.calls[0].name == "torch.nn.CrossEntropyLoss.forward"
+    assert [argument.value for argument in call(file, "look").arguments] == [3, UNKNOWN]
+    assert call(file, "before").arguments[0].value is UNKNOWN

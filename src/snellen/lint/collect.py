@@ -48,6 +48,11 @@ class Collector(ast.NodeVisitor):
                 if isinstance(child, ast.AST) and child._fields:
                     self.visit(child)
 
+    def visit_Module(self, node: ast.Module) -> None:
+        """The names of the module are those that its functions find when they are called."""
+        self.generic_visit(node)
+        self.found.names = self._scopes[0].bindings
+
     def visit_Name(self, node: ast.Name) -> None:
         """Nothing lies below."""
 
@@ -63,7 +68,10 @@ class Collector(ast.NodeVisitor):
     def _lookup(self, name: str) -> Binding | None:
         if name.startswith("self.") and self._classes:
             return self._attribute(f"{self._classes[-1]}.{name[5:]}")
-        return next((scope.bindings[name] for scope in reversed(self._scopes) if name in scope.bindings), None)
+        for scope in reversed(self._scopes):
+            if name in scope.bindings:
+                return scope.bindings[name]
+        return self.known.names.get(name) if self._path else None
 
     def _attribute(self, name: str) -> Binding | None:
         known, so_far = self.known.attributes.get(name), self.found.attributes.get(name)

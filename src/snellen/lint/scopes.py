@@ -40,11 +40,13 @@ class Knowledge:
         returns: Where a function's result comes from, by its name; also `stem.name` for those of other files.
         parameters: Where the values passed for a function's parameter come from.
         attributes: What `self.name` holds, by `Class.name`.
+        names: What the names of the module hold at its end, when its functions are called.
     """
 
     returns: dict[str, Origin] = field(default_factory=dict)
     parameters: dict[tuple[str, int | str], Origin | None] = field(default_factory=dict)
     attributes: dict[str, Binding] = field(default_factory=dict)
+    names: dict[str, Binding] = field(default_factory=dict)
 
     def result_of(self, name: str, others: Mapping[str, Origin]) -> Origin | None:
         """Where the result of a function comes from, when it is one of the project's own."""

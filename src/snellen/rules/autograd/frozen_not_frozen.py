@@ -81,7 +81,10 @@ def _misspelt(file: SourceFile, item: Assignment, owner: str, attribute: str) ->
     # An attribute of the project's own, which something reads, is none of PyTorch's business.
     if owner == "self" or re.search(rf"(?:\bself|\bargs|\bcfg|\bopt)\.{attribute}\b", file.text):
         return
-    known = item.owner is not None and (item.owner.name in _PARAMETERS or item.owner.name.startswith("torch."))
+    known = item.owner is not None and (
+        # A tensor that was just made requires no gradient: only asking for one is lost.
+        item.owner.name in _PARAMETERS or (item.owner.name.startswith("torch.") and item.value is not False)
+    )
     named = re.search(r"(?i)param|weight|\bp$|model|net|backbone|encoder|layer|bias|\[", owner) is not None
     if not (known or named):
         return
