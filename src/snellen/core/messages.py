@@ -17,12 +17,16 @@ __all__ = [
     "find_message",
     "frameworks",
     "in_loader",
+    "loop_owner",
     "narrowed",
     "numbers",
     "stated_workers",
     "tensor_type",
 ]
 
+_LOOP_OWNERS = frozenset(
+    {"mmcv", "mmengine", "lightning", "lightning_fabric", "detectron2", "fastai", "ignite", "composer", "ultralytics"}
+)
 _INTEGER = re.compile(r"\d{1,12}")
 _FRAMEWORK = re.compile(
     r"(?:^|/)(accelerate|transformers|pytorch_lightning|lightning_fabric|lightning|mmcv|mmengine|mmdet|mmseg|mmaction"
@@ -110,6 +114,18 @@ def frameworks(frames: Iterable[Frame]) -> tuple[str, ...]:
     """
     found = (match[1] for frame in frames if (match := _FRAMEWORK.search(frame.path.replace("\\", "/"))))
     return tuple(dict.fromkeys(reversed([name.removeprefix("pytorch_") for name in found])))
+
+
+def loop_owner(frames: Iterable[Frame]) -> str | None:
+    """The framework that keeps the order of a training step itself; `None` where the user's own loop does.
+
+    Example:
+        >>> loop_owner([Frame("mmcv/runner/hooks/optimizer.py", 289, "after_train_iter")])
+        'mmcv'
+        >>> loop_owner([Frame("accelerate/optimizer.py", 165, "step")]) is None
+        True
+    """
+    return next((name for name in frameworks(frames) if name in _LOOP_OWNERS), None)
 
 
 def narrowed(log: Log, literals: Iterable[str]) -> Log:

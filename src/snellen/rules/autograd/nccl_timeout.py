@@ -28,9 +28,10 @@ on one rank alone, evaluation on all ranks or with a barrier that waits long eno
 
 When it is something else
 -------------------------
-`Expected to have finished reduction in the prior iteration` is `ddp-unused-parameters`. A rank that was killed
-(`exitcode: -9`) ran out of memory: `host-oom`. A port that is taken is `address-in-use`. The warning that
-`destroy_process_group()` was not called is no failure.
+`Expected to have finished reduction in the prior iteration` is `ddp-unused-parameters`. `Error while creating shared
+memory segment /dev/shm/nccl-...` is `shm-too-small`. A rank that was killed (`exitcode: -9`) ran out of memory:
+`host-oom`. A port that is taken is `address-in-use`. The warning that `destroy_process_group()` was not called is no
+failure.
 
 Sources
 -------
@@ -54,7 +55,7 @@ __all__ = ["RULE"]
 _WATCHDOG = re.compile(
     r"(?:\[rank ?(?P<rank>\d+)\].{0,40})?watchdog caught collective operation timeout: "
     r"worknccl\(seqnum=(?P<number>\d+), "
-    r"optype=(?P<operation>\w+).{0,80}?timeout\(ms\)=(?P<limit>\d+)\)",
+    r"optype=(?P<operation>\w+)(?:.{0,80}?timeout\(ms\)=(?P<limit>\d+)\))?",
     re.IGNORECASE,
 )
 _SYSTEM = re.compile(r"unhandled system error|ncclsystemerror", re.IGNORECASE)
@@ -75,7 +76,10 @@ _STORE = re.compile(
     r"some nccl operations have failed or timed out|nccl communicator was aborted|watchdog thread terminated with exc"
     r"|retrieving ncclUniqueId|wait timeout after \d+ms|heartbeat monitor timed out|nccl error:? remote"
     r"|runtimeerror: (?:socket timeout|nccl error)|detected mismatch between collectives"
-    r"|gloo/transport.{0,80}(?:timed out waiting|connection (?:closed|reset) by peer)",
+    r"|watchdog got stuck for|dump signal due to a collective timeout|failure detected by watchdog"
+    r"|failed to pass monitoredbarrier|timeout waiting for key: \S{1,60} after \d+ ms|detected by watchdog at "
+    r"work|timeout at nccl work|c10d::processgroupnccl::\w+::checktimeout|gloo/transport.{0,80}(?:timed out "
+    r"waiting|connection (?:closed|reset) by peer)",
     re.IGNORECASE,
 )
 _KINDS = (
@@ -91,7 +95,15 @@ _KINDS = (
 )
 _TRIGGERS = (
     *("nccl", "watchdog", "clients joined", "client socket", "connect() timed out", "process group", "socket timeout"),
-    *("wait timeout after", "gloo/transport", "unhandled system error", "mismatch between collectives", "heartbeat"),
+    *(
+        "wait timeout after",
+        "monitoredbarrier",
+        "waiting for key",
+        "gloo/transport",
+        "unhandled system error",
+        "mismatch between collectives",
+        "heartbeat",
+    ),
 )
 _FOLLOWS = re.compile(
     r"nccl|processgroup|distbackenderror|distnetworkerror|diststoreerror|tcpstore|collective|childfailed|signalexception"
@@ -156,6 +168,8 @@ def _examine(log: Log) -> LogMatch | None:
     warned = next(log.find(_WARNED.pattern), None)
     evidence = [line.evidence, *((warned.evidence,) if warned and warned.number != line.number else ())]
     cause, fix = _explanation(log, pattern, line)
+    if _segment(log):
+        score = min(score, 0.85)
     return LogMatch(score, tuple(evidence), cause, Fix(fix))
 
 
@@ -164,25 +178,30 @@ def _line(log: Log, pattern: re.Pattern[str]) -> LogLine | None:
 
 
 def _is_cause(error: LoggedException) -> bool:
-    return not error.follows and not _FOLLOWS.search(error.text)
+    known = any(pattern.search(error.text) for pattern, _ in _KINDS)
+    return not error.follows and not known and not _FOLLOWS.search(error.text)
 
 
 def _explanation(log: Log, pattern: re.Pattern[str], line: LogLine) -> tuple[str, str]:
     if pattern is _WATCHDOG:
         return _hung(log)
     cause, fix = _not_all_came(line) if pattern is _JOIN else _TOLD.get(pattern, _LOST)
-    segment = log.search(r"shared memory segment|/dev/shm/nccl")
-    return ("NCCL could not make its buffers in shared memory." if segment else cause), fix
+    return ("NCCL could not make its buffers in shared memory." if _segment(log) else cause), fix
+
+
+def _segment(log: Log) -> bool:
+    """Whether the log names shared memory itself, of which `shm-too-small` knows more."""
+    return log.search(r"shared memory segment|/dev/shm/nccl") is not None
 
 
 def _hung(log: Log) -> tuple[str, str]:
     found = [match for line in log.lines if (match := _WATCHDOG.search(line.text))]
     ranks = sorted({int(match["rank"]) for match in found if match["rank"]})
     numbers, operations = {match["number"] for match in found}, sorted({match["operation"].upper() for match in found})
-    seconds = int(found[0]["limit"]) // 1000 if found else 0
+    seconds = next((f" {int(match['limit']) // 1000} s" for match in found if match["limit"]), "")
     silent = [rank for rank in range(max(ranks, default=0) + 1) if rank not in ranks]
     who = f"Rank{'s' if len(ranks) > 1 else ''} {', '.join(map(str, ranks))}" if ranks else "A process"
-    cause = f"{who} waited {seconds} s in {' / '.join(operations) or 'a collective'} for one that did not come."
+    cause = f"{who} waited{seconds} in {' / '.join(operations) or 'a collective'} for one that did not come."
     if len(numbers) > 1 or len(operations) > 1:
         fix = (
             "The ranks wait in different collectives: one took another way through the code, or has fewer batches. "

@@ -44,7 +44,7 @@ from collections.abc import Iterator
 
 from snellen.core.finding import Evidence, Fix, FixSafety, Level, Location
 from snellen.core.log import Log, LogMatch
-from snellen.core.messages import Message, find_message, frameworks
+from snellen.core.messages import Message, find_message, loop_owner
 from snellen.core.rule import LogFacet, Rule, SourceFacet, absent
 from snellen.core.source import CallSite, Hit, Origin, SourceFile
 from snellen.core.training import Backward, backwards
@@ -127,10 +127,10 @@ def _explanation(said: Message, frozen: str) -> tuple[str, str]:
 def _from_scaler(log: Log) -> LogMatch | None:
     """A framework keeps the scaler's order: when it stepped without gradients, the loss led to no parameter."""
     said = find_message(log, _NO_CHECKS)
-    if said is None or said.error is None or not frameworks(said.error.frames):
+    owner = loop_owner(said.error.frames) if said is not None and said.error is not None else None
+    if said is None or owner is None:
         return None
-    name = frameworks(said.error.frames)[0]
-    cause = f"{name} scaled the loss and sent it backward, and no parameter of the optimiser got a gradient."
+    cause = f"{owner} scaled the loss and sent it backward, and no parameter of the optimiser got a gradient."
     fix = Fix(
         "Compute the loss from the model's output with tensors only (`torch.stack`, not `torch.tensor([...])`, no "
         "`.detach()` or `.item()`), and check that the optimiser's parameters have `requires_grad`."

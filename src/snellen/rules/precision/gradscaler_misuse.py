@@ -27,7 +27,7 @@ scaler at all.
 
 When it is something else
 -------------------------
-If a framework drives the scaler (mmcv, Lightning, accelerate) and no inf checks were recorded, the order is right and
+If a framework drives the scaler (mmcv, Lightning, detectron2) and no inf checks were recorded, the order is right and
 the loss has no path to any parameter: `no-grad-fn`. A loss scale that falls to its minimum is a loss that overflows:
 `nan-loss`. The warning that `torch.cuda.amp.GradScaler` is deprecated is `deprecated-amp-api`.
 
@@ -44,7 +44,7 @@ from collections.abc import Iterator
 
 from snellen.core.finding import Fix, FixSafety, Level
 from snellen.core.log import Log, LogMatch
-from snellen.core.messages import Message, find_message, frameworks
+from snellen.core.messages import Message, find_message, frameworks, loop_owner
 from snellen.core.rule import LogFacet, Rule, SourceFacet, absent
 from snellen.core.source import CallSite, Hit, SourceFile
 
@@ -121,7 +121,7 @@ _ORDER = (
 
 
 def _no_checks(said: Message) -> tuple[float, str, str]:
-    through = frameworks(said.error.frames) if said.error is not None else ()
+    owner = loop_owner(said.error.frames) if said.error is not None else None
     cause = f"The scaler stepped an optimiser none of whose parameters had a gradient{said.place}."
     fix = (
         "Call `scaler.step(optimizer)` only for an optimiser whose parameters are part of the loss that was scaled "
@@ -129,7 +129,7 @@ def _no_checks(said: Message) -> tuple[float, str, str]:
         "replaced after the optimiser was made, and that `zero_grad` does not stand between backward and step."
     )
     # A framework keeps the order; what remains is a loss without a path to the parameters.
-    return (0.45 if through else 0.85), cause, fix
+    return (0.45 if owner else 0.85), cause, fix
 
 
 def _unscaled(said: Message) -> tuple[float, str, str]:

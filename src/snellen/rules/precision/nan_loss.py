@@ -58,8 +58,9 @@ __all__ = ["RULE"]
 _STATED = re.compile(
     r"\bloss (?:is|was|became|turned|=) ?(?:nan|inf|not finite|infinite)|non-?finite loss"
     r"|minimum loss scale reached|loss scale already at minimum|found invalid values:\s*tensor\(\[+nan"
-    r"|^\s*\d+/\d+\s.*(?:\bnan\b[\s,|]+){2,}\bnan\b"
-    r"|returned nan values in its \d+th output|\bnan (?:in )?loss(?:es)?\b"
+    r"|^\s*\d+/\d+\s.{0,200}(?:\bnan\b[\s,|]{1,20}){2}\bnan\b|^\s*\d+/\d+\s+[\d.]+[GM]\s+(?:[\d.]+\s+){0,5}nan\b"
+    r"|(?<![\w/])(?:train_)?loss(?:_step|_epoch)?=nan\.0"
+    r"|returned nan values in its \d+th output|(?<!\b0 )(?<!\bno )\bnan (?:in )?loss(?:es)?\b"
     r"|\bloss(?:es)? (?:contains?|has|have) (?:nan|inf)"
     r"|\bloss (?:nan|inf)(?:/inf| or inf)? (?:detected|encountered|found)|training has diverged"
     r"|loss returned in .{1,30} is (?:nan|inf)|matrix contains invalid numeric entries",
@@ -97,6 +98,7 @@ _OPERATIONS = {
 def _examine(log: Log) -> LogMatch | None:
     bad = _first_bad(log)
     stated = _stated(log, _STATED)
+    bad = bad or (_lost_gradients(log) if stated is None else None)
     hinted = _stated(log, _HINTED) if bad is None and stated is None else None
     if bad is None and stated is None and hinted is None:
         return None
@@ -138,6 +140,18 @@ def _first_bad(log: Log) -> MetricRecord | None:
     return None
 
 
+def _lost_gradients(log: Log) -> MetricRecord | None:
+    """The first of several reports in a row whose gradient norm is NaN: a scaler skips one such step, not all."""
+    row: list[MetricRecord] = []
+    for record in log.metrics:
+        norm = next((value for key, value in record.values.items() if "grad_norm" in key.lower()), None)
+        row = [*row, record] if norm is not None and math.isnan(norm) else row if norm is None else []
+        still = all(value == 0 for value in _losses(record).values())
+        if len(row) >= (2 if still else 4):
+            return row[0]
+    return None
+
+
 def _only_validation(text: str) -> bool:
     """Whether the line is about validation, where a mean over nothing is NaN as well."""
     return "train" not in text.lower() and _VALIDATION.match(text) is not None
@@ -145,7 +159,7 @@ def _only_validation(text: str) -> bool:
 
 def _last_finite(log: Log, bad: MetricRecord) -> tuple[int, float] | None:
     """Line and value of the same loss in the record before the first bad one."""
-    key = next(key for key, value in _losses(bad).items() if not math.isfinite(value))
+    key = next((key for key, value in bad.values.items() if not math.isfinite(value)), "loss")
     key = "loss" if not math.isfinite(bad.values.get("loss", 0.0)) else key
     earlier = [r for r in log.metrics if r.line < bad.line and math.isfinite(r.values.get(key, math.nan))]
     return (earlier[-1].line, earlier[-1].values[key]) if earlier else None
@@ -166,7 +180,8 @@ def _cause(log: Log, bad: MetricRecord | None, before: tuple[int, float] | None)
             return f"The gradient of `{found['operation'].lower()}` is NaN."
         return "The loss, the network's outputs or a gradient became NaN or infinite."
     step = f" at step {bad.step}" if bad.step is not None else ""
-    names = ", ".join(key for key, value in _losses(bad).items() if not math.isfinite(value))
+    wrong = [key for key, value in _losses(bad).items() if not math.isfinite(value)]
+    names = ", ".join(wrong or [key for key, value in bad.values.items() if not math.isfinite(value)])
     start = f"{names} is not finite from line {bad.line}{step} on"
     if before is None:
         return f"{start}, the first that reports it: it was so at once."
