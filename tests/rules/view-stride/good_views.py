@@ -23,3 +23,12 @@ def right(output, target, topk=(1,)):
     pred = output.topk(max(topk), 1)[1].t()
     correct = pred.eq(target.view(1, -1).expand_as(pred)).contiguous()
     return [correct[:k].view(-1).float().sum() for k in topk]
+
+
+def resized(chunks, channels):
+    found = []
+    for features in chunks:
+        features = features.reshape(1, 8, 8, channels).permute(0, 3, 1, 2)
+        features = features.relu()
+        found.append(features.permute(0, 2, 3, 1).view(-1, channels))
+    return found

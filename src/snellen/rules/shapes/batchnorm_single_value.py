@@ -57,7 +57,8 @@ _MESSAGE = re.compile(
 )
 _BATCH = re.compile(r"batch[_ -]?size['\"]?\s*[:=]?\s*(?P<size>\d{1,6})\b", re.IGNORECASE)
 _COUNT = re.compile(
-    r"(?:train\w*|dataset)\W{0,3}(?:set |data |samples |images |size |with |has )?\W{0,3}(?P<count>\d{2,9})\b"
+    r"(?<!\w)(?:train\w{0,9}|dataset)\W{0,3}"
+    r"(?:set |data |samples |images |size |with |has )?\W{0,2}(?P<count>\d{2,9})\b"
     r"|\b(?P<count2>\d{2,9}) (?:train(?:ing)? )?(?:images|samples|examples)\b",
     re.IGNORECASE,
 )

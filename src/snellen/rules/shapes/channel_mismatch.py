@@ -79,6 +79,7 @@ _STATED = re.compile(
     r"|channel dimension of the pixel values match with the one set in the configuration"
     r"(?:\. Expected (?P<wanted2>\d+) but got (?P<got2>\d+))?"
     r"|permitted channel values are [\[(]?(?P<wanted3>\d)[\d, ]*[\])]?,? but found (?P<got3>\d+)"
+    r"|input number of channels \((?P<got5>\d+)\) is not equal to expected number of channels \(?(?P<wanted5>\d+)"
     r"|mean must have (?P<got4>\d+) elements if it is an iterable, got (?P<wanted4>\d+)",
     re.IGNORECASE,
 )
@@ -120,7 +121,9 @@ def _examine_log(log: Log) -> LogMatch | None:
 
 def _pair(told: Message) -> tuple[int | None, int | None]:
     """The numbers of channels that are wanted and that came, from whichever alternative matched."""
-    found = {name.rstrip("234"): int(text) for name, text in told.match.groupdict().items() if text and name != "shape"}
+    found = {
+        name.rstrip("2345"): int(text) for name, text in told.match.groupdict().items() if text and name != "shape"
+    }
     return found.get("wanted"), found.get("got")
 
 
@@ -286,7 +289,14 @@ RULE = Rule(
     log=LogFacet(
         (
             *("channels", "channel values", "channel size", "num_features", "should contain", "input.size[1]", "scn"),
-            *("got weight of shape", "normalized_shape", "broadcast", "size of tensor a", "mean must have"),
+            *(
+                "got weight of shape",
+                "normalized_shape",
+                "broadcast",
+                "size of tensor a",
+                "mean must have",
+                "number of channels",
+            ),
             *("channel dimension", "number of image dimensions"),
         ),
         _examine_log,

@@ -94,7 +94,7 @@ def _padding(log: Log, error: LoggedException) -> tuple[Evidence, int | None] | 
 
 
 _ROUNDED = re.compile(
-    r"//\s*(?P<a>\w+)\s*\)?\s*\*\s*(?P=a)\b|-\s*[\w.\[\]-]+\s*%\s*(?P<b>\w+)|ceil\(.*/\s*(?P<c>\w+)\s*\)\s*\*\s*(?P=c)\b"
+    r"//\s*(?P<a>\w+)\s*\)?\s*\*\s*(?P=a)\b|-\s*[\w.\[\]-]{1,60}\s*%\s*(?P<b>\w+)|ceil\(.*/\s*(?P<c>\w+)\s*\)\s*\*\s*(?P=c)\b"
 )
 _SIDES = re.compile(r"(?:^|[^a-z])(?:h|w|ht|wt|height|width|size|side|pad\w*|shape)(?:[^a-z]|$)", re.IGNORECASE)
 _DIVISORS = frozenset(

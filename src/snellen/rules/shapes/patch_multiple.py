@@ -65,7 +65,8 @@ _PAIR = re.compile(
     re.IGNORECASE,
 )
 _SIDE = re.compile(
-    r"(?P<what>image|img|input|height|width|resolution|side|spatial|feature map|crop|tile)\w*[^\n]{0,60}?"
+    r"(?P<what>image|img|input|height|width|resolution|side|spatial|feature map|patch grid|crop|tile|H ?(?:and|&) ?W)"
+    r"\w*[^\n]{0,60}?"
     r"(?:divisible by|multiples? of|divided by|indivisible by) (?P<by>[^\n]{0,60})",
     re.IGNORECASE,
 )
@@ -213,7 +214,7 @@ def _of_words(log: Log) -> LogMatch | None:
         found = _SIDE.search(error.message)
         if found is None or _NOT_SIZES.search(found[0]):
             continue
-        named = numbers(found["by"])
+        named = numbers(found["by"]) if "**" not in found["by"] else ()
         multiple = next((number for number in named if 2 <= number <= 1024), 0)
         given = (
             [number for number in numbers(error.message) if number > multiple and number % multiple] if multiple else []

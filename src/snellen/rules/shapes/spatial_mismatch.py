@@ -75,6 +75,7 @@ _COMPARED = tuple(
         r"size mismatch \(got input: {} ?, target: {}",
         r"spatial sizes don't match: target {}, input {}",
         r"expected to have the same shape, but got {} and {}",
+        r"shape is not equal to `{{0,2}}target`{{0,2}} shape, {} != {}",
         r"shape of the mask {} at index \d does not match the shape of the indexed tensor {}",
         r"could not be broadcast together with shapes {} {}",
     )
@@ -284,7 +285,7 @@ RULE = Rule(
         (
             *("sizes of tensors must match", "size of tensor a", "expanded size of the tensor", "target size ("),
             *("got input:", "spatial sizes don't", "the same shape", "shape of the mask", "broadcast together"),
-            *("doesn't match model", "wrong image", "same dimensions"),
+            *("doesn't match model", "wrong image", "same dimensions", "shape is not equal"),
         ),
         _examine_log,
     ),

@@ -92,6 +92,7 @@ def _viewed(frame: Frame) -> str:
 
 
 _KEEPS_ORDER = frozenset({"float", "half", "double", "bfloat16", "detach", "cpu", "cuda", "long"})
+_MOVES = re.compile(r"permute|transpose|swap(?:axes|dims)|moveaxis|movedim|rearrange|channels_last|\.m?T\b|\.t\(\)")
 _SWAPS = frozenset({"transpose", "swapaxes", "swapdims"})
 
 
@@ -103,7 +104,7 @@ def _examine_source(file: SourceFile) -> Iterator[Hit]:
         axes = _axes_wanted(call)
         if axes is None:
             continue
-        reason = _out_of_order(makers, call, axes) or _matched_in_columns(makers, call, axes)
+        reason = _out_of_order(file, makers, call, axes) or _matched_in_columns(makers, call, axes)
         if reason is not None:
             yield Hit(reason, call.span, _fix(file, call))
 
@@ -118,7 +119,7 @@ def _axes_wanted(call: CallSite) -> int | None:
     return len(values) or None
 
 
-def _out_of_order(makers: Makers, call: CallSite, axes: int) -> str | None:
+def _out_of_order(file: SourceFile, makers: Makers, call: CallSite, axes: int) -> str | None:
     """What permuted the tensor, when more runs of axes are left than the result has axes to hold them."""
     maker = makers.of_receiver(call)
     while maker is not None and maker.method in _KEEPS_ORDER and maker.receiver is not None and not maker.conditions:
@@ -127,9 +128,18 @@ def _out_of_order(makers: Makers, call: CallSite, axes: int) -> str | None:
         return "the transposed tensor is out of order in memory" if _attribute(call) and axes == 1 else None
     runs = _runs(maker)
     before = makers.of_receiver(maker)
-    if runs is None or axes >= runs or maker.conditions or (before is not None and _runs(before) is not None):
+    if runs is None or axes >= runs or maker.conditions or _moved_before(file, maker, before):
         return None
     return f"`{maker.method}` leaves {runs} runs of axes in memory, and `view` would have to make {axes} of them"
+
+
+def _moved_before(file: SourceFile, maker: CallSite, before: CallSite | None) -> bool:
+    """Whether the axes may have been out of order before they were moved, so that this brings them back."""
+    if before is not None and _runs(before) is not None:
+        return True
+    name = maker.receiver or (maker.arguments[0].code if maker.arguments else "")
+    others = (a.code for a in file.assignments if a.target == name and a.function == maker.function and a.call != maker)
+    return any(_MOVES.search(code) for code in others)
 
 
 def _attribute(call: CallSite) -> bool:

@@ -59,7 +59,7 @@ _UNLABELLED = re.compile(
 _STATED = re.compile(
     r"at least one of points or box must be provided|cannot add box without clearing old points"
     r"|box prompt must be provided before any point|should only have one box|as many bounding boxes as input points"
-    r"|\binput[_ ](?:points|boxes|labels) (?:must|should) (?:be|have)"
+    r"|\binput[_ ](?:points|boxes|labels) (?:and labels )?(?:must be|should be|have inconsistent)"
     r"|\binput[_ '](?:points|boxes|labels)'? [^\n]{0,60}nest(?:ed|ing)",
     re.IGNORECASE,
 )

@@ -69,7 +69,7 @@ _BLOCK = re.compile(r"image_encoder\.blocks\.(?P<number>\d+)\.")
 _HQ = re.compile(r"mask_decoder\.(?:hf_token|hf_mlp|compress_vit_feat|embedding_encoder|embedding_maskfeature)")
 _REGISTRY = re.compile(r"sam_model_registry\[")
 _ASKED = re.compile(r"(?:--)?model[-_]?type[ =:'\"]{1,4}(?P<name>vit_\w+|default)")
-_FILE = re.compile(r"[^\s'\"=,()]{0,300}(?:sam[\w.+-]{0,60}|mobile_sam)\.(?:pth|pt|safetensors)\b", re.IGNORECASE)
+_FILE = re.compile(r"(?<![^\s'\"=,(])[^\s'\"=,()]{1,300}\.(?:pth|pt|safetensors)(?![\w.])", re.IGNORECASE)
 _DEPTHS = {12: "vit_b", 24: "vit_l", 32: "vit_h"}
 
 
@@ -104,12 +104,18 @@ def _of_state(log: Log, told: Message) -> LogMatch | None:
         return None
     file, model = found
     asked = next((m["name"] for line in log.lines if (m := _ASKED.search(line.text))), None)
-    given = next((m[0] for line in log.lines if (m := _FILE.search(line.text))), None)
+    given = _file_of(log)
     named = file_variant(given) if given else None
     # Where the weights leave two variants open the name of the file decides.
     file = named.removeprefix("hq ") if named is not None and named.removeprefix("hq ") in file else file
     cause = f"The checkpoint{f' {given}' if given else ''} holds {file}, the model was built as {asked or model}."
     return LogMatch(0.96, told.facts, cause, _fix(file, model))
+
+
+def _file_of(log: Log) -> str | None:
+    """The checkpoint that the log names."""
+    named = (found[0] for line in log.lines for found in _FILE.finditer(line.text))
+    return next((name for name in named if "sam" in name.lower()), None)
 
 
 def _fix(file: str, model: str) -> Fix:
@@ -180,7 +186,7 @@ def _by_family(keys: Mapping[str, str]) -> tuple[str, str] | None:
 
 def _probe(log: Log, here: Here) -> Answer:
     """The published files are told apart by their size."""
-    given = next((found[0] for line in log.lines if (found := _FILE.search(line.text))), None)
+    given = _file_of(log)
     path = here.root / given if given else None
     if path is None or not path.is_file():
         return Answer(Outcome.CANNOT_TELL, f"{given or 'the checkpoint'} is not here to be measured")
