@@ -177,6 +177,11 @@ def _by_images(log: Log) -> LogMatch | None:
     if not told or any(found[0].isdigit() for _, found in told):
         return None
     cause = f"Not one detection in {len(told)} image{'s' if len(told) > 1 else ''}."
+    card = log.search(r"\bGTX 16[56]0")
+    if card is not None:
+        cause += " Cards of the GTX 16 series give NaN in half precision under CUDA 11."
+        fix = Fix("Predict in float32 (`half=False`), or once with `device=cpu`: if that finds boxes it is the card.")
+        return LogMatch(0.85, (told[0][0].evidence, card.evidence), cause, fix)
     text = _threshold(log)
     return LogMatch(
         0.85 if len(told) >= 5 else 0.75, (told[0][0].evidence,), cause, Fix(f"{text[0].upper()}{text[1:]}")

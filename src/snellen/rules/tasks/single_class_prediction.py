@@ -95,6 +95,9 @@ def _by_table(log: Log) -> LogMatch | None:
     line, scores = max(tables, key=lambda table: table[0].number)
     known = {name: value for name, value in scores.items() if math.isfinite(value)}
     found = [name for name, value in known.items() if value > 0]
+    if len(scores) > 1 and len(known) == len(found) == 1 and known[found[0]] in (1.0, 100.0):
+        cause = f"Labels and answers hold one class only, {found[0]}; {len(scores) - 1} others never occur."
+        return LogMatch(0.75, (line.evidence,), cause, _fix(len(scores)))
     if len(known) < 2 or len(found) > 1 or any(_several(other) for _, other in tables):
         return None
     zeros = [name for name in known if name not in found]

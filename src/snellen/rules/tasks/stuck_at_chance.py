@@ -79,7 +79,7 @@ def _examine_log(log: Log) -> LogMatch | None:
     unsteady = any(not math.isfinite(value) for _, value in losses)
     if unsteady or any(_OTHER_LOSS.search(name) for record in log.metrics for name in record.values):
         return None
-    for judge in (_constant_at_chance, _at_chance, _zero_accuracy, _constant):
+    for judge in (_constant_at_chance, _at_chance, _zero_accuracy, _constant, _never_moved):
         found = judge(log, losses, accuracies)
         if found is not None:
             # After a failure of its own the log is about that one.
@@ -203,6 +203,26 @@ def _constant(log: Log, losses: Reports, accuracies: Reports) -> LogMatch | None
         "loss that was detached or computed under `no_grad`, gradients that are all zero after `backward()`."
     )
     return LogMatch(0.78, _evidence(log, (tail[0], tail[-1], *accuracies[-1:])), cause, fix)
+
+
+def _never_moved(log: Log, losses: Reports, accuracies: Reports) -> LogMatch | None:
+    """From the first epoch on the accuracy is the same to the last digit, and the loss where it began."""
+    first = losses[0][0].epoch if losses else None
+    values, rights = [value for _, value in losses], {value for _, value in accuracies}
+    if len(losses) < 5 or len(accuracies) < 5 or len(rights) != 1 or first is None or first > 2 or min(values) <= 0:
+        return None
+    (right,) = rights
+    if (
+        _spread(values) > 0.015 * min(values)
+        or len({record.epoch for record, _ in losses}) < 5
+        or right in (0.0, 1.0, 100.0)
+    ):
+        return None
+    cause = (
+        f"The accuracy has been {right:g} in {len(accuracies)} reports and the loss {values[0]:g} to {values[-1]:g} "
+        "since the first epoch: every input gets the same answer, the most frequent class."
+    )
+    return LogMatch(0.8, _evidence(log, (losses[0], losses[-1], accuracies[-1])), cause, _fix(_rate(log)))
 
 
 def _match(log: Log, score: float, classes: int, losses: Reports, accuracies: Reports, length: str) -> LogMatch:
