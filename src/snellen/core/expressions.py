@@ -248,7 +248,10 @@ def items_of(node: ast.Call, keys: Keys) -> Iterator[tuple[ast.expr, Keys]]:
     name = node.func.attr if isinstance(node.func, ast.Attribute) else getattr(node.func, "id", "")
     arguments = list(node.args)
     arguments += [word.value for word in node.keywords if word.arg in ("dataset", "iterable")]
-    if name == "next":
+    if name == "dict":
+        wanted = [word for word in node.keywords if not keys or keys[0] in ("*", word.arg)]
+        yield from ((word.value, keys[1:]) for word in wanted)
+    elif name == "next":
         yield from ((part, ("*", *keys)) for part in arguments[:1])
     elif name == "enumerate":
         if len(keys) < 2 or keys[1] == 1:
@@ -269,7 +272,7 @@ def content_inputs(node: ast.Call, name: str) -> list[ast.expr]:
         found.append(node.func.value)
         if node.func.attr in _OWN_CONTENT:
             return found
-    if name in ("torch.where", "numpy.where"):
+    if name in ("torch.where", "numpy.where", "map"):
         return [*node.args[1:3]]
     found += node.args[:1]
     found += [word.value for word in node.keywords if word.arg is not None and _CONTENT.fullmatch(word.arg)]

@@ -35,7 +35,7 @@ _GROWING = ("append", "extend", "insert", "appendleft", "add", "put")
 _HANDING_ON = frozenset(
     (
         *("next", "iter", "list", "tuple", "tqdm", "reversed", "sorted", "cycle", "islice", "track"),
-        *("enumerate", "zip", "DataLoader", "Subset", "ConcatDataset", "random_split"),
+        *("enumerate", "zip", "DataLoader", "Subset", "ConcatDataset", "random_split", "dict"),
     )
 )
 _PLAIN = frozenset({"item", "append", "[]="})
@@ -84,27 +84,35 @@ class Flow:
         self._starts: Starts = bool
         self._left = 0
 
-    def trails(self, of: Argument | Assignment, around: CallSite | None, starts: Starts) -> list[Trail]:
+    def trails(
+        self, of: Argument | Assignment, around: CallSite | None, starts: Starts, keys: Keys = ()
+    ) -> list[Trail]:
         """All ways of a value.
 
         Args:
             of: The value: an argument of a call, or the right side of an assignment or `return`.
             around: The call that the argument belongs to.
             starts: At which calls a way begins; others are passed through to what they were given.
+            keys: What is wanted of it: `(1, "boxes")` for the boxes of `return image, {"boxes": boxes}`.
         """
         place = of if isinstance(of, Assignment) else around
-        return self._all(of.code, of.span, place.function if place else "", place.conditions if place else (), starts)
+        conditions = place.conditions if place else ()
+        return self._all(of.code, of.span, place.function if place else "", conditions, starts, keys)
 
     def receiver(self, call: CallSite, starts: Starts) -> list[Trail]:
         """All ways of what a method is called on, or of the object that is called."""
         code = call.receiver if call.receiver is not None else call.code.partition("(")[0]
         return self._all(code, call.span, call.function, call.conditions, starts)
 
-    def _all(self, code: str, span: Span, function: str, conditions: tuple[str, ...], starts: Starts) -> list[Trail]:
+    def _all(
+        self, code: str, span: Span, function: str, conditions: tuple[str, ...], starts: Starts, keys: Keys = ()
+    ) -> list[Trail]:
         self._starts, self._left = starts, _MOST_PARTS
         node = parsed(code)
         try:
-            return [] if node is None else list(self._walk(node, _At(self.file, code, span, function, conditions)))
+            return (
+                [] if node is None else list(self._walk(node, _At(self.file, code, span, function, conditions, keys)))
+            )
         except RecursionError:
             # Sums of a thousand terms, lists of lists of lists: no picture is made that way.
             return []

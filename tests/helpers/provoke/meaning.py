@@ -22,3 +22,12 @@ def convolved_array(folder: Path) -> None:
 def features_from_zeros(folder: Path) -> None:
     head = nn.Linear(16, 2)
     head(torch.tensor(np.zeros((4, 16))))
+
+
+@case("box-format")
+def boxes_of_coco(folder: Path) -> None:
+    from torchvision.models.detection import fasterrcnn_mobilenet_v3_large_320_fpn
+
+    model = fasterrcnn_mobilenet_v3_large_320_fpn(weights=None, weights_backbone=None, num_classes=2)
+    targets = [{"boxes": torch.tensor([[212.0, 157.0, 53.0, 138.0]]), "labels": torch.tensor([1])}]
+    model(torch.zeros(1, 3, 320, 320), targets)
