@@ -66,7 +66,7 @@ _THERE = re.compile(
     r"triton(?:-windows)? is already installed|Requirement already satisfied: triton|^triton(?:-windows)?\s+\d",
     re.IGNORECASE,
 )
-_EMBEDDED = re.compile(r"(?P<python>[\w:\\/.-]{0,200}python_embed\w{0,10})[\\/]", re.IGNORECASE)
+_EMBEDDED = re.compile(r"(?P<python>(?<![\w:\\/.-])[\w:\\/.-]{0,200}python_embed\w{0,10})[\\/]", re.IGNORECASE)
 
 
 def _examine(log: Log) -> LogMatch | None:

@@ -62,13 +62,13 @@ _FULL = re.compile(
 _QUOTA = re.compile(r"Disk quota exceeded|Errno 122\]|Quota exceeded|os error 122\b", re.IGNORECASE)
 _CUT = re.compile(
     r"PytorchStreamWriter failed writing file (?P<file>[^\s:]{1,200}): file write failed"
-    r"|inline_container\.cc:?\d{0,6}\]? ?\.? ?unexpected pos (?P<wrote>\d+) vs (?P<expected>\d+)"
-    r"|(?P<requested>\d+) requested and (?P<written>\d+) written"
+    r"|inline_container\.cc:?\d{0,6}\]? ?\.? ?unexpected pos (?P<wrote>\d{1,18}) vs \d"
+    r"|\b(?P<requested>\d{1,18}) requested and (?P<written>\d{1,18}) written"
 )
 _STREAM = re.compile(
     r"basic_ios::clear: iostream error|write\(\): fd \d{1,6} failed with (?:No space|Input/output error)"
 )
-_LATER = re.compile(r"\bunexpected pos (?P<wrote>\d+) vs \d+")
+_LATER = re.compile(r"\bunexpected pos (?P<wrote>\d{1,18}) vs \d")
 _SHARED_MEMORY = re.compile(
     r"/dev/shm|shared memory|\bshm\b|</?torch_\d|torch_\d+_\d+|multiprocessing[/\\](?:synchronize|heap)|SemLock"  # noqa: S108 - searched for
     r"|unable to write to file",

@@ -98,7 +98,7 @@ _REQUIRED = re.compile(
     r"|No package metadata was found for (?P<metadata>[\w.-]{1,60})"
 )
 _AUTO = re.compile(r"requirement \['(?P<name>[\w.-]{1,60})[^']{0,40}'\] not found")
-_EXTENSION = re.compile(r"(?:_cuda|_ext|_cpp|_C|_gpu|_kernels?|Attention|nms|DCN\w*|pointnet\w*_ops)$")
+_EXTENSION = re.compile(r"(?:_cuda|_ext|_cpp|_C|_gpu|_kernels?|Attention|nms|DCN\w{0,10}|pointnet\w{0,10}_ops)$")
 _BUILT_IN = {
     "_lzma": "liblzma-dev",
     "lzma": "liblzma-dev",
