@@ -46,6 +46,7 @@ def test_it_finds_what_a_plain_search_finds(often: int, names: int) -> None:
         lines += ["".join(generator.choices("abcdefmnory", k=12)).encode() for _ in range(names)]
         block = b"\n".join(lines)
         assert finder.search(block) == plain(block, left)
+    assert finder.found == {literal for literal in LITERALS if left[literal] < often}
 
 
 def test_literals_with_few_letters_and_none_at_all() -> None:

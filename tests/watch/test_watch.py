@@ -112,7 +112,7 @@ def test_a_fault_of_the_explanation_changes_nothing(
     def broken(*_: object, **__: object) -> None:
         raise ZeroDivisionError("oh")
 
-    for place in ("snellen.watch.examine_log", "snellen.watch.askable", "snellen.explain.reading.Collector.feed"):
+    for place in ("snellen.watch.examine_parsed", "snellen.watch.askable", "snellen.explain.reading.Collector.feed"):
         with monkeypatch.context() as patched:
             patched.setattr(place, broken)
             patched.setattr(sys, "argv", ["snellen", "watch", "--", *python("print('x'); raise SystemExit(5)")])

@@ -5,13 +5,15 @@ from __future__ import annotations
 import importlib
 from dataclasses import replace
 
-from snellen.core.log import Diagnosis, Log
-from snellen.explain.parse import Source, read
+from snellen.core.log import Diagnosis
+from snellen.explain.parse import Parsed, Source, read
 from snellen.explain.rank import Ranking, rank, text_of
 from snellen.rules.asking import Askable, askable
 
-__all__ = ["examine", "examine_log", "explain"]
+__all__ = ["examine", "examine_parsed", "explain"]
 
+_SHORT = 1000
+"""Lines of a log that is looked through for triggers again once it is free of colours and marks."""
 _PROBED = 5
 """Answers about which this machine is asked."""
 
@@ -49,21 +51,21 @@ def examine(source: Source, *, probe: bool = False) -> Ranking:
         UsageError: It cannot be read, or is not text.
     """
     rules = askable()
-    parsed = read(source, triggers=rules.literals)
-    ranking = examine_log(parsed.log, rules, probe=probe)
-    return replace(ranking, problems=(*parsed.problems, *ranking.problems))
+    return examine_parsed(read(source, triggers=rules.literals), rules, probe=probe)
 
 
-def examine_log(log: Log, rules: Askable, *, probe: bool = False) -> Ranking:
+def examine_parsed(parsed: Parsed, rules: Askable, *, probe: bool = False) -> Ranking:
     """As `examine`, of a log that was taken apart before.
 
     Args:
-        log: The log.
+        parsed: The log.
         rules: The rules that may be asked.
         probe: Also ask this machine whether the answers hold here.
     """
-    asked = rules.about(text_of(log))
+    log = parsed.log
+    asked = rules.among(parsed.found) if len(log.lines) > _SHORT else rules.about(text_of(log))
     ranking = rank(log, asked)
+    ranking = replace(ranking, problems=(*parsed.problems, *ranking.problems))
     if not probe:
         return ranking
     # Starting programs costs more to load than all that reads a log.

@@ -6,6 +6,7 @@ import json
 import re
 import sys
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from functools import lru_cache
 from typing import Any
 
 from snellen.core.log import LoggedException, LogLine, MetricRecord
@@ -56,6 +57,17 @@ _YOLO = ("Epoch", "GPU_mem", "box_loss", "cls_loss", "dfl_loss", "Instances", "S
 _YOLO_ROW = re.compile(r"^\s+\d+/\d+\s+[\d.]+[GM]\s+[\d.]+|^\s+\d+/\d+\s+[\d.]+[GM]\s+nan\b")
 
 
+@lru_cache(maxsize=4096)
+def _is_measure(key: str) -> bool:
+    return bool(_MEASURE.search(key))
+
+
+@lru_cache(maxsize=4096)
+def _split_of(key: str) -> str | None:
+    found = _KEY_SPLIT.search(key)
+    return _SPLITS[(found.lastindex or 1) % 3 - 1] if found else None
+
+
 def find_metrics(lines: Sequence[LogLine], exceptions: Iterable[LoggedException] = ()) -> tuple[MetricRecord, ...]:
     """What the lines report, in their order; the text of exceptions reports nothing."""
     spoken = {
@@ -85,7 +97,7 @@ def _of_line(line: LogLine) -> MetricRecord | None:
     values: dict[str, float] = {}
     for found in _PAIR.finditer(text):
         key, unit = found["key"], (found["unit"] or "").strip()
-        measured = bool(_MEASURE.search(key))
+        measured = _is_measure(key)
         if unit and not (measured or _SPLIT.match(key)):
             continue
         if "mem" in key.lower() or unit in ("", "%"):
@@ -107,7 +119,7 @@ def _of_json(line: LogLine) -> MetricRecord | None:
     values = dict(_numbers(data))
     split = str(data.get("mode") or data.get("split") or data.get("phase") or "")
     counted = any(key.lower() in _COUNTS for key in values)
-    if not values or not (counted or any(_MEASURE.search(key) for key in values)):
+    if not values or not (counted or any(map(_is_measure, values))):
         return None
     return _record(line, values, split, told=True)
 
@@ -132,7 +144,7 @@ def _finite_or_not(value: float) -> float:
 
 
 def _record(line: LogLine, values: Mapping[str, float], text: str, *, told: bool = False) -> MetricRecord | None:
-    measured = [key for key in values if _MEASURE.search(key) or key.lower() in ("train", "test", "val")]
+    measured = [key for key in values if _is_measure(key) or key.lower() in ("train", "test", "val")]
     if not measured and not told:
         return None
     epoch, step = _whole(values, ("epoch",)), _whole(values, ("global_step", "step", "iter", "iteration", "it"))
@@ -159,9 +171,8 @@ def _split(text: str, keys: Sequence[str]) -> str:
     found = _SPLIT.search(text[:80])
     if found and found.lastgroup:
         return found.lastgroup
-    named = {_SPLITS[(match.lastindex or 1) % 3 - 1] for key in keys if (match := _KEY_SPLIT.search(key))}
-    whole = len(keys) == sum(bool(_KEY_SPLIT.search(key)) for key in keys)
-    return named.pop() if len(named) == 1 and whole else ""
+    named = {_split_of(key) for key in keys}
+    return (named.pop() or "") if len(named) == 1 else ""
 
 
 def _number(text: str) -> float:

@@ -20,7 +20,7 @@ from snellen.explain.sources import files_of, opened
 from snellen.explain.streams import unmarked
 from snellen.explain.tracebacks import find_exceptions
 
-__all__ = ["Parsed", "Source", "log_of", "parse", "read"]
+__all__ = ["Parsed", "Source", "parse", "parsed", "read"]
 
 Source = str | os.PathLike[str] | BaseException | BinaryIO
 """What can be explained: a path, a text, an exception, an open byte stream."""
@@ -32,10 +32,12 @@ class Parsed:
 
     Args:
         log: The log.
+        found: The triggers that any of its lines held, kept or not.
         problems: Files of a folder that could not be read, one line each.
     """
 
     log: Log
+    found: frozenset[str] = frozenset()
     problems: tuple[str, ...] = ()
 
 
@@ -78,11 +80,11 @@ def read(source: Source, *, triggers: Iterable[str] = ()) -> Parsed:
         return _parsed(collector, stream)
 
 
-def log_of(kept: Kept, parts: Sequence[tuple[int, str]] = ()) -> Log:
-    """The log of the lines that were kept."""
+def parsed(kept: Kept, parts: Sequence[tuple[int, str]] = (), problems: Sequence[str] = ()) -> Parsed:
+    """The lines that were kept, taken apart."""
     lines = unmarked(kept.lines)
     exceptions = find_exceptions(lines)
-    return Log(
+    log = Log(
         lines=tuple(lines),
         exceptions=exceptions,
         metrics=find_metrics(lines, exceptions),
@@ -90,6 +92,7 @@ def log_of(kept: Kept, parts: Sequence[tuple[int, str]] = ()) -> Log:
         total_lines=kept.total,
         parts=tuple(parts),
     )
+    return Parsed(log, kept.found, tuple(problems))
 
 
 def _names_something(text: str) -> bool:
@@ -103,7 +106,7 @@ def _names_something(text: str) -> bool:
 
 def _parsed(collector: Collector, stream: BinaryIO) -> Parsed:
     read_into(collector, stream)
-    return Parsed(log_of(collector.finish()))
+    return parsed(collector.finish())
 
 
 def _folder(collector: Collector, folder: Path) -> Parsed:
@@ -118,4 +121,4 @@ def _folder(collector: Collector, folder: Path) -> Parsed:
             problems.append(str(error))
     if not parts:
         raise UsageError(f"{folder} holds no log that can be read: {problems[0]}")
-    return Parsed(log_of(collector.finish(), parts), tuple(problems))
+    return parsed(collector.finish(), parts, problems)

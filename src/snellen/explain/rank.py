@@ -72,14 +72,12 @@ def rank(log: Log, rules: Mapping[str, Rule]) -> Ranking:
     failed = ""
     for part in parts:
         for claim in sorted(_claims(part.log, rules, problems), key=lambda claim: claim.order):
-            note = _note(part, parts)
-            if claim.rule.slug not in found:
-                found[claim.rule.slug] = _diagnosis(claim, log, note)
+            found.setdefault(claim.rule.slug, _diagnosis(claim, log, _note(part, parts)))
         if part.last and not found and part.log.root is not None and len(parts) > 1:
             failed = f"line {part.log.root.line}: {' '.join(part.log.root.text.split())[:200]}"
     if not found and len(parts) > 1:
-        whole = sorted(_claims(log, rules, problems), key=lambda claim: claim.order)
-        found = {claim.rule.slug: _diagnosis(claim, log, "") for claim in reversed(whole)}
+        for claim in sorted(_claims(log, rules, problems), key=lambda claim: claim.order):
+            found.setdefault(claim.rule.slug, _diagnosis(claim, log, ""))
         failed = ""
     return Ranking(tuple(found.values()), tuple(problems), failed=failed if found else "")
 

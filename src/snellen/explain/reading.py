@@ -21,21 +21,21 @@ from snellen.explain.telling import Telling
 __all__ = ["Collector", "Kept", "read_into", "read_lines"]
 
 _CHUNK = 1 << 20
-_HEAD, _TAIL = 2000, 4000
+_HEAD, _TAIL = 1000, 3000
 """Lines kept of a long log at its beginning and its end."""
-_BEFORE, _AFTER = 60, 40
-"""Lines kept around a telling one: a traceback ends with the line that tells."""
-_OPENED = 60
+_BEFORE, _AFTER = {True: 60, False: 30}, {True: 60, False: 20}
+"""Lines kept around a telling one: around the head of a traceback, and around any other."""
+_OFTEN = {True: 60, False: 15}
 """How often one literal may open a window."""
-_ROOM = 6000
-"""Lines kept in windows around tracebacks, and as many in windows around other telling lines."""
+_ROOM = {True: 5000, False: 5000}
+"""Lines kept in all windows."""
 _HEAD_BYTES, _TAIL_BYTES, _WINDOW_BYTES = 4 << 20, 4 << 20, 8 << 20
 _LONGEST = 1 << 16
 """Bytes kept of a line; a JSON record that holds a traceback has that many."""
 _TRACEBACK = b"traceback (most recent call last)"
 _MARKERS = ("error:", "exception:", "killed", "assertion")
 _MEASURES = b"loss"
-_SAMPLES, _SAMPLE_BYTES = 2000, 1024
+_SAMPLES, _SAMPLE_BYTES = 1000, 1024
 """Lines with measures kept from all over a log; when there are twice as many, every other one goes."""
 
 _Raw = tuple[int, bytes]
@@ -44,10 +44,17 @@ _Raw = tuple[int, bytes]
 
 @dataclass(slots=True)
 class Kept:
-    """The lines kept of a log, in order, and how many there were."""
+    """What is kept of a log.
+
+    Args:
+        lines: In order.
+        total: How many there were.
+        found: The literals that were found in any of them, kept or not.
+    """
 
     lines: list[LogLine] = field(default_factory=list)
     total: int = 0
+    found: frozenset[str] = frozenset()
 
 
 def read_lines(stream: BinaryIO, triggers: Iterable[str] = ()) -> Kept:
@@ -86,15 +93,15 @@ class Collector:
     """
 
     def __init__(self, triggers: Iterable[str] = ()) -> None:
-        literals = {_TRACEBACK, *(literal.encode() for literal in (*triggers, *_MARKERS))}
-        self._telling = Telling(sorted(literals), often=_OPENED)
+        literals = sorted({_TRACEBACK, *(literal.encode() for literal in (*triggers, *_MARKERS))})
+        self._telling = Telling(literals, often={literal: _OFTEN[literal == _TRACEBACK] for literal in literals})
         self._pending: list[bytes] = []
         self._size = 0
         self._place = 1
         self._torn: list[int] = []
         self._head, self._head_bytes = list[_Raw](), 0
         self._windows, self._window_bytes = list[_Raw](), 0
-        self._room = {True: _ROOM, False: _ROOM}
+        self._room = dict(_ROOM)
         self._before, self._after = list[_Raw](), 0
         self._tail: deque[_Raw] = deque()
         self._tail_lines = self._tail_bytes = 0
@@ -131,7 +138,8 @@ class Collector:
             for place, raw in part:
                 kept.setdefault(place, raw)
         lines = [line for place in sorted(kept) for line in lines_of(self._number(place), decoded(_short(kept[place])))]
-        return Kept(lines, self._number(self._place - 1))
+        found = frozenset(literal.decode() for literal in self._telling.found)
+        return Kept(lines, self._number(self._place - 1), found)
 
     def _number(self, place: int) -> int:
         return place - bisect.bisect_right(self._torn, place)
@@ -186,15 +194,15 @@ class Collector:
             strong = literal == _TRACEBACK
             if self._room[strong] <= 0 or index >= len(lines):
                 continue
-            earlier = before[max(0, len(before) - max(0, _BEFORE - index)) :]
+            earlier = before[max(0, len(before) - max(0, _BEFORE[strong] - index)) :]
             before = before[: len(before) - len(earlier)]
-            near = range(max(0, index - _BEFORE), min(len(lines), index + _AFTER + 1))
+            near = range(max(0, index - _BEFORE[strong]), min(len(lines), index + _AFTER[strong] + 1))
             new = [line for line in near if line not in keep]
             keep.update((line, lines[line][1]) for line in new)
             keep[index] = _around(lines[index][1], offset - (ends[index - 1] if index else 0))
             self._room[strong] -= len(new) + len(earlier)
             self._windows += earlier
-            reach = max(reach, index + _AFTER + 1)
+            reach = max(reach, index + _AFTER[strong] + 1)
         kept = [(lines[index][0], _short(raw)) for index, raw in keep.items()]
         self._windows += kept
         self._window_bytes += sum(len(raw) for _, raw in kept)
@@ -227,10 +235,11 @@ def _placed(block: bytes, place: int) -> list[_Raw]:
 
 def _last(block: bytes, after: int) -> list[_Raw]:
     """The last lines of a block whose next line has the place `after`."""
-    lines = block.rsplit(b"\n", _BEFORE + 1)[-_BEFORE - 1 :]
+    count = max(_BEFORE.values())
+    lines = block.rsplit(b"\n", count + 1)[-count - 1 :]
     if not lines[-1]:
         lines.pop()
-    lines = lines[-_BEFORE:]
+    lines = lines[-count:]
     return [(after - len(lines) + index, _short(raw)) for index, raw in enumerate(lines)]
 
 

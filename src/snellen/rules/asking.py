@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import re
 import sys
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -45,10 +45,15 @@ class Askable:
 
     def about(self, text: str) -> dict[str, Rule]:
         """The rules whose triggers a text in lower case holds, by slug, in the catalogue's order."""
+        return self._wanted(lambda literal: literal in text)
+
+    def among(self, literals: Collection[str]) -> dict[str, Rule]:
+        """The rules that have one of these triggers, by slug, in the catalogue's order."""
+        return self._wanted(lambda literal: literal in literals)
+
+    def _wanted(self, held: Callable[[str], bool]) -> dict[str, Rule]:
         wanted = {
-            slug: load(slug)
-            for slug, triggers in self.unread.items()
-            if not triggers or any(literal in text for literal in triggers)
+            slug: load(slug) for slug, triggers in self.unread.items() if not triggers or any(map(held, triggers))
         }
         return {**wanted, **self.loaded}
 

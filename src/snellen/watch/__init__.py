@@ -15,8 +15,8 @@ from io import FileIO
 from pathlib import Path
 
 from snellen.errors import UsageError
-from snellen.explain import examine_log
-from snellen.explain.parse import log_of
+from snellen.explain import examine_parsed
+from snellen.explain.parse import parsed
 from snellen.explain.rank import Ranking
 from snellen.explain.reading import Collector
 from snellen.rules.asking import Askable, askable
@@ -68,7 +68,7 @@ class Watched:
             return Ranking(())
         if self.signal in _SAID:
             self._collector.feed(f"\n{_SAID[self.signal]}\n".encode())
-        return examine_log(log_of(self._collector.finish()), self._rules, probe=probe)
+        return examine_parsed(parsed(self._collector.finish()), self._rules, probe=probe)
 
 
 def watch(command: Sequence[str], *, log: Path | None = None) -> Watched:
