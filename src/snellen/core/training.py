@@ -56,7 +56,7 @@ _COMMON = frozenset(
 )
 """Methods that many classes have: called on anything but `self`, they say nothing of the project's own functions."""
 _DEEPEST = 3
-_EVERY = re.compile(r"%\s*(?P<steps>[A-Za-z_][\w.]*|\d+)\s*\)?\s*==\s*(?:0|(?P=steps)\s*-\s*1)")
+_EVERY = re.compile(r"%\s*(?P<steps>[A-Za-z_][\w.]*(?:\[[^\[\]]{1,60}\])?|\d+)\s*\)?\s*==\s*(?:0|(?P=steps)\s*-\s*1)")
 
 
 @dataclass(frozen=True, slots=True)
@@ -164,11 +164,25 @@ def _backward(file: SourceFile, call: CallSite, receiver: str) -> Backward:
         return Backward(call, scale.arguments[0].code, scale.arguments[0].span, "scaled")
     if call.arguments and _DELEGATES.search(receiver):
         return Backward(call, call.arguments[0].code, call.arguments[0].span, "delegated")
+    scaled = _scaled_before(file, call, receiver)
+    if scaled is not None:
+        return Backward(call, scaled.code, scaled.span, "scaled")
     start = call.span
     lines = receiver.split("\n")
     column = len(lines[-1]) + (start.start_column if len(lines) == 1 else 0)
     end = (start.start_line + len(lines) - 1, column)
     return Backward(call, receiver, Span(start.start_line, start.start_column, *end), "plain")
+
+
+def _scaled_before(file: SourceFile, call: CallSite, loss: str) -> Argument | None:
+    """What was scaled where `loss = scaler.scale(loss)` stands above `loss.backward()`."""
+    given = [
+        item
+        for item in file.assignments
+        if item.target == loss and item.function == call.function and item.span.start < call.span.start
+    ]
+    made = given[-1].call if given else None
+    return made.arguments[0] if made is not None and made.method == "scale" and made.arguments else None
 
 
 def updates(file: SourceFile) -> Iterator[Update]:

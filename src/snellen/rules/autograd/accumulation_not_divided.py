@@ -47,7 +47,9 @@ from snellen.core.training import Backward, accumulations, callees, scope_of
 __all__ = ["RULE"]
 
 _SUMMED = re.compile(r"""reduction\s*=\s*["'](?:sum|none)["']|size_average\s*=\s*False""")
-_SCALED = re.compile(r"/|\*|\bdiv_?\(|\bmul_?\(|\btrue_divide\b")
+_DIVIDED = re.compile(r"/|\bdiv_?\(|\bmul_?\(|\btrue_divide\b")
+_PRODUCT = re.compile(r"(?P<left>[\w.\])]+)\s*\*(?!\*)\s*(?P<right>[\w.(\[]+)")
+_WEIGHT = re.compile(r"(?i)^[\d.(]|weight|lambda|lam|alpha|beta|gamma|coef|\bw\d?\b|ratio|loss")
 _NAME = re.compile(r"[A-Za-z_][\w.]*")
 _MOST_NAMES = 40
 
@@ -87,17 +89,28 @@ def _is_divided(file: SourceFile, backward: Backward, steps: str) -> bool:
     seen: set[str] = set()
     while waiting and len(seen) < _MOST_NAMES:
         code = waiting.pop()
-        if _SCALED.search(_without_calls(code)):
+        if _is_scaled(_without_calls(code)):
             return True
         for name in _NAME.findall(code):
             if name in seen:
                 continue
             seen.add(name)
             for item in given.get(name, []):
-                if item.operator in ("/", "*") or _made_elsewhere(file, item):
+                if (
+                    item.operator == "/"
+                    or (item.operator == "*" and not _WEIGHT.search(item.code))
+                    or _made_elsewhere(file, item)
+                ):
                     return True
                 waiting.append(item.code)
     return False
+
+
+def _is_scaled(code: str) -> bool:
+    """Whether something is divided, or multiplied by anything but a number or the weight of a term."""
+    if _DIVIDED.search(code):
+        return True
+    return any(not _WEIGHT.search(m["left"]) and not _WEIGHT.search(m["right"]) for m in _PRODUCT.finditer(code))
 
 
 def _without_calls(code: str) -> str:
@@ -123,7 +136,7 @@ def _made_elsewhere(file: SourceFile, item: Assignment) -> bool:
         return False
     for other, block in callees(file, item.call.span, 2):
         returned = [a for a in other.assignments if block.span.contains(a.span)]
-        if any(a.operator in ("/", "*") or _SCALED.search(a.code) for a in returned):
+        if any(a.operator in ("/", "*") or _DIVIDED.search(a.code) for a in returned):
             return True
     return False
 

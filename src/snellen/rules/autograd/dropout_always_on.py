@@ -46,7 +46,7 @@ __all__ = ["RULE"]
 _FUNCTIONS = frozenset(f"torch.nn.functional.{name}" for name in ("dropout", "dropout1d", "dropout2d", "dropout3d"))
 _LAYERS = frozenset(f"torch.nn.{name}.forward" for name in ("Dropout", "Dropout1d", "Dropout2d", "Dropout3d"))
 _ATTENTION = "torch.nn.functional.scaled_dot_product_attention"
-_ON_PURPOSE = re.compile(r"(?i)\bmc_?dropout|monte.?carlo|uncertaint|stochastic|always")
+_ON_PURPOSE = re.compile(r"(?i)\bmc_?dropout|monte.?carlo|uncertaint|stochastic|always|augment|corrupt|noise|perturb")
 _REASON = "answers in evaluation mode change, which Monte Carlo dropout relies on"
 
 

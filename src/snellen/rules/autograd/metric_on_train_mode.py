@@ -156,8 +156,7 @@ def _in_function(file: SourceFile, training: Training) -> Iterator[Hit]:
         for inner in file.calls_in(block.span):
             loop = loop_around(file, inner.span)
             name = called(inner)
-            passed = name in block.parameters or name.startswith("self.")
-            if loop is None or not passed or not no_gradients(inner) or not _is_handed_on(call, block, name):
+            if loop is None or not name or not no_gradients(inner) or not _is_handed_on(file, call, block, name):
                 continue
             if _is_trained_as(file, training, _outside(call, block, name)) and has_modes(file, inner):
                 yield _function_hit(file, training, loop, inner)
@@ -173,14 +172,17 @@ def _own_function(file: SourceFile, call: CallSite) -> FunctionBlock | None:
 
 def _outside(call: CallSite, block: FunctionBlock, name: str) -> str:
     """What the caller calls the object that the function knows as `name`."""
-    if name.startswith("self."):
+    if name not in block.parameters:
         return name
     shift = 1 if block.parameters[:1] == ("self",) else 0
     given = call.argument(block.parameters.index(name) - shift, name)
     return given.code if given is not None else ""
 
 
-def _is_handed_on(call: CallSite, block: FunctionBlock, name: str) -> bool:
+def _is_handed_on(file: SourceFile, call: CallSite, block: FunctionBlock, name: str) -> bool:
+    """Whether the function works on a model of the caller, of the object or of the module, and makes none itself."""
+    if any(item.target == name and block.span.contains(item.span) for item in file.assignments):
+        return False
     outside = _outside(call, block, name)
     return (
         re.fullmatch(r"[A-Za-z_][\w.]*", outside) is not None
@@ -189,8 +191,11 @@ def _is_handed_on(call: CallSite, block: FunctionBlock, name: str) -> bool:
 
 
 def _is_trained_as(file: SourceFile, training: Training, name: str) -> bool:
+    if training.inside and any(argument.code == name for argument in training.backward.arguments):
+        return True
     if training.inside:
-        return any(argument.code == name for argument in training.backward.arguments) or name.startswith("self.")
+        inside = ((other, block.span) for other, block in callees(file, training.backward.span, 1))
+        return any(called(call) == name for other, span in inside for call in other.calls_in(span))
     return any(called(call) == name for call in file.calls_in(training.batches.span))
 
 

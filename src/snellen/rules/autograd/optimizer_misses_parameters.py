@@ -68,14 +68,21 @@ def _examine(file: SourceFile) -> Iterator[Hit]:
     for item in file.assignments:
         made = item.call
         optimizer = made is not None and made.name.startswith("torch.optim.") and is_optimizer(item.target, item.origin)
-        if made is None or not optimizer or not made.arguments or item.function.endswith(".__init__"):
+        if made is None or not optimizer or not made.arguments:
             continue
-        found = re.search(r"([A-Za-z_][\w.]*)\.(?:named_)?parameters\(\)", made.arguments[0].code)
+        given = _given(file, item, made.arguments[0].code)
+        found = re.search(r"([A-Za-z_][\w.]*)\.(?:named_)?parameters\(\)", given)
         if found is None or _made_again(file, item):
             continue
         yield from _replaced(file, item, made, found[1])
-        if "requires_grad" in made.arguments[0].code:
+        if "requires_grad" in given:
             yield from _unfrozen(file, item, found[1])
+
+
+def _given(file: SourceFile, item: Assignment, code: str) -> str:
+    """What the optimiser is given; of a name that is given once, what that is."""
+    made = [a for a in file.assignments if a.target == code and a.function == item.function]
+    return made[0].code if len(made) == 1 and made[0].span.start < item.span.start else code
 
 
 def _made_again(file: SourceFile, item: Assignment) -> bool:
@@ -109,7 +116,7 @@ def _replaced(file: SourceFile, item: Assignment, made: CallSite, model: str) ->
             # The same object again, moved or wrapped.
             continue
         new = _WITH_PARAMETERS.fullmatch(other.call.name) or is_module(file, "", other.origin)
-        if not new or not _trained_after(file, other):
+        if not new or not _trained_after(file, item, other):
             continue
         message = (
             f"`{other.target}` is made anew after `{item.target}` was given `{made.arguments[0].code}`: the optimiser"
@@ -121,14 +128,18 @@ def _replaced(file: SourceFile, item: Assignment, made: CallSite, model: str) ->
         return
 
 
-def _trained_after(file: SourceFile, other: Assignment) -> bool:
+def _trained_after(file: SourceFile, item: Assignment, other: Assignment) -> bool:
+    """Whether a step is taken below, or the optimiser is handed to something that may take one."""
+    if other.function.endswith(".__init__") and other.target.startswith("self."):
+        return True
     scope = scope_of(file, other.span)
-    return any(
-        call.method in ("step", "backward", "fit", "train_model", "train", "train_one_epoch")
-        and scope.contains(call.span)
-        and call.span.start > other.span.end
-        for call in file.calls
-    )
+    for call in file.calls:
+        if not scope.contains(call.span) or call.span.start < other.span.end or call.function != item.function:
+            continue
+        handed = any(argument.code == item.target for argument in call.arguments)
+        if call.method == "backward" or handed or (call.method == "step" and call.receiver == item.target):
+            return True
+    return False
 
 
 def _move(file: SourceFile, item: Assignment, other: Assignment) -> Fix:

@@ -72,7 +72,7 @@ def _examine_log(log: Log) -> LogMatch | None:
 def _examine(file: SourceFile) -> Iterator[Hit]:
     told: set[tuple[int, int]] = set()
     for call in file.calls:
-        if call.method != "step" or call.receiver is None or call.arguments or call.conditions:
+        if call.method != "step" or call.receiver is None or call.arguments:
             continue
         if not is_scheduler(call.receiver, call.receiver_origin) or _is_meant(file, call):
             continue
@@ -98,6 +98,8 @@ def _first_update_after(file: SourceFile, loop: Loop, step: CallSite) -> Span | 
     earlier = [call for call in own if call.span.start < step.span.start and call.function == step.function]
     if earlier or any(call.span.start < step.span.start for call in inside):
         return None
+    # A condition of its own, such as `if epoch > 0`, may be there to leave the first step out.
+    inside = [call for call in inside if set(step.conditions) <= set(call.conditions)]
     return min((call.span for call in inside), key=lambda span: span.start, default=None)
 
 

@@ -38,8 +38,9 @@ from collections.abc import Iterator
 
 from snellen.core.finding import Evidence, Fix, FixSafety, Level, Location
 from snellen.core.mode import Training, called, has_modes, mode_calls, no_gradients, optimised, trainings
+from snellen.core.networks import is_module
 from snellen.core.rule import Rule, SourceFacet, absent
-from snellen.core.source import CallSite, Hit, SourceFile, Span
+from snellen.core.source import CallSite, Hit, Loop, SourceFile, Span
 from snellen.core.training import callees, insert_before, scope_of, unwrapped
 
 __all__ = ["RULE"]
@@ -91,8 +92,8 @@ def _trained(file: SourceFile, training: Training, name: str) -> CallSite | None
 
 def _never_back(file: SourceFile, training: Training) -> Hit | None:
     """Evaluation mode is entered in every round of the loop, and never left."""
-    loop = training.loop
-    if loop.span == training.batches.span and not training.inside:
+    loop = _loop_of_one_model(file, training)
+    if loop is None or (loop.span == training.batches.span and not training.inside):
         return None
     for other, span in _reached(file, loop.span):
         for call, mode in mode_calls(other, span):
@@ -105,6 +106,14 @@ def _never_back(file: SourceFile, training: Training) -> Hit | None:
                 return None
             return _hit(file, training, other, call)
     return None
+
+
+def _loop_of_one_model(file: SourceFile, training: Training) -> Loop | None:
+    """The outermost loop around the training in which no model is made: a new one is in training mode."""
+    made = [item.span for item in file.assignments if item.call is not None and is_module(file, "", item.origin)]
+    around = [loop for loop in file.loops_around(training.batches.span) if loop.function == training.batches.function]
+    kept = [loop for loop in around if loop.kind != "comprehension" and not any(loop.span.contains(s) for s in made)]
+    return kept[0] if kept else None
 
 
 def _is_frozen(file: SourceFile, name: str) -> bool:

@@ -93,6 +93,10 @@ def _loop_of(file: SourceFile, update: Update, found: list[Backward]) -> tuple[L
     if block is None:
         return None, None
     backward = next((b for b in found if b.call.function == update.call.function), None)
+    if backward is not None and backward.call.method == "manual_backward":
+        # Lightning calls it for every batch; gradients may be cleared in another of its hooks.
+        loop = Loop("while", "", "", block.span, function=block.name)
+        return (None if "zero_grad" in file.text else loop), backward
     name = block.name.rpartition(".")[2]
     callers = [call for call in file.calls if call.method == name and call.receiver in (None, "self")]
     loops = [loop_around(file, call.span) for call in callers]
