@@ -8,7 +8,7 @@ from __future__ import annotations
 import importlib
 import os
 import sys
-from typing import Annotated, NoReturn
+from typing import Annotated, Any, NoReturn
 
 import typer
 
@@ -47,8 +47,24 @@ EXTRAS = {
 }  # fmt: skip
 """Optional package to the extra that installs it."""
 
+
+class _Verbs(typer.core.TyperGroup):
+    """Loads a verb when it is called: an answer must not wait for eleven others."""
+
+    def list_commands(self, ctx: Any) -> list[str]:
+        return list(VERBS)
+
+    def get_command(self, ctx: Any, cmd_name: str) -> Any:
+        if cmd_name not in VERBS:
+            return None
+        one = typer.Typer()
+        importlib.import_module(f"snellen.cli.{cmd_name}").register(one)
+        return typer.main.get_group(one).commands[cmd_name]
+
+
 app = typer.Typer(
     name="snellen",
+    cls=_Verbs,
     help="An eye chart for vision models: runs checked before they cost GPU time, guarded while they run, "
     "explained if they still fail.",
     epilog="Start with:  snellen demo",
