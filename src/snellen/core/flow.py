@@ -293,7 +293,8 @@ class Flow:
         if value is None:
             return
         wanted = at.keys[1:] if keys == WRITTEN else (*keys, *at.keys)
-        same = _same_name(name, value) if keys and keys != WRITTEN else None
+        begins = item.call is not None and self._starts(item.call)
+        same = _same_name(name, value) if keys and keys != WRITTEN and not begins else None
         start = self._at(item.code, item.span, item.function, item.conditions, at.keys if same else wanted, at)
         done = "[]=" if keys == WRITTEN else f"{item.operator}=" if item.operator else ""
         for trail in self._walk(same or value, start):
