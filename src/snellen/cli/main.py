@@ -93,10 +93,6 @@ def _options(
     del version
 
 
-for _verb in VERBS:
-    importlib.import_module(f"snellen.cli.{_verb}").register(app)
-
-
 def _end(error: SnellenError) -> NoReturn:
     typer.echo(f"snellen: {error}", err=True)
     sys.exit(error.exit_code)
