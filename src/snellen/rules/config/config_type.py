@@ -65,6 +65,9 @@ _SETTING = re.compile(
     re.VERBOSE,
 )
 
+_OPTION = re.compile(r"\b(?:self\.)?(?:args|opts?|options|flags|FLAGS|arguments)\.(?P<name>[a-z]\w*)")
+"""A value that argparse or the like has read."""
+
 
 def _examine(log: Log) -> LogMatch | None:
     for error in log.exceptions:
@@ -73,7 +76,7 @@ def _examine(log: Log) -> LogMatch | None:
             if score:
                 frame = error.user_frame
                 evidence = (error.evidence, *((frame.evidence,) if frame and frame.code else ()))
-                return LogMatch(score, evidence, _cause(_name(error)), _advice(_name(error)))
+                return LogMatch(score, evidence, _cause(_name(error)), _advice(error))
     line = log.search(_CONVERTED.pattern)
     if line is not None and (found := _CONVERTED.search(line.text)):
         name = (found["option"] or found["option2"] or "").strip(" -/,") or None
@@ -114,8 +117,17 @@ def _cause(name: str | None) -> str:
     return f"`{name}` is text where a number is needed." if name else "A setting is text where a number is needed."
 
 
-def _advice(name: str | None) -> Fix:
-    key = name or "lr"
+def _advice(error: LoggedException) -> Fix:
+    """By where the value was read: an option of the command line, or a file of settings."""
+    key = _name(error) or "lr"
+    codes = [frame.code for frame in error.frames if not frame.in_library]
+    option = next((found for code in reversed(codes) if (found := _OPTION.search(code))), None)
+    if option is not None:
+        name = option["name"]
+        return Fix(
+            f"`{option[0]}` comes from the command line: give the option its type where it is declared, "
+            f'`parser.add_argument("--{name.replace("_", "-")}", type=float, ...)`.'
+        )
     return Fix(
         f'Convert it where it is read: `float(config["{key}"])`. In the file write `0.0001` or `1.0e-4`: PyYAML reads '
         "`1e-4`, without a dot, as text. On the command line declare the option with `type=float`."
