@@ -58,7 +58,9 @@ _SAME_NAME: Final = _words("""
 _INSTALLED_AS: Final = dict(
     line.split(maxsplit=1)
     for line in """
+    MinkowskiEngine git+https://github.com/NVIDIA/MinkowskiEngine.git
     antlr4 antlr4-python3-runtime
+    apex git+https://github.com/NVIDIA/apex.git --no-build-isolation
     attr attrs
     box python-box
     bs4 beautifulsoup4
@@ -66,6 +68,7 @@ _INSTALLED_AS: Final = dict(
     cityscapesscripts cityscapesScripts
     clip git+https://github.com/openai/CLIP.git
     comet_ml comet-ml
+    cupy cupy-cuda12x
     cv2 opencv-python-headless
     dateutil python-dateutil
     detectron2 git+https://github.com/facebookresearch/detectron2.git
@@ -98,6 +101,7 @@ _INSTALLED_AS: Final = dict(
     ml_collections ml-collections
     mobile_sam git+https://github.com/ChaoningZhang/MobileSAM.git
     mpl_toolkits matplotlib
+    nvidia nvidia-dali-cuda120
     nuscenes nuscenes-devkit
     open_clip open-clip-torch
     OpenEXR OpenEXR
@@ -121,6 +125,7 @@ _INSTALLED_AS: Final = dict(
     setuptools setuptools
     skimage scikit-image
     sklearn scikit-learn
+    spconv spconv-cu120
     spatial_correlation_sampler spatial-correlation-sampler
     tensorboard_logger tensorboard-logger
     torch_fidelity torch-fidelity

@@ -69,6 +69,8 @@ _ASKED = re.compile(
     re.IGNORECASE,
 )
 _SEES_SOME = re.compile(r"is_available\(\): True|device_count\(\): [1-9]")
+_OTHER_REASON = re.compile(r"NVIDIA driver on your system is too old|Found no NVIDIA driver|CUDA unknown error")
+"""Warnings that say why `torch.cuda.is_available()` is False."""
 _CPU_BUILD = re.compile(
     r"(?:\d\+cpu\b|pytorch\S{0,40}\s\S{0,40}_cpu_|\bcpuonly\b|CUDA used to build PyTorch: None|/whl/cpu\b)"
 )
@@ -87,7 +89,7 @@ def _examine_log(log: Log) -> LogMatch | None:
             return _match(log, said, 0.88, build, "and a tensor is to be made on a GPU")
         return None
     said = find_message(log, _ASKED)
-    if said is not None and log.search(_SEES_SOME.pattern) is None:
+    if said is not None and log.search(_SEES_SOME.pattern) is None and log.search(_OTHER_REASON.pattern) is None:
         score = 0.93 if build is not None else 0.65
         return _match(log, said, score, build, "so `torch.cuda.is_available()` is False")
     if said := find_message(log, _EXTENSION):

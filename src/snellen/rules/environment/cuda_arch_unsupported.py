@@ -74,6 +74,8 @@ _NO_IMAGE = re.compile(
     re.IGNORECASE,
 )
 _KERNEL = re.compile(r"CUDA error|cuda runtime error|CUBLAS_|CUDNN_|no kernel image", re.IGNORECASE)
+_TOOLKIT = re.compile(r"nvcc fatal\s{1,4}: Unsupported gpu architecture '(?:compute|sm)_(?P<capability>\d{2,3})")
+_KERNEL_NAME = re.compile(r"error in (?P<name>\w{3,60}): no kernel image")
 _OTHER = re.compile(r"THCudaCheck FAIL .{0,300} error=(?!48\b|209\b)\d")
 _TRITON = re.compile(
     r"Found (?P<gpu>.{1,60}?) which is too old to be supported by the triton GPU compiler[\s\S]{0,200}?"
@@ -113,11 +115,26 @@ def _examine_log(log: Log) -> LogMatch | None:
         )
         fix = Fix('Leave `torch.compile` out on this GPU, or use `torch.compile(model, backend="aot_eager")`.')
         return LogMatch(0.75, said.facts, cause, fix)
+    if said := find_message(log, _TOOLKIT):
+        return _toolkit(said)
     said = find_message(log, _INCOMPATIBLE) or find_message(log, _FOUND)
     if said is not None and (said.match.re is _INCOMPATIBLE or _is_refused(log)):
         return _warned(log, said)
     said = find_message(log, _NO_IMAGE)
     return _no_image(log, said) if said is not None else None
+
+
+def _toolkit(said: Message) -> LogMatch:
+    capability = int(said.match["capability"])
+    arch = _dotted(capability)
+    if capability >= 70:
+        needed = {75: "10.0", 80: "11.0", 86: "11.1", 87: "11.4", 89: "11.8", 90: "11.8"}.get(capability, "12.8")
+        cause = f"The CUDA toolkit that compiles the extension (`nvcc --version`) does not know {arch}."
+        text = f"Take a toolkit from CUDA {needed} on, as torch was built for (`CUDA_HOME` names its folder)."
+    else:
+        cause = f"The CUDA toolkit that compiles the extension (`nvcc --version`) has given {arch} up."
+        text = 'Compile for your own GPU only, `TORCH_CUDA_ARCH_LIST="8.6"` with its number, or take an older toolkit.'
+    return LogMatch(0.75, said.facts, cause, Fix(text))
 
 
 def _is_refused(log: Log) -> bool:
@@ -135,7 +152,9 @@ def _warned(log: Log, said: Message) -> LogMatch:
     others = any(not _KERNEL.search(error.text) for error in log.exceptions) or log.search(_OTHER.pattern) is not None
     command = _offered(log) or _command(capability)
     text = f"`{command}`." if command else _no_wheel(capability)
-    return LogMatch(0.75 if others else 0.96, said.facts, cause, Fix(text, command=command))
+    failed = next((error.evidence for error in log.exceptions if _KERNEL.search(error.text)), None)
+    facts = (*said.facts, *((failed,) if failed is not None and said.error is None else ()))
+    return LogMatch(0.75 if others else 0.96, facts, cause, Fix(text, command=command))
 
 
 def _offered(log: Log) -> str | None:
@@ -188,12 +207,14 @@ def _ask_capability() -> str:
 
 def _extension(said: Message) -> str:
     """The library whose own kernel was called last, unless it is one that has none."""
+    if kernel := _KERNEL_NAME.search(said.evidence.text):
+        return kernel["name"].removesuffix("_cuda")
     frames = said.error.frames if said.error is not None else ()
-    if not frames:
-        return ""
-    last = _PACKAGE.search(frames[-1].path)
+    last = _PACKAGE.search(frames[-1].path) if frames else None
     if last is not None:
         return "" if _OUTSIDE.match(last["name"]) else last["name"]
+    if not frames:
+        return ""
     called = re.search(r"(?<![\w.])(?P<name>[a-z]\w*(?:_ext|_cuda|_C)|_C|_ext)\.", frames[-1].code)
     return called["name"] if called else ""
 
@@ -299,6 +320,7 @@ RULE = Rule(
             "no kernel image",
             "no_binary_for_gpu",
             "kernel image is invalid",
+            "unsupported gpu architecture",
         ),
         _examine_log,
         _probe,

@@ -43,7 +43,7 @@ from __future__ import annotations
 
 import re
 
-from snellen.core.finding import Fix, Level
+from snellen.core.finding import Evidence, Fix, Level
 from snellen.core.log import Log, LogMatch
 from snellen.core.messages import Message, find_message
 from snellen.core.probe import Answer, Here, Outcome
@@ -138,7 +138,16 @@ def _too_old(log: Log, said: Message) -> LogMatch:
         text = f"{text}, or install a torch for CUDA {_dotted(can)}: `{command}`"
     elif not can:
         text = f"{text}, or install the torch for the CUDA that `nvidia-smi` prints at the right"
-    return LogMatch(0.97, said.facts, cause, Fix(f"{text}.", command=command))
+    return LogMatch(0.97, _with_failure(log, said), cause, Fix(f"{text}.", command=command))
+
+
+_OF_CUDA = re.compile(r"CUDA|cuda|nvidia", re.IGNORECASE)
+
+
+def _with_failure(log: Log, said: Message) -> tuple[Evidence, ...]:
+    """The warning, and the failure that it explains."""
+    failed = next((error for error in log.exceptions if _OF_CUDA.search(error.message)), None)
+    return said.facts if said.error is not None or failed is None else (*said.facts, failed.evidence)
 
 
 def _version(number: str) -> Cuda:

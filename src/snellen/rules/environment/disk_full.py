@@ -74,6 +74,7 @@ _SHARED_MEMORY = re.compile(
     r"|unable to write to file",
     re.IGNORECASE,
 )
+_SHARED_FULL = re.compile(r"out of shared memory|insufficient shared memory|killed by signal: Bus error", re.IGNORECASE)
 _INOTIFY = re.compile(r"inotify", re.IGNORECASE)
 _PATH = re.compile(
     r"(?:No space left on device|quota exceeded|WinError 112\][^:\n]{0,80}): ?b?['\"](?P<path>[^'\"\n]{1,400})['\"]",
@@ -121,7 +122,7 @@ def _examine(log: Log) -> LogMatch | None:
         about = f"{said.evidence.text} {said.error.text if said.error else ''}"
         if _SHARED_MEMORY.search(f"{about} {' '.join(f.path for f in said.error.frames) if said.error else ''}"):
             return None
-        if _INOTIFY.search(about):
+        if _INOTIFY.search(about) or log.search(_SHARED_FULL.pattern):
             return None
         return _match(log, said, score, quota=pattern is _QUOTA)
     return None

@@ -68,7 +68,7 @@ _SAID = (
         r"You requested gpus?: \[(?P<list>[\d, ]{1,60})\]\s{0,4}But your machine only has: \[(?P<has>[\d, ]{1,60})\]",
     ),
     (0.95, r"Invalid CUDA '?(?:--)?device[= ](?P<list>[\d,]{1,40})"),
-    (0.88, r"Duplicate GPU detected ?: rank (?P<first>\d{1,4}) and rank (?P<second>\d{1,4}) both on CUDA device"),
+    (0.97, r"Duplicate GPU detected ?: rank (?P<first>\d{1,4}) and rank (?P<second>\d{1,4}) both on CUDA device"),
     (
         0.85,
         r"No CUDA GPUs are available|no CUDA-capable device is detected|ProcessGroupNCCL is only supported with GPUs",

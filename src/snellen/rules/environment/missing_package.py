@@ -59,8 +59,8 @@ __all__ = ["RULE"]
 
 _LIBRARIES = {
     "libGL": "libgl1",
-    "libgthread-2": "libglib2.0-0",
-    "libglib-2": "libglib2.0-0",
+    "libgthread": "libglib2.0-0",
+    "libglib": "libglib2.0-0",
     "libSM": "libsm6",
     "libICE": "libice6",
     "libXext": "libxext6",
@@ -74,7 +74,7 @@ _LIBRARIES = {
     "libgfortran": "libgfortran5",
     "libtk8": "tk",
     "libxcb": "libxcb1",
-    "libusb-1": "libusb-1.0-0",
+    "libusb": "libusb-1.0-0",
     "libmpi": "libopenmpi-dev",
     "libtiff": "libtiff6",
     "libaio": "libaio1",
@@ -97,6 +97,7 @@ _REQUIRED = re.compile(
     r"|The '(?P<distribution>[\w.-]{1,60})[^']{0,80}' distribution was not found"
     r"|No package metadata was found for (?P<metadata>[\w.-]{1,60})"
 )
+_FROM = re.compile(r"[Pp]lease install (?P<name>[\w-]{1,40}) from (?P<url>https?://[^\s'\"]{4,200})")
 _AUTO = re.compile(r"requirement \['(?P<name>[\w.-]{1,60})[^']{0,40}'\] not found")
 _EXTENSION = re.compile(r"(?:_cuda|_ext|_cpp|_C|_gpu|_kernels?|Attention|nms|DCN\w{0,10}|pointnet\w{0,10}_ops)$")
 _BUILT_IN = {
@@ -120,8 +121,16 @@ def _examine_log(log: Log) -> LogMatch | None:
         if match := _module(log, module):
             return match
     shared = find_message(log, _SHARED)
-    if shared is not None and shared.match["name"] in _LIBRARIES:
+    if shared is not None and shared.match["name"].rstrip("-") in _LIBRARIES:
         return _shared(shared)
+    if said := find_message(log, _WINDOWS):
+        cause = "OpenCV is installed, and Windows lacks a library that it is linked against."
+        text = "Install the Visual C++ Redistributable, on Windows N also the Media Feature Pack."
+        return LogMatch(0.65, said.facts, cause, Fix(text))
+    if said := find_message(log, _FROM):
+        url = said.match["url"].rstrip(".,)")
+        cause = f"`{said.match['name']}` is not installed; it is built from its repository."
+        return LogMatch(0.85, said.facts, cause, Fix(f"Install it as {url} says, or switch off what needs it."))
     return _stated(log)
 
 
@@ -190,7 +199,7 @@ def _built_in(top: str) -> Fix:
 
 
 def _shared(said: Message) -> LogMatch:
-    file, package = said.match["file"], _LIBRARIES[said.match["name"]]
+    file, package = said.match["file"], _LIBRARIES[said.match["name"].rstrip("-")]
     paths = " ".join(frame.path for frame in said.error.frames) if said.error else ""
     opencv = "cv2" in said.code or "cv2" in paths or "opencv" in paths or package in ("libgl1", "libglib2.0-0")
     cause = f"The system has no `{file}`, which {'OpenCV' if opencv else 'the library'} is linked against."
@@ -266,7 +275,15 @@ RULE = Rule(
     title="A library is not installed",
     level=Level.ERROR,
     log=LogFacet(
-        ("no module named", "cannot open shared object", "not found", "pip install", "metadata was found"),
+        (
+            "no module named",
+            "cannot open shared object",
+            "not found",
+            "pip install",
+            "metadata was found",
+            "dll load failed",
+            "please install",
+        ),
         _examine_log,
         _probe,
     ),

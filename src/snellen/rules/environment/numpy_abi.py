@@ -62,6 +62,7 @@ _SIZE = re.compile(
 _COMPILED = re.compile(
     r"compiled using NumPy 1\.x cannot be run|Failed to initialize NumPy: _ARRAY_API not found"
     r"|AttributeError: _ARRAY_API not found|RuntimeError: Numpy is not available"
+    r"|expected np\.ndarray \(got numpy\.ndarray\)|PyTorch was compiled without NumPy support"
 )
 _TWO = re.compile(r"^NumPy (?P<version>2\.[\d.]{1,10}\d) as it may crash", re.MULTILINE)
 _API = re.compile(
@@ -117,9 +118,11 @@ def _core(log: Log, said: Message) -> LogMatch:
     return LogMatch(0.85, said.facts, f"{_named(package)} cannot use the NumPy that is installed.", _reinstall(package))
 
 
+_ABOUT = re.compile(r"numpy|_ARRAY_API", re.IGNORECASE)
+
+
 def _other_cause(log: Log) -> bool:
-    about = re.compile(r"numpy|_ARRAY_API", re.IGNORECASE)
-    return any(not about.search(error.text) for error in log.exceptions)
+    return any(not _ABOUT.search(error.text) for error in log.exceptions)
 
 
 def _size_changed(log: Log, said: Message) -> LogMatch:
@@ -171,13 +174,13 @@ def _for_numpy_1(log: Log, said: Message) -> LogMatch:
     old_torch = torch is not None and torch.final and torch.release < (2, 3, 0)
     who = f"torch {torch.text}" if torch and old_torch else _named(package)
     cause = f"{who} was built for NumPy 1, and NumPy {version or '2'} is installed."
+    failed = next((error.evidence for error in log.exceptions if _ABOUT.search(error.text)), None)
+    facts = (*said.facts, *((failed,) if failed is not None and said.error is None else ()))
     upgrade = (
         "upgrade torch to 2.3 or newer" if old_torch or package == "torch" else f"`pip install --upgrade {package}`"
     )
     instead = f", or {upgrade}" if package or old_torch else ", or upgrade the library of the traceback"
-    return LogMatch(
-        score, said.facts, cause, Fix(f'`pip install "numpy<2"`{instead}.', command='pip install "numpy<2"')
-    )
+    return LogMatch(score, facts, cause, Fix(f'`pip install "numpy<2"`{instead}.', command='pip install "numpy<2"'))
 
 
 def _api_version(log: Log, said: Message) -> LogMatch:

@@ -55,6 +55,7 @@ __all__ = ["RULE"]
 
 _HOLLOW = re.compile(r"cannot import name '(?P<name>\w+)' from '(?P<module>[\w.]+)' \(unknown location\)")
 _RELATIVE = re.compile(r"attempted relative import (?:with no known parent package|beyond top-level package)")
+_HUB_CACHE = re.compile(r"[/\\]torch[/\\]hub[/\\]|[/\\]torch[/\\]hub\.py$")
 _INSTALLED = re.compile(r"cannot import name '(?P<name>\w+)' from '(?P<module>\w+)(?:\.[\w.]+)?' \((?P<path>[^)\n]+)\)")
 
 
@@ -94,25 +95,33 @@ def _hollow(error: LoggedException, module: str) -> LogMatch:
 
 def _missing(missing: MissingModule) -> LogMatch | None:
     error, top = missing.error, missing.top
-    if error is None:
+    answer = _answer(missing, error) if error is not None else None
+    if error is None or answer is None:
         return None
+    return LogMatch(0.8 if missing.owner is Owner.PROJECT and top in OWN_NAMES else 0.75, _evidence(error), *answer)
+
+
+def _answer(missing: MissingModule, error: LoggedException) -> tuple[str, Fix] | None:
+    """Cause and fix, `None` when the module is not the project's."""
+    top = missing.top
     if missing.unpickling:
         cause = f"The checkpoint holds a whole pickled model, whose class lives in `{missing.name}` of the project."
-        fix = Fix("Load it from that project's root, and save `model.state_dict()` instead of the model.")
-        return LogMatch(0.75, _evidence(error), cause, fix)
+        return cause, Fix("Load it from that project's root, and save `model.state_dict()` instead of the model.")
     if missing.shadowed:
         cause = f"Another file called `{top}.py` is found before the project's folder `{top}`."
-        fix = Fix(f"Rename that file, or put the project first: {_path_call(error, top)}")
-        return LogMatch(0.75, _evidence(error), cause, fix)
+        return cause, Fix(f"Rename that file, or put the project first: {_path_call(error, top)}")
+    if missing.owner is Owner.NOBODY and top in OWN_NAMES and any(_HUB_CACHE.search(f.path) for f in error.frames):
+        cause = f"`{top}` of another project is imported already, and `torch.hub` looks in it for `{missing.name}`."
+        text = f"Load the model by torch.hub before anything else imports `{top}`, or rename the project's `{top}`."
+        return cause, Fix(text)
     if missing.owner is not Owner.PROJECT:
         return None
     if top not in OWN_NAMES:
         cause = f"`{top}` is this project's own package, and neither installed nor on `sys.path`."
-        fix = Fix(f"From the project's root: `pip install -e .`, or `PYTHONPATH=. python {_script(error)}`.")
-        return LogMatch(0.75, _evidence(error), cause, fix)
+        return cause, Fix(f"From the project's root: `pip install -e .`, or `PYTHONPATH=. python {_script(error)}`.")
     cause = f"`{top}` is a folder of the project itself, and the project's root is not on `sys.path`."
     module = f" Or: {_module_call(error)}" if "/" in _script(error) else ""
-    return LogMatch(0.8, _evidence(error), cause, Fix(f"{_path_call(error, top)}{module}"))
+    return cause, Fix(f"{_path_call(error, top)}{module}")
 
 
 def _evidence(error: LoggedException) -> tuple[Evidence, ...]:

@@ -44,7 +44,7 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from snellen.core.finding import Fix, FixSafety, Level
+from snellen.core.finding import Evidence, Fix, FixSafety, Level
 from snellen.core.log import Log, LoggedException, LogMatch
 from snellen.core.messages import Message, find_message
 from snellen.core.probe import Answer, Here, Outcome
@@ -79,7 +79,7 @@ _WANDB = _Tracker(
         r"|Run initialization has timed out|Timed out while creating the run|host='api\.wandb\.ai'"
         r"|Error communicating with (?:wandb process|backend)"
         r"|wandb: (?:W&B API|ERROR)[^\n]{0,80}(?:timed out|ConnectionError|connection refused)"
-        r"|ServiceStart\w{1,20}Error"
+        r"|ServiceStart\w{1,20}Error|ManagerConnection\w{0,20}Error|Connection to wandb service failed"
     ),
     "`wandb login`, or `WANDB_API_KEY` in the job's environment",
     "`WANDB_MODE=offline`, and `wandb sync wandb/offline-run-*` later (`WANDB_MODE=disabled` where it is not needed)",
@@ -145,13 +145,25 @@ def _examine_log(log: Log) -> LogMatch | None:
         for pattern, needs_key in ((tracker.key, True), (tracker.network, False)):
             if said := find_message(log, pattern):
                 return _match(log, said, tracker, needs_key=needs_key)
-    return None
+    return _waiting(log)
+
+
+_ASKS = re.compile(r"wandb: Enter your choice:|wandb: Paste an API key from your profile and hit enter")
+
+
+def _waiting(log: Log) -> LogMatch | None:
+    """The log ends with a question that nobody answers."""
+    last = next((line for line in reversed(log.lines) if line.text.strip()), None)
+    if last is None or log.exceptions or not _ASKS.search(last.text):
+        return None
+    cause = f"{_WANDB.name} asks for a key, and nobody can type one here: the run waits for ever."
+    return LogMatch(0.8, (last.evidence,), cause, Fix(f"Before the run: {_WANDB.with_key}. Else: {_WANDB.without}."))
 
 
 def _match(log: Log, said: Message, tracker: _Tracker, *, needs_key: bool) -> LogMatch:
     # A tracker that goes on trying in the background does not end a run; another exception does.
     others = [e for e in log.exceptions if not (_OF_CONNECTION.search(e.type) or _OF_TRACKER.search(_about(e)))]
-    score = 0.95
+    facts, score = _with_failure(log, said), 0.95
     if others and said.error is None:
         score = 0.55
     elif said.error is not None and any(other.line > said.error.line for other in others):
@@ -161,16 +173,22 @@ def _match(log: Log, said: Message, tracker: _Tracker, *, needs_key: bool) -> Lo
         address = re.search(r"https?://[\w.:-]{1,100}|host='[\w.-]{1,100}'", text)
         where = f" ({address[0]})" if address else ""
         cause = f"{tracker.name}{where} cannot be reached from this machine, and the run waits for it or stops."
-        return LogMatch(score, said.facts, cause, Fix(f"Without a network: {tracker.without}."))
+        return LogMatch(score, facts, cause, Fix(f"Without a network: {tracker.without}."))
     if "permission" in text.lower() or "entity" in text or "W&B API" in text:
         cause = f"The account that is logged in to {tracker.name} may not write to this project, or there is none."
         text = f"Name your own project (`entity`, `project`), or log in with its owner's account: {tracker.with_key}."
         fix = Fix(text)
-        return LogMatch(score, said.facts, cause, fix)
+        return LogMatch(score, facts, cause, fix)
     wrong = re.search(r"yours was (\d{1,4})|has (\d{1,4})\b|invalid|401", text, re.IGNORECASE)
     what = "The key is not valid" if wrong else f"No key for {tracker.name} is set, and nobody can type one here"
     fix = Fix(f"{tracker.with_key[0].upper()}{tracker.with_key[1:]}. Without an account: {tracker.without}.")
-    return LogMatch(score, said.facts, f"{what}; {tracker.name} refuses the run.", fix)
+    return LogMatch(score, facts, f"{what}; {tracker.name} refuses the run.", fix)
+
+
+def _with_failure(log: Log, said: Message) -> tuple[Evidence, ...]:
+    """The tracker's line, and the failed connection that it is about."""
+    failed = next((error for error in log.exceptions if _OF_CONNECTION.search(error.type)), None)
+    return said.facts if said.error is not None or failed is None else (*said.facts, failed.evidence)
 
 
 def _about(error: LoggedException) -> str:

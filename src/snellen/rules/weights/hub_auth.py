@@ -53,7 +53,7 @@ __all__ = ["RULE"]
 
 _HUGGING_FACE = r"https?://[\w.-]{0,40}(?:huggingface\.co|hf-mirror\.com|hf\.co)/"
 _SAID = (
-    (0.97, r"GatedRepoError|Cannot access gated repo|trying to access a gated repo"),
+    (0.97, r"GatedRepoError|Cannot access gated repo|trying to access a gated repo|not in the authorized list"),
     (0.96, r"LocalTokenNotFoundError|Token is required \(`?token=True`?\)"),
     (0.96, r"Invalid user token|Invalid credentials in Authorization"),
     (0.95, r"enable access to public gated repositories|token has the correct permissions|fine-grained token settings"),

@@ -56,8 +56,10 @@ __all__ = ["RULE"]
 _HUB = re.compile(
     r"LocalEntryNotFoundError|OfflineModeIsEnabled|We couldn't connect to ['\"]?https?://|offline mode is enabled"
     r"|cannot find the (?:requested files|appropriate (?:cached )?snapshot) (?:folder )?in the (?:local|disk) cache"
+    r"|cannot find the requested files in the cached path|Couldn't reach https?://"
     r"|Cannot find (?:the requested files|an appropriate cached snapshot folder)|outgoing traffic has been disabled"
 )
+_OR_FOLDER = re.compile(r"Can't load [\w ]{3,30} for '[^'\n]{1,200}'\. If you were trying to load it from")
 _LOCAL_ONLY = re.compile(
     r"outgoing traffic has been disabled|offline mode is enabled|local_files_only=True|HF_HUB_OFFLINE"
 )
@@ -88,14 +90,21 @@ def _examine_log(log: Log) -> LogMatch | None:
     if said := find_message(log, _HUB):
         # The hub answered, and said no: what follows is only that the file is not in the cache either.
         return None if log.search(_REFUSED.pattern, flags=re.NOFLAG) else _hub(log, said, 0.95)
+    if said := find_message(log, _OR_FOLDER):
+        return _hub(log, said, 0.6)
     said = find_message(log, _POOL)
     if said is not None and (score := _of_pool(said)):
         return _hub(log, said, score) if _is_hugging_face(said) else _url(log, said, score)
+    return _unreached(log)
+
+
+def _unreached(log: Log) -> LogMatch | None:
+    """Messages that name no hub: the traceback has to tell what was fetched."""
     if said := find_message(log, _OPENED):
         if _is_tracker(said) or _refused_by_server(said):
             return None
         fetched = target_file(log) is not None or _FETCHES.search(_around(said)) is not None
-        return _url(log, said, 0.9 if fetched else 0.6)
+        return _url(log, said, 0.9 if fetched else 0.7)
     said = find_message(log, _RESOLVED)
     if said is not None and not _is_tracker(said) and _FETCHES.search(_around(said)):
         return _hub(log, said, 0.8)
@@ -247,6 +256,9 @@ RULE = Rule(
         (
             "localentrynotfound",
             "offline",
+            "cached path",
+            "couldn't reach",
+            "trying to load it from",
             "couldn't connect",
             "local cache",
             "disk cache",
