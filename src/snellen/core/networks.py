@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
@@ -126,11 +127,12 @@ def ending_of(file: SourceFile, origin: Origin | None, depth: int = _DEEPEST) ->
     return _ending_of_head(file, called or "", module, depth) or _ending_of_module(file, module, depth)
 
 
-def without_ending(file: SourceFile, argument: Argument, ending: Ending) -> tuple[Edit, bool] | None:
+def without_ending(file: SourceFile, use: CallSite, argument: Argument, ending: Ending) -> tuple[Edit, bool] | None:
     """The edit that takes a softmax or sigmoid away from a value, and whether the model's own output changes with it.
 
     Args:
         file: Where the value is used.
+        use: The call that it is given to.
         argument: The value.
         ending: What `ending_of` says of it.
     """
@@ -140,15 +142,18 @@ def without_ending(file: SourceFile, argument: Argument, ending: Ending) -> tupl
         prefix = re.match(r"[A-Za-z_][\w.]*\.(?=[A-Z])", ending.layer.code)
         # An identity in its place keeps the names of the weights that follow or are saved.
         return (ending.file.edit(ending.layer.span, f"{prefix[0]}Identity()"), True) if prefix else None
-    inner = _inner(ending.call)
+    inner, given = _inner(ending.call), ending.call.target
     if inner is None:
         return None
     if argument.span.contains(ending.call.span):
         return file.edit(ending.call.span, inner), False
-    if ending.call.target == argument.code and ending.file is file:
+    if ending.call.target == argument.code and ending.file is file and ending.call.function == use.function:
         simple = re.fullmatch(r"[A-Za-z_][\w.]*", inner) is not None and inner != argument.code
         return (file.edit(argument.span, inner), False) if simple else None
-    returned = any(a.target == "return" and a.span == ending.call.span for a in ending.file.assignments)
+    returned = any(
+        a.target == "return" and a.function == ending.call.function and (a.span == ending.call.span or a.code == given)
+        for a in ending.file.assignments
+    )
     return (ending.file.edit(ending.call.span, inner), True) if returned else None
 
 
@@ -160,7 +165,11 @@ def _inner(call: CallSite) -> str | None:
         text = call.arguments[0].code if call.arguments else None
     if text is None or text.startswith("*"):
         return None
-    return text if re.fullmatch(r"[A-Za-z_][\w.]*(?:\([^()]*\))?", text) else f"({text})"
+    try:
+        node = ast.parse(text, mode="eval").body
+    except (SyntaxError, ValueError, RecursionError):
+        return None
+    return text if isinstance(node, (ast.Name, ast.Attribute, ast.Call, ast.Subscript)) else f"({text})"
 
 
 def _ending_of_module(file: SourceFile, module: Origin, depth: int) -> Ending | None:

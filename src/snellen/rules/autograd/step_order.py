@@ -118,7 +118,7 @@ def _fix(file: SourceFile, step: CallSite, loop: Loop, place: Span) -> Fix:
     direct = next((update for update in updates(file) if update.call.span == place), None)
     scaler = direct.scaler if direct is not None else None
     if around is not None:
-        added = insert_after(file, around, step.code)
+        added = insert_after(file, around, step.code) if not step.conditions else None
     elif any(call.span == place and call.conditions for call in file.calls):
         added = None
     else:

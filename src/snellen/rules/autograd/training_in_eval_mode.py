@@ -132,9 +132,12 @@ def _hit(file: SourceFile, training: Training, other: SourceFile, call: CallSite
         f"`{call.code}` is called in every round of this loop and nothing calls `{name}.train()` again: from the second"
         " round on it is trained in evaluation mode"
     )
-    inner = training.batches.span if training.batches.span != training.loop.span else training.backward.span
-    edit = insert_before(file, inner, f"{name}.train()")
-    text = f"Call `{name}.train()` before the training loop of every round."
+    nested = training.batches.span != training.loop.span
+    between = nested and other is file and training.batches.span.contains(call.span)
+    inner = training.batches.span if nested else training.backward.span
+    edit = insert_before(file, inner, f"{name}.train()") if not between else None
+    when = "after the validation" if between else "before the training loop of every round"
+    text = f"Call `{name}.train()` {when}."
     fix = Fix(text, FixSafety.UNSAFE, _REASON, (edit,)) if edit is not None else Fix(text)
     place = Location(other.path, call.span.start_line, call.span.start_column + 1)
     start = training.loop.span

@@ -69,11 +69,11 @@ def _hit(file: SourceFile, call: CallSite, given: Argument, ending: Ending) -> H
     place = Location(ending.file.path, at.start_line, at.start_column + 1)
     message = f"`{given.code}` has gone through a sigmoid, and `{loss}` applies it again: it expects logits"
     evidence = (Evidence(f"the sigmoid is applied here: {written[:120]}", place),)
-    return Hit(message, given.span, _fix(file, given, ending), evidence)
+    return Hit(message, given.span, _fix(file, call, given, ending), evidence)
 
 
-def _fix(file: SourceFile, given: Argument, ending: Ending) -> Fix:
-    made = without_ending(file, given, ending)
+def _fix(file: SourceFile, call: CallSite, given: Argument, ending: Ending) -> Fix:
+    made = without_ending(file, call, given, ending)
     if made is None:
         return Fix("Give the loss what the sigmoid is applied to; use the probabilities for nothing but predictions.")
     edit, changes_output = made

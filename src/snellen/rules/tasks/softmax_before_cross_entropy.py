@@ -76,7 +76,7 @@ def _hit(file: SourceFile, call: CallSite, given: Argument, ending: Ending) -> H
         message = f"`{given.code}` ends with softmax, but `{loss}` expects logarithms: it returns minus the probability"
         return Hit(message, given.span, _logarithm(ending), evidence)
     message = f"`{given.code}` has gone through softmax, and `{loss}` applies it again: it expects logits"
-    return Hit(message, given.span, _fix(file, given, ending), evidence)
+    return Hit(message, given.span, _fix(file, call, given, ending), evidence)
 
 
 def _logarithm(ending: Ending) -> Fix:
@@ -91,8 +91,8 @@ def _logarithm(ending: Ending) -> Fix:
     return Fix(text)
 
 
-def _fix(file: SourceFile, given: Argument, ending: Ending) -> Fix:
-    made = without_ending(file, given, ending)
+def _fix(file: SourceFile, call: CallSite, given: Argument, ending: Ending) -> Fix:
+    made = without_ending(file, call, given, ending)
     if made is None:
         return Fix("Give the loss what softmax is applied to; use the probabilities for nothing but predictions.")
     edit, changes_output = made

@@ -1,0 +1,138 @@
+"""What is read of training loops."""
+
+from __future__ import annotations
+
+import textwrap
+from pathlib import Path
+
+import pytest
+
+from snellen.core.finding import Level
+from snellen.core.mode import trainings
+from snellen.core.networks import ending_of
+from snellen.core.rule import Rule, SourceFacet, absent
+from snellen.core.scaling import autocasts
+from snellen.core.source import SourceFile
+from snellen.core.training import accumulations, backwards, callees, is_optimizer, is_scheduler, updates
+from snellen.lint.runner import run
+
+
+def facts(folder: Path, source: str, **others: str) -> SourceFile:
+    seen: dict[str, SourceFile] = {}
+
+    def examine(file: SourceFile) -> list[object]:
+        seen[Path(file.path).stem] = file
+        return []
+
+    gap = absent("not needed in this test")
+    rule = Rule(
+        slug="look",
+        family="tasks",
+        title="Look",
+        level=Level.ERROR,
+        log=gap,
+        source=SourceFacet(("",), examine),  # type: ignore[arg-type]
+        before=gap,
+        during=gap,
+        module=__name__,
+    )
+    for name, text in {"main": source, **others}.items():
+        (folder / f"{name}.py").write_text(textwrap.dedent(text))
+    run([folder], {"look": rule})
+    return seen["main"]
+
+
+@pytest.mark.parametrize(
+    "name", ["optimizer", "self.opt", "optim_G", "optimizerD", "opts[0]", "g_optimizer", "optimiser"]
+)
+def test_optimisers_by_name(name: str) -> None:
+    assert is_optimizer(name)
+    assert not is_scheduler(name)
+
+
+@pytest.mark.parametrize("name", ["scheduler", "self.lr_scheduler", "exp_lr_scheduler", "sched", "schedulers[0]"])
+def test_schedulers_by_name(name: str) -> None:
+    assert is_scheduler(name)
+    assert not is_optimizer(name)
+
+
+@pytest.mark.parametrize("name", ["profiler", "env", "noise_scheduler", "options", "self.env", "adopted"])
+def test_what_is_neither(name: str) -> None:
+    assert not is_optimizer(name)
+    assert not is_scheduler(name)
+
+
+LOOP = """
+import torch
+from helpers import clip
+def train(model, loader, optimizer, scaler, accelerator, n):
+    for i, x in enumerate(loader):
+        with torch.autocast("cuda", dtype=HALF):
+            loss = model(x)
+        scaler.scale(loss / n).backward()
+        if (i + 1) % n == 0:
+            clip(optimizer)
+            scaler.step(optimizer)
+            optimizer.zero_grad()
+    accelerator.backward(loss)
+    loss = scaler.scale(loss)
+    loss.backward(retain_graph=True)
+    optimizer.step()
+HALF = torch.float16
+"""
+
+
+def test_gradients_steps_and_accumulation(tmp_path: Path) -> None:
+    file = facts(tmp_path, LOOP, helpers="def clip(optimizer):\n    unscale(optimizer)\n")
+    assert [(found.loss, found.how) for found in backwards(file)] == [
+        ("loss / n", "scaled"),
+        ("loss", "delegated"),
+        ("loss", "scaled"),
+    ]
+    assert [(step.optimizer, step.scaler) for step in updates(file)] == [("optimizer", "scaler"), ("optimizer", None)]
+    (found,) = accumulations(file)
+    assert (found.steps, found.test, found.clears_each_batch) == ("n", "(i + 1) % n == 0", None)
+    assert [(cast.dtype, cast.call.name) for cast in autocasts(file)] == [("float16", "torch.autocast")]
+    (loop,) = file.loops
+    assert [block.name for _, block in callees(file, loop.span)] == ["clip"]
+    (training,) = trainings(file)
+    assert training.loop == training.batches == loop
+
+
+@pytest.mark.parametrize(
+    ("value", "kind"),
+    [
+        ("F.softmax(x, dim=1)", "softmax"),
+        ("x.softmax(1).view(-1, 3)", "softmax"),
+        ("nn.Sigmoid()(x)", "sigmoid"),
+        ("Net()(x)", "softmax"),
+        ("nn.Sequential(nn.Linear(2, 2), Net())(x)", "softmax"),
+        ("nn.DataParallel(Net()).cuda()(x)", "softmax"),
+        ("F.log_softmax(x, dim=1)", None),
+        ("torch.log(F.softmax(x, dim=1))", None),
+        ("Either()(x)", None),
+        ("x", None),
+    ],
+)
+def test_how_a_value_ends(tmp_path: Path, value: str, kind: str | None) -> None:
+    file = facts(
+        tmp_path,
+        f"""
+        import torch
+        import torch.nn.functional as F
+        from torch import nn
+        class Net(nn.Module):
+            def forward(self, x):
+                y = x.softmax(dim=1)
+                return y
+        class Either(nn.Module):
+            def forward(self, x):
+                if self.training:
+                    return x
+                return F.softmax(x, dim=1)
+        look({value})
+        """,
+    )
+    look = next(call for call in file.calls if call.name == "look")
+    ending = ending_of(file, look.arguments[0].origin)
+    assert (ending.kind if ending is not None else None) == kind
