@@ -78,6 +78,55 @@ def test_explain_says_when_nothing_is_known(snellen: Call) -> None:
     assert json.loads(out)["diagnoses"] == []
 
 
+def test_explain_asks_this_machine(snellen: Call, tmp_path: Path) -> None:
+    path = tmp_path / "train.log"
+    path.write_text("ModuleNotFoundError: No module named 'no_such_package'\n")
+    assert snellen("explain", path)[1].splitlines()[-1].startswith(f"next: snellen explain {path} --probe")
+    code, out, _ = snellen("explain", path, "--probe")
+    assert code == 0
+    assert "  here      confirmed: " in out
+    probed = json.loads(snellen("explain", path, "--probe", "--json")[1])["diagnoses"][0]["probe"]
+    assert probed["outcome"] == "confirmed"
+    path.write_text(OVERFLOW)
+    assert "  here      cannot tell: no probe" in snellen("explain", path, "--probe")[1]
+    assert json.loads(snellen("explain", path, "--json")[1])["diagnoses"][0]["probe"] is None
+    code, out, err = snellen("explain", "half-overflow", "--probe")
+    assert (code, out) == (2, "")
+    assert "--probe needs a log" in err
+
+
+def test_explain_tells_failures_of_one_log_apart(snellen: Call) -> None:
+    log = f"ModuleNotFoundError: No module named 'timmx'\n$ python train.py\n{OVERFLOW}"
+    out = snellen("explain", "-", stdin=log)[1]
+    assert "(this ended the log; earlier failures in it are listed below)" in out
+    assert out.index("half-overflow") < out.index("Also in this log:") < out.index("missing-package")
+    log = f"{OVERFLOW}$ python train.py\nValueError: unheard of\n"
+    out = snellen("explain", "-", stdin=log)[1]
+    assert out.startswith("Nothing known fits the failure that ended the log:")
+    assert "ValueError: unheard of" in out
+    assert json.loads(snellen("explain", "-", "--json", stdin=log)[1])["unknown_failure"].endswith("unheard of")
+
+
+def test_explain_prints_nothing_that_steers_a_terminal(snellen: Call, tmp_path: Path) -> None:
+    path = tmp_path / "a\x1b[2J\u202e.log"
+    path.write_text(OVERFLOW.replace("scores", "sc\x1b]0;x\x07\u202eores") + "\x1b[31m\x9b2J\x00")
+    for options in ((), ("--json",), ("--probe",)):
+        code, out, _ = snellen("explain", path, *options)
+        assert code == 0
+        assert not set(out) & set("\x1b\x07\x00\x9b\u202e")
+    _, out, err = snellen("explain", tmp_path / "b\x1b[2J")
+    assert "\x1b" not in out + err
+
+
+def test_explain_refuses_what_is_no_log_in_one_line(snellen: Call, tmp_path: Path) -> None:
+    path = tmp_path / "model.pth"
+    path.write_bytes(b"PK\x03\x04" + bytes(range(256)))
+    code, out, err = snellen("explain", path)
+    assert (code, out) == (2, "")
+    assert err.startswith(f"snellen: {path} is not text: it begins like a zip archive")
+    assert snellen("explain", "-", stdin="")[0] == 2
+
+
 def test_explain_a_rule(snellen: Call) -> None:
     code, out, _ = snellen("explain", "half-overflow")
     assert code == 0
@@ -159,7 +208,7 @@ def test_rules_lists_all_and_shows_one(snellen: Call) -> None:
     assert "expected one of" in snellen("rules", "list", "--family", "dta")[2]
 
 
-@pytest.mark.parametrize("verb", ["explain", "lint", "rules"])
+@pytest.mark.parametrize("verb", ["explain", "watch", "lint", "rules"])
 def test_help_has_examples(snellen: Call, verb: str) -> None:
     code, out, _ = snellen(verb, "--help")
     assert code == 0

@@ -10,12 +10,23 @@ from typing import Any
 
 import typer
 
-__all__ = ["figure", "print_json", "print_training"]
+__all__ = ["figure", "print_json", "print_training", "say"]
 
 
 def print_json(data: Mapping[str, Any]) -> None:
     """One JSON object on stdout; NaN and Inf, which JSON lacks, become null."""
     typer.echo(json.dumps(_plain(data), indent=2, ensure_ascii=False, default=str))
+
+
+def say(text: str, *, err: bool = False) -> None:
+    """Print, whatever characters the terminal lacks; what could steer it is left out."""
+    from snellen.explain.lines import harmless
+
+    text = harmless(text)
+    try:
+        typer.echo(text, err=err)
+    except UnicodeEncodeError as error:
+        typer.echo(text.encode(error.encoding, "replace").decode(error.encoding), err=err)
 
 
 def figure(metrics: Mapping[str, float], name: str) -> str:

@@ -7,8 +7,6 @@ import textwrap
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
-import typer
-
 from snellen.core.files import plain
 from snellen.core.log import Diagnosis
 
@@ -16,23 +14,12 @@ if TYPE_CHECKING:
     from snellen.core.probe import Answer
     from snellen.explain.rank import Ranking
 
-__all__ = ["NOTHING", "ranking_json", "ranking_lines", "say"]
+__all__ = ["NOTHING", "ranking_json", "ranking_lines"]
 
 _WIDTH = 100
 _ALSO = 4
 """Further answers that are shown; `--json` has all."""
 NOTHING = "Nothing known fits this log: no answer is better than a wrong one."
-
-
-def say(text: str, *, err: bool = False) -> None:
-    """Print, whatever characters the terminal lacks; what could steer it is left out."""
-    from snellen.explain.lines import harmless
-
-    text = harmless(text)
-    try:
-        typer.echo(text, err=err)
-    except UnicodeEncodeError as error:
-        typer.echo(text.encode(error.encoding, "replace").decode(error.encoding), err=err)
 
 
 def ranking_json(ranking: Ranking) -> str:
@@ -68,7 +55,7 @@ def ranking_lines(ranking: Ranking, *, again: str = "") -> Iterator[str]:
         yield from _short(one, (ranking.probed or {}).get(one.slug))
     if len(others) > _ALSO:
         yield f"  and {len(others) - _ALSO} more: --json lists all"
-    if ranking.probed is None and again:
+    if ranking.probed is None and again and best.slug in ranking.askable:
         yield f"next: {again} --probe   asks this machine whether it is so"
     else:
         yield f"next: snellen explain {best.slug}"

@@ -46,7 +46,8 @@ def explain(
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
 ) -> None:
     """Say why a run failed: root cause first, evidence, fix. Works without torch."""
-    from snellen.cli._ranking import ranking_json, ranking_lines, say
+    from snellen.cli._output import say
+    from snellen.cli._ranking import ranking_json, ranking_lines
     from snellen.explain import examine
 
     if source != "-" and not Path(source).exists():

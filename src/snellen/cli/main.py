@@ -94,7 +94,9 @@ def _options(
 
 
 def _end(error: SnellenError) -> NoReturn:
-    typer.echo(f"snellen: {error}", err=True)
+    from snellen.cli._output import say
+
+    say(f"snellen: {error}", err=True)
     sys.exit(error.exit_code)
 
 

@@ -50,7 +50,8 @@ def watch(
 
 
 def _explain(watched: Watched, command: list[str], log: Path | None, *, probe: bool) -> None:
-    from snellen.cli._ranking import NOTHING, ranking_lines, say
+    from snellen.cli._output import say
+    from snellen.cli._ranking import NOTHING, ranking_lines
 
     ranking = watched.explain(probe=probe)
     how = f"was ended by {watched.signal}" if watched.signal else f"ended with exit code {watched.code}"

@@ -28,12 +28,14 @@ class Ranking:
         problems: Rules that failed on this log, and files of a folder that could not be read.
         probed: What this machine says to the answers, by slug, where it was asked.
         failed: The exception that ended the log, in one line, when no rule knows it but an earlier one.
+        askable: Slugs of the answers about which this machine can be asked.
     """
 
     diagnoses: tuple[Diagnosis, ...]
     problems: tuple[str, ...] = ()
     probed: Mapping[str, Answer] | None = None
     failed: str = ""
+    askable: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,7 +81,9 @@ def rank(log: Log, rules: Mapping[str, Rule]) -> Ranking:
         for claim in sorted(_claims(log, rules, problems), key=lambda claim: claim.order):
             found.setdefault(claim.rule.slug, _diagnosis(claim, log, ""))
         failed = ""
-    return Ranking(tuple(found.values()), tuple(problems), failed=failed if found else "")
+    facets = {slug: rules[slug].log for slug in found}
+    askable = frozenset(slug for slug, facet in facets.items() if isinstance(facet, LogFacet) and facet.probe)
+    return Ranking(tuple(found.values()), tuple(problems), failed=failed if found else "", askable=askable)
 
 
 def _claims(log: Log, rules: Mapping[str, Rule], problems: dict[str, None]) -> list[_Claim]:
