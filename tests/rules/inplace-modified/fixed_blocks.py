@@ -31,3 +31,14 @@ class Gate(nn.Module):
         weights = torch.softmax(self.score(tokens), dim=1)
         weights.clamp_(min=1e-6)
         return gate * weights * tokens
+
+
+class Scores(nn.Module):
+    def __init__(self, width):
+        super().__init__()
+        self.head = nn.Linear(width, 2)
+
+    def forward(self, x):
+        scores = self.head(x).sigmoid()
+        scores = scores / 0.5
+        return scores

@@ -177,6 +177,7 @@ _KEEP_RESULT = frozenset(
         *(f"torch.{name}" for name in ("sigmoid", "tanh", "exp", "relu", "softmax", "sqrt", "rsqrt", "log_softmax")),
         *(f"torch.nn.functional.{name}" for name in ("relu", "sigmoid", "tanh", "softmax", "log_softmax")),
         *(f"torch.nn.{name}.forward" for name in ("ReLU", "Sigmoid", "Tanh", "Softmax", "LogSoftmax")),
+        *(f".{name}" for name in ("sigmoid", "tanh", "relu", "softmax", "log_softmax")),
     )
 )
 """What keeps its own result for the backward pass."""
@@ -210,7 +211,9 @@ _NO_GRADIENT = frozenset({"torch.no_grad", "torch.inference_mode"})
 
 def _has_history(made: Assignment, function: FunctionBlock, inside: list[Assignment]) -> bool:
     """Whether what went into the operation was itself computed: an input image needs no gradient."""
-    given = made.call.arguments[0].code if made.call is not None and made.call.arguments else ""
+    call = made.call
+    first = call.arguments[0].code if call is not None and call.arguments else ""
+    given = (call.receiver or "") if call is not None and call.name.startswith(".") else first
     if "(" in given:
         return True
     return given not in function.parameters or any(

@@ -30,8 +30,8 @@ When it is something else
 -------------------------
 `Expected to have finished reduction in the prior iteration` is `ddp-unused-parameters`. `Error while creating shared
 memory segment /dev/shm/nccl-...` is `shm-too-small`. A rank that was killed (`exitcode: -9`) ran out of memory:
-`host-oom`. A port that is taken is `address-in-use`. The warning that `destroy_process_group()` was not called is no
-failure.
+`host-oom`. `Duplicate GPU detected` is `invalid-device-ordinal`, a port that is taken `address-in-use`. The warning
+that `destroy_process_group()` was not called is no failure.
 
 Sources
 -------
@@ -83,7 +83,7 @@ _STORE = re.compile(
     re.IGNORECASE,
 )
 _KINDS = (
-    (_SAME_GPU, 0.96),
+    (_SAME_GPU, 0.9),
     (_WATCHDOG, 0.95),
     (_SYSTEM, 0.95),
     (_CUDA, 0.88),
