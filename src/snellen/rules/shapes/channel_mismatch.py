@@ -100,6 +100,9 @@ _SIZES = re.compile(
     r"(?P<axis>[01]|-3)\b"
 )
 _NORMALISING = re.compile(r"normali[sz]e|\bmean\b|\bstd\b|pixel_mean", re.IGNORECASE)
+_PERMUTED = re.compile(
+    r"(?:get_intermediate_layers|forward_intermediates|feature_maps)[^\n]{0,200}|permute\(0, ?3, ?1, ?2\)"
+)
 _FEWEST_FEATURES = 16
 """From this many channels on it is a feature map, whose layout is a rule of its own."""
 
@@ -112,6 +115,9 @@ def _examine_log(log: Log) -> LogMatch | None:
         told = find_message(log, pattern)
         if told is not None:
             wanted, got = _pair(told)
+            if (wanted or 0) >= _FEWEST_FEATURES and _PERMUTED.search(told.code):
+                # A permuted feature map, without its shape: layout-scrambled.
+                return None
             fix = Fix(f"Make the norm for {got} channels, or what comes before it give {wanted}.")
             return LogMatch(
                 score, told.facts, _cause(wanted, got, ()), fix if pattern is _NORM else _fix(wanted, got, ())

@@ -4,7 +4,7 @@ What happens
 ------------
 `RuntimeError: required rank 4 tensor to use channels_last format`, from `x.to(memory_format=torch.channels_last)`,
 `x.contiguous(memory_format=...)` or from moving a whole model; for volumes `required rank 5 tensor to use
-channels_last_3d format`.
+channels_last_3d format`. Some backends word it `Tensor must have 4 dimensions, but got 5 dimensions`.
 
 Why
 ---
@@ -51,7 +51,9 @@ from snellen.core.source import Hit, SourceFile
 __all__ = ["RULE"]
 
 _MESSAGE = re.compile(
-    r"required rank (?P<rank>[45]) tensor(?: to use (?P<format>channels_last(?:_3d)?) format)?", re.IGNORECASE
+    r"required rank (?P<rank>[45]) tensor(?: to use (?P<format>channels_last(?:_3d)?) format)?"
+    r"|tensor must have (?P<rank2>[45]) dimensions(?:,? but got (?P<given>\d))?",
+    re.IGNORECASE,
 )
 _ASKED = re.compile(
     r"(?P<what>[A-Za-z_][\w.]{0,80})\.(?:to|contiguous|clone|cuda)\([^\n]{0,80}memory_?format", re.IGNORECASE
@@ -63,17 +65,19 @@ def _examine_log(log: Log) -> LogMatch | None:
     told = find_message(log, _MESSAGE)
     if told is None:
         return None
-    rank, format_ = told.match["rank"], told.match["format"]
+    rank, format_ = told.match["rank"] or told.match["rank2"], told.match["format"]
     name = format_ or ("channels_last" if rank == "4" else "channels_last_3d")
     asked = _ASKED.search(told.code) or next((found for line in log.lines if (found := _ASKED.search(line.text))), None)
     what = asked["what"] if asked else ""
-    given = _axes(log, what)
+    given = int(told.match["given"]) if told.match["given"] else _axes(log, what)
     axes = "four" if rank == "4" else "five"
     cause = f"{name} is a layout of {axes} axes, which {f'`{what}`' if what else 'the tensor'} does not have" + (
         f": it has {given}." if given else "."
     )
     five = given == 5 or (given is None and rank == "4" and _FIVE.search(told.code) is not None)
-    return LogMatch(0.97 if format_ else 0.85, told.facts, cause, _fix(what or "x", rank, five=five))
+    spoken = log.search(r"channels_?last|memory_?format") is not None
+    score = 0.97 if format_ else 0.9 if spoken else 0.85 if told.match["rank"] else 0.6
+    return LogMatch(score, told.facts, cause, _fix(what or "x", rank, five=five))
 
 
 def _axes(log: Log, name: str) -> int | None:
@@ -135,7 +139,7 @@ RULE = Rule(
     family="shapes",
     title="channels_last is asked of a tensor without four axes",
     level=Level.ERROR,
-    log=LogFacet(("required rank",), _examine_log),
+    log=LogFacet(("required rank", "tensor must have"), _examine_log),
     source=SourceFacet(("channels_last",), _examine_source),
     before=absent("a run's tensors have four axes wherever it asks for channels last"),
     during=absent("the conversion fails before the first step"),

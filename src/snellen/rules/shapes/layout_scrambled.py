@@ -42,7 +42,8 @@ import re
 from collections.abc import Iterator
 
 from snellen.core.finding import Evidence, Finding, Fix, FixSafety, Level
-from snellen.core.log import Log, LoggedException, LogMatch
+from snellen.core.log import Log, LogMatch
+from snellen.core.messages import Message, find_message, numbers
 from snellen.core.plan import Cost, Plan
 from snellen.core.rule import BeforeFacet, LogFacet, Rule, SourceFacet, absent
 from snellen.core.source import CallSite, Hit, Origin, SourceFile
@@ -52,31 +53,47 @@ __all__ = ["RULE"]
 _MESSAGE = re.compile(
     r"expected input\[(?P<shape>[\d, ]+)\] to have (?P<wanted>\d+) channels, but got (?P<got>\d+) channels"
 )
+_COUNTS = re.compile(
+    r"expected (\d+) channels,? (?:but )?got (\d+)|running_mean should contain (?P<elements>\d+) elements not (\d+)",
+    re.IGNORECASE,
+)
+_PERMUTED = re.compile(r"permute\(0, ?3, ?1, ?2\)|movedim\(-1, ?1\)|b h w c ?-> ?b c h w")
 _FEWEST_FEATURES = 16
 """Fewer channels than this are an image, whose own layout is another failure."""
 
 
 def _examine_log(log: Log) -> LogMatch | None:
-    for error in log.exceptions:
-        found = _MESSAGE.search(error.message)
-        if found is None:
-            continue
-        shape = [int(part) for part in found["shape"].split(",")]
-        wanted, got = int(found["wanted"]), int(found["got"])
-        # The channels that are missed stand on another axis, once: then it is the order that is wrong.
-        if len(shape) != 4 or wanted < _FEWEST_FEATURES or shape[2:].count(wanted) != 1:
-            continue
-        cause = (
-            f"The feature map has shape {tuple(shape)}: its {wanted} channels stand on axis "
-            f"{shape.index(wanted, 2)}, where the layer expects them on axis 1 and finds {got}."
-        )
-        return LogMatch(0.85, _evidence(error), cause, _fix(shape.index(wanted, 2)))
-    return None
+    told = find_message(log, _MESSAGE)
+    if told is None:
+        return _without_shape(log)
+    shape, wanted, got = numbers(told.match["shape"]), int(told.match["wanted"]), int(told.match["got"])
+    # The channels that are missed stand on another axis, once: then it is the order that is wrong.
+    if len(shape) != 4 or wanted < _FEWEST_FEATURES or shape[2:].count(wanted) != 1:
+        return None
+    cause = (
+        f"The feature map has shape {shape}: its {wanted} channels stand on axis "
+        f"{shape.index(wanted, 2)}, where the layer expects them on axis 1 and finds {got}."
+    )
+    return LogMatch(0.88, _evidence(told), cause, _fix(shape.index(wanted, 2)))
 
 
-def _evidence(error: LoggedException) -> tuple[Evidence, ...]:
-    telling = [frame.evidence for frame in error.frames if "permute" in frame.code or "intermediate" in frame.code]
-    return (error.evidence, *telling[-2:])
+def _without_shape(log: Log) -> LogMatch | None:
+    """Numbers of channels alone, beside a permute of what a backbone gave."""
+    told = find_message(log, _COUNTS)
+    if told is None:
+        return None
+    got, wanted = (int(text) for text in told.match.groups() if text)
+    wanted, got = (wanted, got) if told.match["elements"] else (got, wanted)
+    if wanted < _FEWEST_FEATURES or not _PERMUTED.search(told.code) or "intermediate" not in told.code:
+        return None
+    cause = f"The layer takes {wanted} channels and finds {got}, behind a permute of features that had them on axis 1."
+    return LogMatch(0.85, _evidence(told), cause, _fix(3))
+
+
+def _evidence(told: Message) -> tuple[Evidence, ...]:
+    frames = told.error.frames if told.error is not None else ()
+    telling = [frame.evidence for frame in frames if "permute" in frame.code or "intermediate" in frame.code]
+    return (told.evidence, *telling[-2:])
 
 
 def _fix(axis: int) -> Fix:
@@ -95,9 +112,9 @@ _TO_CHANNELS_FIRST = (0, 3, 1, 2)
 def _examine_source(file: SourceFile) -> Iterator[Hit]:
     for call in file.calls:
         origin = _channels_last_taken(call)
-        if origin is None or not set(origin.through) <= _HARMLESS or not _is_channels_first(origin.call):
+        if origin is None or not _is_channels_first(origin):
             continue
-        maker = origin.call.method
+        maker = "feature_maps" if ".feature_maps" in origin.through else origin.call.method
         message = f"`{maker}` returns (B, C, H, W) already; this makes (B, W, C, H) of it"
         if call.receiver is None:
             yield Hit(message, call.span, Fix("Remove this rearrangement."))
@@ -105,7 +122,7 @@ def _examine_source(file: SourceFile) -> Iterator[Hit]:
         fix = Fix(
             f"Write `{call.receiver}` alone.",
             safety=FixSafety.SAFE,
-            reason=f"`{maker}` has this layout in DINOv2 and in timm",
+            reason=f"`{maker}` has this layout in DINOv2, timm and transformers",
             edits=(file.edit(call.span, call.receiver),),
         )
         yield Hit(message, call.span, fix)
@@ -119,6 +136,12 @@ def _channels_last_taken(call: CallSite) -> Origin | None:
         return call.receiver_origin if flat == _TO_CHANNELS_FIRST else None
     if call.name == "torch.permute" and len(values) == 2:
         return call.arguments[0].origin if values[1] == _TO_CHANNELS_FIRST else None
+    if call.method in ("movedim", "moveaxis"):
+        axes = values if call.receiver is not None else values[1:]
+        whose = (
+            call.receiver_origin if call.receiver is not None else call.arguments[0].origin if call.arguments else None
+        )
+        return whose if axes in ([-1, 1], [3, 1]) else None
     if call.name == "einops.rearrange" and len(values) >= 2 and isinstance(values[1], str):
         left, _, right = (" ".join(side.split()) for side in values[1].partition("->"))
         names, moved = left.split(), right.split()
@@ -127,8 +150,14 @@ def _channels_last_taken(call: CallSite) -> Origin | None:
     return None
 
 
-def _is_channels_first(maker: CallSite) -> bool:
-    """Whether a call gives maps of shape (B, C, H, W) by the documentation of DINOv2 and timm."""
+def _is_channels_first(origin: Origin) -> bool:
+    """Whether maps are of shape (B, C, H, W) by the documentation of DINOv2, timm and transformers."""
+    maker = origin.call
+    if ".feature_maps" in origin.through:
+        backbone = maker.receiver_origin
+        return backbone is not None and re.search(r"Backbone(?:\.from_\w+)?$", backbone.name) is not None
+    if not set(origin.through) <= _HARMLESS:
+        return False
     if maker.method == "get_intermediate_layers":
         reshape = maker.argument(2, "reshape")
         return reshape is not None and reshape.value is True
@@ -155,8 +184,8 @@ RULE = Rule(
     family="shapes",
     title="A feature map's axes are in the wrong order",
     level=Level.ERROR,
-    log=LogFacet(("channels, but got",), _examine_log),
-    source=SourceFacet(("permute", "rearrange", "transpose"), _examine_source),
+    log=LogFacet(("channels, but got", "channels, got", "channels but got", "should contain"), _examine_log),
+    source=SourceFacet(("permute", "rearrange", "movedim", "moveaxis"), _examine_source),
     before=BeforeFacet(Cost.SECONDS, _examine_plan),
     during=absent("the shape is settled at the first forward pass, before any step"),
     module=__name__,

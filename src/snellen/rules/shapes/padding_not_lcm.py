@@ -39,17 +39,22 @@ import re
 from collections.abc import Iterator, Mapping
 
 from snellen.core.finding import Evidence, Finding, Fix, FixSafety, Level, Location
-from snellen.core.log import Log, LoggedException, LogMatch
+from snellen.core.log import Log, LogMatch
+from snellen.core.messages import Message, find_message
 from snellen.core.plan import Cost, Plan
 from snellen.core.rule import BeforeFacet, LogFacet, Rule, SourceFacet, absent
-from snellen.core.source import Argument, Hit, SourceFile, Span
+from snellen.core.sizes import patch_of_name
+from snellen.core.source import Argument, Assignment, Hit, SourceFile, Span
 
 __all__ = ["RULE"]
 
 
 _REFUSED = re.compile(
-    r"input (?:image )?(?P<axis>height|width) ?\(?(?P<side>\d+)?\)? ?(?:is )?"
-    r"(?:not a multiple of patch (?:height|width)|should be divisible by patch size) ?\(?(?P<patch>\d+)",
+    r"input (?:image )?(?:height|width) ?\(?(?P<side>\d+)?\)? ?(?:is )?"
+    r"(?:not a multiple of patch(?: (?:height|width|size))?|(?:should|must) be divisible by patch size)"
+    r":? ?\(?(?P<patch>\d+)"
+    r"|wrong input shape height=(?P<side2>\d+), width=\d+\. expected image height and width divisible by "
+    r"(?P<patch2>\d+)",
     re.IGNORECASE,
 )
 _PADS = re.compile(r"\bpad\w*\b|ceil\(|-\s*\w+\s*%\s*\d+", re.IGNORECASE)
@@ -59,32 +64,29 @@ _MULTIPLE = re.compile(
 
 
 def _examine_log(log: Log) -> LogMatch | None:
-    for error in log.exceptions:
-        found = _REFUSED.search(error.message)
-        # Without a trace of padding the images were simply never brought to a fitting size.
-        padding = _padding(log, error) if found else None
-        if found is None or padding is None:
-            continue
-        patch = int(found["patch"])
-        side = int(found["side"]) if found["side"] else None
-        multiple = padding[1] or next((m for m in (64, 32, 16) if side and side % m == 0), None)
-        if multiple is None or multiple % patch == 0:
-            continue
-        both = math.lcm(patch, multiple)
-        size = f"{math.ceil(side / both) * both} pixels for a side of {side}" if side else f"a multiple of {both}"
-        cause = (
-            f"The images are padded to a multiple of {multiple}, the backbone needs a multiple of its patch, {patch}."
-        )
-        fix = Fix(
-            f"Pad to a multiple of lcm({patch}, {multiple}) = {both}: {size}. Cut the padding off the output again."
-        )
-        return LogMatch(0.9, (error.evidence, padding[0]), cause, fix)
-    return None
+    told = find_message(log, _REFUSED)
+    # Without a trace of padding the images were simply never brought to a fitting size.
+    padding = _padding(log, told) if told is not None else None
+    if told is None or padding is None:
+        return None
+    patch = int(told.match["patch"] or told.match["patch2"])
+    given = told.match["side"] or told.match["side2"]
+    side = int(given) if given else None
+    multiple = padding[1] or next((m for m in (32, 64, 16) if side and side % m == 0), None)
+    if multiple is None or multiple % patch == 0:
+        return None
+    both = math.lcm(patch, multiple)
+    size = f"{math.ceil(side / both) * both} pixels for a side of {side}" if side else f"a multiple of {both}"
+    what = "backbone needs a multiple of its patch" if told.match["patch"] else "decoder needs a multiple of its stride"
+    cause = f"The images are padded to a multiple of {multiple}, the {what}, {patch}."
+    fix = Fix(f"Pad to a multiple of lcm({patch}, {multiple}) = {both}: {size}. Cut the padding off the output again.")
+    return LogMatch(0.96 if padding[1] else 0.9, (told.evidence, padding[0]), cause, fix)
 
 
-def _padding(log: Log, error: LoggedException) -> tuple[Evidence, int | None] | None:
+def _padding(log: Log, refused: Message) -> tuple[Evidence, int | None] | None:
     """What shows that the images were padded, and to a multiple of what."""
-    told: list[tuple[Evidence, str]] = [(frame.evidence, frame.code) for frame in error.frames]
+    frames = refused.error.frames if refused.error is not None else ()
+    told: list[tuple[Evidence, str]] = [(frame.evidence, frame.code) for frame in frames]
     told += [(line.evidence, line.text) for line in log.lines if "pad" in line.text.lower()]
     for evidence, text in told:
         if _PADS.search(text) and not _REFUSED.search(text):
@@ -94,14 +96,16 @@ def _padding(log: Log, error: LoggedException) -> tuple[Evidence, int | None] | 
 
 
 _ROUNDED = re.compile(
-    r"//\s*(?P<a>\w+)\s*\)?\s*\*\s*(?P=a)\b|-\s*[\w.\[\]-]{1,60}\s*%\s*(?P<b>\w+)|ceil\(.*/\s*(?P<c>\w+)\s*\)\s*\*\s*(?P=c)\b"
+    r"//\s*(?P<a>\w+)\s*\)?\s*\*\s*(?P=a)\b|-\s*[\w.\[\]-]{1,60}\)?\s*%\s*(?P<b>\w+)"
+    r"|ceil\([^\n]{1,80}/\s*(?P<c>\w+)\s*\)(?:\.astype\(int\))?\s*\)?\s*\*\s*(?P=c)\b"
+    r"|\b(?P<d>\w+)\s*\*\s*(?:int\()?(?:math\.|np\.)?ceil\([^\n]{1,80}/\s*(?P=d)\s*\)"
 )
 _SIDES = re.compile(r"(?:^|[^a-z])(?:h|w|ht|wt|height|width|size|side|pad\w*|shape)(?:[^a-z]|$)", re.IGNORECASE)
 _DIVISORS = frozenset(
-    {"size_divisor", "size_divisibility", "pad_height_divisor", "pad_width_divisor", "pad_to_multiple"}
-)
-_PATCH_NAME = re.compile(
-    r"(?:patch|vit[a-z]{1,2}|vit[a-z]-|/)(?P<patch>14|16|8|32)(?!\d)|(?P<v2>dinov2)", re.IGNORECASE
+    {
+        *("size_divisor", "pad_size_divisor", "size_divisibility", "size_divisible", "pad_height_divisor"),
+        *("pad_width_divisor", "pad_to_multiple"),
+    }
 )
 
 
@@ -140,14 +144,28 @@ def _paddings(file: SourceFile) -> Iterator[tuple[Span, str, int]]:
     for item in file.assignments:
         found = _ROUNDED.search(item.code)
         if found and _SIDES.search(f"{item.target} {item.code} {item.function}"):
-            word = found["a"] or found["b"] or found["c"]
-            multiple = int(word) if word.isdigit() else constants.get(word)
+            word = found["a"] or found["b"] or found["c"] or found["d"]
+            multiple = int(word) if word.isdigit() else constants.get(word) or _default(file, item, word)
             if isinstance(multiple, int) and 8 <= multiple <= 512:
                 yield item.span, item.code, multiple
     for call in file.calls:
         for argument in call.arguments:
-            if argument.name in _DIVISORS and isinstance(argument.value, int) and 8 <= argument.value <= 512:
+            divisor = argument.name in _DIVISORS or (argument.name == "k" and call.method.startswith("DivisiblePad"))
+            if divisor and isinstance(argument.value, int) and 8 <= argument.value <= 512:
                 yield argument.span, argument.code, argument.value
+
+
+def _default(file: SourceFile, item: Assignment, word: str) -> int | None:
+    """The multiple that a function rounds up to when its caller says nothing, and that no caller overrides."""
+    block = file.function_around(item.span)
+    stated = re.search(rf"\b{re.escape(word)}\b\s*(?::\s*int\s*)?=\s*(\d{{1,4}})\s*[,)]", block.code) if block else None
+    if block is None or stated is None or word not in block.parameters:
+        return None
+    name, place = block.name.rpartition(".")[2], block.parameters.index(word)
+    own = [call for each in (file, *file.elsewhere) for call in each.calls if call.method == name]
+    given = [call.argument(place - (block.parameters[0] == "self"), word) for call in own]
+    others = {argument.value for argument in given if argument is not None}
+    return int(stated[1]) if not others or others == {int(stated[1])} else None
 
 
 def _patches(file: SourceFile) -> list[tuple[int, Evidence]]:
@@ -169,12 +187,7 @@ def _patches(file: SourceFile) -> list[tuple[int, Evidence]]:
 def _patch_of(argument: Argument) -> int | None:
     if argument.name == "patch_size" and isinstance(argument.value, int):
         return argument.value
-    if not isinstance(argument.value, str) or not re.search(
-        r"vit|dino|clip|eva|beit|deit", argument.value, re.IGNORECASE
-    ):
-        return None
-    named = _PATCH_NAME.search(argument.value)
-    return None if named is None else 14 if named["v2"] and not named["patch"] else int(named["patch"])
+    return patch_of_name(argument.value) if isinstance(argument.value, str) else None
 
 
 def _examine_plan(plan: Plan) -> Iterator[Finding]:
@@ -205,7 +218,7 @@ RULE = Rule(
     family="shapes",
     title="Padding fits one part of the model and not the other",
     level=Level.ERROR,
-    log=LogFacet(("multiple of patch", "divisible by patch"), _examine_log),
+    log=LogFacet(("multiple of patch", "divisible by patch", "wrong input shape"), _examine_log),
     source=SourceFacet(("//", "%", "ceil", "divisor", "multiple", "patch", "vit", "dino"), _examine_source),
     before=BeforeFacet(Cost.SECONDS, _examine_plan),
     during=absent("the sizes are settled at the first forward pass, before any step"),
