@@ -108,6 +108,8 @@ def test_gradients_steps_and_accumulation(tmp_path: Path) -> None:
         ("Net()(x)", "softmax"),
         ("nn.Sequential(nn.Linear(2, 2), Net())(x)", "softmax"),
         ("nn.DataParallel(Net()).cuda()(x)", "softmax"),
+        ("nn.Sequential(OrderedDict([('a', nn.Linear(2, 2)), ('b', nn.Softmax(dim=1))]))(x)", "softmax"),
+        ("nn.Sequential(OrderedDict([('a', nn.Softmax(dim=1)), ('b', nn.Linear(2, 2))]))(x)", None),
         ("F.log_softmax(x, dim=1)", None),
         ("torch.log(F.softmax(x, dim=1))", None),
         ("Either()(x)", None),
@@ -118,6 +120,7 @@ def test_how_a_value_ends(tmp_path: Path, value: str, kind: str | None) -> None:
     file = facts(
         tmp_path,
         f"""
+        from collections import OrderedDict
         import torch
         import torch.nn.functional as F
         from torch import nn

@@ -178,6 +178,7 @@ def _ending_of_module(file: SourceFile, module: Origin, depth: int) -> Ending | 
         return Ending(_LAYERS[module.name], module.call, file)
     if module.name == "torch.nn.Sequential":
         last = module.call.arguments[-1] if module.call.arguments else None
+        last = _last_entry(file, last) if last is not None and "OrderedDict" in last.code else last
         if last is None or last.origin is None or last.code.startswith("*"):
             return None
         if last.origin.name in _LAYERS:
@@ -188,6 +189,13 @@ def _ending_of_module(file: SourceFile, module: Origin, depth: int) -> Ending | 
         kind = {"sigmoid": "sigmoid", "softmax": "softmax", "softmax2d": "softmax"}.get(str(given and given.value))
         return Ending(kind, module.call, file, given) if kind is not None and given is not None else None
     return _ending_of_class(file, module.name, depth)
+
+
+def _last_entry(file: SourceFile, entries: Argument) -> Argument | None:
+    """The last layer of `OrderedDict([("fc", nn.Linear(8, 2)), ("out", nn.Softmax(dim=1))])`."""
+    inside = [call for call in file.calls_in(entries.span) if call.span.end != entries.span.end]
+    last = max(inside, key=lambda call: (call.span.end, -call.span.start[0], -call.span.start[1]), default=None)
+    return Argument(last.code, last.span, origin=Origin(last.name, last)) if last is not None else None
 
 
 def _ending_of_class(file: SourceFile, name: str, depth: int) -> Ending | None:
