@@ -22,7 +22,8 @@ Fix
 When it is something else
 -------------------------
 Batch norm statistics of very small batches make evaluation mode the worse one: see the batch size, not the mode.
-Training that goes on in evaluation mode afterwards is `training-in-eval-mode`. A function that keeps dropout on in
+Training that goes on in evaluation mode afterwards is `training-in-eval-mode`; a file that never sets a mode is
+`eval-mode-missing`. A function that keeps dropout on in
 either mode is `dropout-always-on`.
 
 Sources
@@ -145,8 +146,11 @@ def _hit(file: SourceFile, training: Training, loop: Loop, call: CallSite) -> Hi
 
 
 def _in_function(file: SourceFile, training: Training) -> Iterator[Hit]:
-    """A function for validation that is called in the same round and never enters evaluation mode."""
-    if _switches(file, training):
+    """A function for validation that is called in the same round and never enters evaluation mode.
+
+    Where nothing in the file sets a mode, the function alone is at fault: eval-mode-missing.
+    """
+    if _switches(file, training) or not any(call.method in ("train", "eval") for call in file.calls):
         return
     for call in file.calls_in(training.loop.span):
         after = call.span.start > training.backward.span.end
