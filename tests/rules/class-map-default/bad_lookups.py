@@ -25,3 +25,9 @@ class Annotations:
         name = self.rows[index]["finding"]
         label = NUMBERS.get(name, 1)
         return label
+
+
+def remap(targets, original_to_new, id_map):
+    remapped = [original_to_new.get(t.item(), 0) for t in targets]
+    labels = [id_map[t] if t in id_map else 0 for t in targets]
+    return remapped, labels

@@ -63,3 +63,7 @@ ORDER = {"low": 0, "middle": 1, "high": 2}
 def urgency(word, atoms):
     atom_to_place = {name: place for place, name in enumerate(atoms)}
     return ORDER.get(word, 0), [atom_to_place.get(atom, 0) for atom in atoms]
+
+
+def offsets(pages, old_to_new, id_map):
+    return [old_to_new.get(page, 0) for page in pages], [id_map[page] if page in id_map else 0 for page in pages]

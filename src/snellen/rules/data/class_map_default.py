@@ -68,6 +68,11 @@ def _examine(file: SourceFile) -> Iterator[Hit]:
         yield from _from_list(item)
 
 
+_REMAP = re.compile(
+    r"(?:^|[._])(?:orig(?:inal)?|old|raw|src|source|global)\w*_?(?:to|2)_?\w+$"
+    r"|(?:^|\.)(?:index_|idx_|id_|ids_|label_|class_)?(?:re)?map(?:ping|ped)?s?$",
+    re.IGNORECASE,
+)
 _LABEL = re.compile(r"label|class|cls|target|categor|species|(?:^|[^a-z])y(?:[^a-z]|$)", re.IGNORECASE)
 
 
@@ -79,9 +84,12 @@ def _is_map(name: str, maps: dict[str, ClassMap], around: str = "") -> bool:
         maps: The maps of the file.
         around: Names of what is looked up, of what it is assigned to, and of the function.
     """
+    if is_map_name(name):
+        return True
     found = maps.get(name) or maps.get(name.removeprefix("self."))
     written = found is not None and (bool(found.of) or _numbered(found))
-    return is_map_name(name) or (written and found is not None and bool(_LABEL.search(f"{around} {found.of}")))
+    of = found.of if found is not None else ""
+    return (written or bool(_REMAP.search(name))) and bool(_LABEL.search(f"{around} {of}"))
 
 
 def _numbered(found: ClassMap) -> bool:
@@ -102,7 +110,7 @@ def _a_class(value: object, code: str, name: str, maps: dict[str, ClassMap]) -> 
 def _with_default(file: SourceFile, call: CallSite, maps: dict[str, ClassMap]) -> Iterator[Hit]:
     key, default = call.arguments
     name = call.receiver or ""
-    around = f"{key.code} {call.target or ''} {call.function}"
+    around = f"{key.code} {_around(file, call)}"
     if (
         default.name is not None
         or not _is_map(name, maps, around)
@@ -119,6 +127,13 @@ def _with_default(file: SourceFile, call: CallSite, maps: dict[str, ClassMap]) -
         edits=(file.edit(call.span, f"{name}[{key.code}]"),),
     )
     yield Hit(_message(name, default.value), call.span, fix)
+
+
+def _around(file: SourceFile, call: CallSite) -> str:
+    """Names of what a call's result goes to, and of what is looped over."""
+    targets = " ".join(item.target for item in file.assignments if item.span.contains(call.span))
+    loops = " ".join(f"{loop.target} {loop.header}" for loop in file.loops_around(call.span))
+    return f"{targets} {loops} {call.function}"
 
 
 def _message(name: str, value: object) -> str:
@@ -186,8 +201,8 @@ def _in_try(file: SourceFile, item: Assignment, block: TryBlock) -> bool:
 
 
 _EITHER = re.compile(
-    r"^(?P<map>(?:self\.)?[A-Za-z_]\w*(?:\.\w+)*)\[(?P<key>[^\]\n]{1,80})\]\s+if\s+(?P=key)\s+in\s+(?P=map)(?:\.keys\(\))?"
-    r"\s+else\s+(?P<value>\d{1,2})$"
+    r"(?P<map>(?:self\.)?[A-Za-z_]\w*(?:\.\w+)*)\[(?P<key>[^\]\n]{1,80})\]\s+if\s+(?P=key)\s+in\s+(?P=map)(?:\.keys\(\))?"
+    r"\s+else\s+(?P<value>\d{1,2})(?![\w.])"
 )
 _UNKNOWN_KEY = re.compile(
     r"^(?:not\s+\(?\s*)?[\w.\[\]'\"]{1,80}\s+(?P<no>not\s+)?in\s+(?P<map>[\w.]{1,80}?)(?:\.keys\(\))?\)?$"
@@ -197,7 +212,7 @@ _UNKNOWN_KEY = re.compile(
 def _chosen(item: Assignment, maps: dict[str, ClassMap]) -> Iterator[Hit]:
     """`label_map[x] if x in label_map else 0`, and `if x not in label_map: label = 0`."""
     fix = Fix("Raise an error that names the unknown label, or leave the sample out and say so.")
-    either = _EITHER.match(" ".join(item.code.split()))
+    either = _EITHER.search(" ".join(item.code.split()))
     if either:
         value = int(either["value"])
         if _is_map(either["map"], maps, f"{item.target} {item.function}") and _a_class(

@@ -40,7 +40,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from snellen.core.classes import ClassCount, class_counts
-from snellen.core.finding import Finding, Fix, Level, Location
+from snellen.core.finding import Evidence, Finding, Fix, Level, Location
 from snellen.core.log import Log, LogMatch
 from snellen.core.messages import find_message
 from snellen.core.plan import Cost, NotApplicable, Plan
@@ -117,6 +117,8 @@ def _examine_source(file: SourceFile) -> Iterator[Hit]:
         if call.name in _LOSSES:
             weights = call.argument(*_LOSSES[call.name])
             count = _length(weights) if weights is not None else None
+            if weights is not None and count is None:
+                yield from _of_all_classes(file, weights)
             if weights is not None and count is not None and not (count == 1 and "pos" in (weights.name or "")):
                 yield from _compared(weights, count, _stated(file))
         elif call.name == "dict":
@@ -138,6 +140,33 @@ def _compared(weights: Argument, count: int, stated: tuple[ClassCount, ...]) -> 
         f"Give the loss {other.count} weights, one for each output of the model, or change the number of classes."
     )
     yield Hit(message, weights.span, fix, (other.evidence,))
+
+
+def _of_all_classes(file: SourceFile, weights: Argument) -> Iterator[Hit]:
+    """Weights of all classes for a head that only has outputs for those that occur: `torch.nonzero(weights)`."""
+    name = re.match(r"[A-Za-z_][\w.]*?(?=$|\.(?:to|cuda|float)\()", weights.code)
+    if name is None:
+        return
+    word = re.escape(name[0])
+    active = re.compile(
+        rf"nonzero\(\s*{word}\b|\b{word}\.nonzero\(|for (\w+), (\w+) in enumerate\({word}\b[^)]*\) if \2"
+    )
+    for item in file.assignments:
+        if not active.search(item.code) or not item.target.isidentifier():
+            continue
+        head = next((c for c in file.calls for a in c.arguments if a.code == f"len({item.target})" and _sizes(c)), None)
+        if head is not None:
+            place = Location(file.path, head.span.start_line, head.span.start_column + 1)
+            message = f"`{weights.code}` holds a weight for every class, but the model has len({item.target}) outputs"
+            fix = Fix(f"Take the weights of those classes: `{name[0]}[{item.target}]`.")
+            yield Hit(message, weights.span, fix, (Evidence(head.code, place),))
+            return
+
+
+def _sizes(call: CallSite) -> bool:
+    """Whether a call makes a layer or a model of so many outputs."""
+    named = any(argument.name in ("num_classes", "out_features", "n_classes", "classes") for argument in call.arguments)
+    return named or call.name in ("torch.nn.Linear", "torch.nn.Conv2d")
 
 
 def _length(argument: Argument) -> int | None:

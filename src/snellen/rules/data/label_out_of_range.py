@@ -80,6 +80,9 @@ _LOSS = re.compile(
     r"cross_?entropy|nll_loss|criterion|loss|one_hot|scatter_?\(|label|target|focal|dice|class", re.IGNORECASE
 )
 _SCATTER = re.compile(r"index (?P<label>-?\d{1,12}) is out of bounds for dimension \d with size (?P<count>\d{1,9})")
+_TEXT = re.compile(
+    r"token|input_ids|vocab|\bbert|gpt|llama|text|position|word|caption|prompt|\bwte\b|embed", re.IGNORECASE
+)
 _EMBEDS = re.compile(r"label|class|(?<!\w)y(?!\w)|cls", re.IGNORECASE)
 _COUNT = re.compile(
     r"\b(?:num|n)_?classes['\"]?\s{0,3}[=:]\s{0,3}(?P<count>\d{1,6})\b|\bnc\s{0,3}[=:]\s{0,3}(?P<nc>\d{1,6})\b"
@@ -98,6 +101,8 @@ def _examine_log(log: Log) -> LogMatch | None:
     found = find_message(log, re.compile("index out of range in self"))
     if found is not None and found.frame is not None and _EMBEDS.search(found.frame.code):
         return _match(log, found, 0.65)
+    if found is not None and found.frame is None and not log.search(_TEXT.pattern):
+        return _match(log, found, 0.55)
     return _asserted(log)
 
 

@@ -105,7 +105,7 @@ def _claim(error: LoggedException, starting: bool) -> LogMatch | None:
         score = 0.97 if own else 0.92 if starting else alone
         if pattern is _FOREIGN:
             # Loading a whole pickled model gives the same words; only the start of a worker is meant.
-            score = 0.9 if own or starting else 0.0
+            score = 0.9 if own or starting else 0.7 if "(built-in)" in error.message else 0.0
         what = next((part for part in found.groups() if part), "an object")
         return LogMatch(score, evidence, _cause(what), _fix(what)) if score else None
     return None
