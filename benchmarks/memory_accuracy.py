@@ -156,7 +156,7 @@ def measure(case: Case) -> int:
     model.train(case.phase == "train")
     with profile(activities=[ProfilerActivity.CPU], profile_memory=True) as profiled:
         steps(model, work, case)
-    events = profiled.profiler.kineto_results.events()  # type: ignore[union-attr]
+    events = profiled.profiler.kineto_results.events()
     changes = sorted((event.start_ns(), event.nbytes()) for event in events if event.name() == "[memory]")
     current = peak = sum(there.values())
     for _, change in changes:
@@ -182,7 +182,7 @@ def steps(model: nn.Module, work: Workload, case: Case) -> None:
         for _ in range(work.accumulate):
             with scope:
                 loss: Tensor = work.loss(model, work.batch(work.batch_size))
-            (loss / work.accumulate).backward()
+            (loss / work.accumulate).backward()  # type: ignore[no-untyped-call]
             del loss
         optimiser.step()
         optimiser.zero_grad()

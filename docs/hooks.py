@@ -7,7 +7,7 @@ each, written by `docs/generate_rules.py`.
 from __future__ import annotations
 
 import ast
-from itertools import groupby
+import re
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +23,12 @@ PARTS = {
     "explain": "After it happened: from a log to ranked causes.",
     "lint": "In source: known failure patterns and their edits.",
     "guard": "During the run: what watches every step.",
+    "proving": "Whether a fix changes what a function computes.",
+    "authoring": "Writing a rule of one's own.",
+    "watch": "Any command, with its failure explained at the end.",
     "engine": "Training, evaluation and prediction; checkpoints.",
+    "trace": "Models gone through without weights: shapes, memory, operations.",
+    "estimate": "Memory and time of a run on any GPU, without one.",
     "data": "Reading images and masks, folders, lists and samples.",
     "models": "Contracts, weights, backbones and networks.",
     "ops": "Pure functions on tensors.",
@@ -53,15 +58,14 @@ def on_files(files: Files, config: MkDocsConfig) -> Files:
 
 
 def _rule_pages(docs: Path) -> list[Any]:
-    """The index first, then the pages, below their family's name where they lie in folders."""
-    pages = sorted(path.relative_to(docs) for path in (docs / "rules").rglob("*.md"))
-    index = [path.as_posix() for path in pages if path.as_posix() == "rules/index.md"]
-    rest = [path for path in pages if path.as_posix() not in index]
-    entries: list[Any] = list(index)
-    for folder, group in groupby(rest, key=lambda path: path.parent.name):
-        names = [{path.stem: path.as_posix()} for path in group]
-        entries += names if folder == "rules" else [{folder: names}]
-    return entries
+    """The index first, then the pages below the name of their family, which each page states."""
+    families: dict[str, list[dict[str, str]]] = {}
+    for path in sorted((docs / "rules").glob("*.md")):
+        family = re.search(r"^Family (\w+);", path.read_text(encoding="utf-8"), re.MULTILINE)
+        if family:
+            families.setdefault(family[1].capitalize(), []).append({path.stem: f"rules/{path.name}"})
+    index = ["rules/index.md"] if (docs / "rules" / "index.md").exists() else []
+    return [*index, *({family: families[family]} for family in sorted(families))]
 
 
 def _modules(root: Path, part: str) -> list[str]:

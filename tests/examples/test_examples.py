@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import runpy
+import shutil
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -27,3 +30,27 @@ def test_an_example_runs(
     monkeypatch.chdir(tmp_path)
     runpy.run_path(str(EXAMPLES / name))
     assert SAYS[name] in capsys.readouterr().out
+
+
+CRASHING = EXAMPLES / "crash_to_green" / "train.py"
+
+
+def test_the_script_of_the_tutorial_crashes_is_mended_and_runs(tmp_path: Path) -> None:
+    script = tmp_path / "train.py"
+    shutil.copy(CRASHING, script)
+
+    def snellen(*arguments: str) -> subprocess.CompletedProcess[str]:
+        command = [sys.executable, "-m", "snellen", *arguments]
+        return subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
+
+    crashed = snellen("watch", "--", sys.executable, "train.py", "--lr", "1e-2")
+    assert crashed.returncode == 1
+    assert "[config-type" in crashed.stderr
+    assert '`parser.add_argument("--lr", type=float, ...)`' in crashed.stderr
+    assert snellen("lint", "train.py").returncode == 1
+    snellen("lint", "train.py", "--fix", "--unsafe-fixes")
+    assert snellen("lint", "train.py").stdout.startswith("0 findings")
+    mended = snellen("watch", "--", sys.executable, "train.py", "--lr", "1e-2")
+    assert mended.returncode == 0, mended.stdout + mended.stderr
+    assert "accuracy" in mended.stdout
+    assert "snellen:" not in mended.stderr

@@ -27,6 +27,7 @@ __all__ = ["Trial", "compare"]
 _SHAPES = ((2, 3, 32, 32), (2, 4, 8, 8), (2, 8, 8), (4, 8), (8,))
 _MOST = 3
 """Shapes that a function takes; more tell nothing new."""
+_LAYERS = 12
 _WHOLE = re.compile(r"^(?:n|h|w|k|height|width|size|side|dim|patch|stride|batch|num_.*|.*_(?:size|dim|count))$")
 _FRACTION = re.compile(r"^(?:p|lr|eps|alpha|beta|gamma|tau|scale|temperature|threshold|weight_decay|momentum)$")
 _LABELS = re.compile(r"label|target|^y$|index|indices")
@@ -34,6 +35,25 @@ _MASK = re.compile(r"mask|valid|keep|padding")
 _WHOLES = (100, 30, 224)
 _FRACTIONS = (0.5, 0.1, 1.0)
 _CLASSES = 3
+_MAKERS = frozenset(
+    (
+        "eye",
+        "zeros",
+        "ones",
+        "full",
+        "arange",
+        "linspace",
+        "tensor",
+        "array",
+        "rand",
+        "randn",
+        "float",
+        "int",
+        "sqrt",
+        "log",
+    )
+)
+"""Calls at the level of a module that are run, because all they do is to make a value."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,7 +88,7 @@ def compare(before: Callable[..., object], after: Callable[..., object]) -> tupl
     told: list[str] = []
     refused = ""
     mended = ""
-    for position, shape in enumerate(_SHAPES):
+    for position, shape in enumerate(dict.fromkeys((*_shapes_of(before), *_SHAPES))):
         if len(told) >= _MOST:
             break
         given = _arguments(before, shape, position)
@@ -92,6 +112,18 @@ def compare(before: Callable[..., object], after: Callable[..., object]) -> tupl
     if told:
         return "same", f"equal results on {', '.join(told)}"
     return "cannot tell", f"no made-up input was taken; {refused}"
+
+
+def _shapes_of(function: Callable[..., object]) -> Iterator[tuple[int, ...]]:
+    """Shapes that the first layers of a method's module take."""
+    owner = getattr(function, "__self__", None)
+    if not isinstance(owner, torch.nn.Module):
+        return
+    for layer in list(owner.modules())[:_LAYERS]:
+        if isinstance(layer, torch.nn.Linear):
+            yield from ((2, 16, layer.in_features), (4, layer.in_features))
+        elif isinstance(layer, torch.nn.Conv2d):
+            yield 2, layer.in_channels, 32, 32
 
 
 def _in_half(before: Callable[..., object], after: Callable[..., object], given: Mapping[str, object]) -> str:
@@ -195,8 +227,14 @@ class _OnlyDefinitions(ast.NodeTransformer):
     @staticmethod
     def _kept(node: ast.stmt) -> bool:
         if isinstance(node, (ast.Assign, ast.AnnAssign)):
-            return not any(isinstance(part, ast.Call) for part in ast.walk(node))
+            return all(_is_harmless(part) for part in ast.walk(node) if isinstance(part, ast.Call))
         return isinstance(node, (ast.Import, ast.ImportFrom, ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef))
+
+
+def _is_harmless(call: ast.Call) -> bool:
+    """Whether a call only makes a value: `torch.eye(16)`, `float("inf")`."""
+    owner, _, name = ast.unparse(call.func).rpartition(".")
+    return name in _MAKERS and owner in ("torch", "np", "numpy", "math", "")
 
 
 def _load(text: str, path: str, name: str) -> Callable[..., object]:
