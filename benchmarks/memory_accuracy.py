@@ -102,7 +102,7 @@ def build(case: Case) -> nn.Module:
     if library == "timm":
         import timm
 
-        size = {"img_size": case.shape[-2:]} if "vit" in name and "224" not in name else {}
+        size: dict[str, Any] = {"img_size": case.shape[-2:]} if "vit" in name and "224" not in name else {}
         model: Any = timm.create_model(name, pretrained=False, **size)
     elif library == "smp":
         import segmentation_models_pytorch as smp
