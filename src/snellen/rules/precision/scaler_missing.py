@@ -112,12 +112,21 @@ def _hit(file: SourceFile, cast: Autocast, backward: Backward, steps: list[Updat
         f"the loss is computed {what}, and `{backward.call.code}` does not scale it: gradients below 6e-8 become zero"
     )
     place = Location(file.path, cast.call.span.start_line, cast.call.span.start_column + 1)
-    return Hit(message, backward.call.span, _fix(file, backward, steps, scope), (Evidence(cast.call.code, place),))
+    fix = _fix(file, backward, steps, scope, _device(cast))
+    return Hit(message, backward.call.span, fix, (Evidence(cast.call.code, place),))
 
 
-def _fix(file: SourceFile, backward: Backward, steps: list[Update], scope: Span) -> Fix:
+def _device(cast: Autocast) -> str:
+    """The kind of device that autocast is asked for."""
+    given = cast.call.argument(0, "device_type")
+    named = given is not None and isinstance(given.value, str) and not cast.call.name.startswith("torch.cuda.")
+    return str(given.value) if named and given is not None else "cuda"
+
+
+def _fix(file: SourceFile, backward: Backward, steps: list[Update], scope: Span, device: str) -> Fix:
+    made_by = f'scaler = torch.amp.GradScaler("{device}")'
     text = (
-        'Make `scaler = torch.amp.GradScaler("cuda")` before the loop, then'
+        f"Make `{made_by}` before the loop, then"
         f" `scaler.scale({backward.loss}).backward()`, `scaler.step({steps[0].optimizer})` and `scaler.update()`; or"
         " compute in bfloat16, which needs none of it."
     )
@@ -135,7 +144,7 @@ def _fix(file: SourceFile, backward: Backward, steps: list[Update], scope: Span)
         return Fix(text)
     step = steps[0]
     edits: list[Edit | None] = [
-        insert_before(file, loops[0].span, 'scaler = torch.amp.GradScaler("cuda")'),
+        insert_before(file, loops[0].span, made_by),
         file.edit(backward.span, f"scaler.scale({backward.loss})"),
         file.edit(step.call.span, f"scaler.step({step.optimizer})"),
         insert_after(file, step.call.span, "scaler.update()"),
