@@ -6,9 +6,20 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+from snellen.core.finding import Evidence, Location
 from snellen.core.source import Argument, CallSite, ClassBlock, FunctionBlock, Origin, SourceFile
 
-__all__ = ["Loader", "behind", "dataset_classes", "in_workers", "loader_behind", "loaders", "reachable", "spawns"]
+__all__ = [
+    "Loader",
+    "behind",
+    "dataset_classes",
+    "in_workers",
+    "loader_behind",
+    "loaders",
+    "parallel_loader",
+    "reachable",
+    "spawns",
+]
 
 _LOADERS = frozenset({"DataLoader", "torch.utils.data.DataLoader", "torch.utils.data.dataloader.DataLoader"})
 _FOLDERS = frozenset({"DatasetFolder", "ImageFolder", "CocoDetection"})
@@ -63,6 +74,12 @@ class Loader:
             origin = origin.call.arguments[0].origin
         return None
 
+    @property
+    def evidence(self) -> Evidence:
+        """The call as a fact that a finding rests on."""
+        place = Location(self.file.path, self.call.span.start_line, self.call.span.start_column + 1)
+        return Evidence(" ".join(self.call.code.split()), place)
+
     def may_draw_from(self, name: str) -> bool:
         """Whether it draws from a class, or from something that is not known."""
         return self.dataset in (None, name)
@@ -82,6 +99,15 @@ def loaders(file: SourceFile, *, project: bool = True) -> Iterator[Loader]:
             for call in part.calls:
                 if call.name in _LOADERS:
                     yield Loader(call, part, _workers(part, file, call))
+
+
+def parallel_loader(file: SourceFile, name: str) -> Loader | None:
+    """A loader of the project with workers that draws from the class of that name: for sure before perhaps.
+
+    An empty name stands for any class.
+    """
+    found = [loader for loader in loaders(file) if loader.parallel and (not name or loader.may_draw_from(name))]
+    return next((loader for loader in found if loader.dataset == name), next(iter(found), None))
 
 
 def _workers(part: SourceFile, file: SourceFile, call: CallSite) -> int | None:

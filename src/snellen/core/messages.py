@@ -5,11 +5,13 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
+from typing import Final
 
 from snellen.core.finding import Evidence
 from snellen.core.log import Frame, Log, LoggedException
 
 __all__ = [
+    "TOO_MANY_PIXELS",
     "Message",
     "TensorType",
     "called_with",
@@ -18,6 +20,7 @@ __all__ = [
     "frameworks",
     "in_loader",
     "loop_owner",
+    "lost_worker",
     "narrowed",
     "numbers",
     "stated_workers",
@@ -234,3 +237,24 @@ def stated_workers(log: Log) -> int | None:
         if found and int(found[1]):
             return int(found[1])
     return None
+
+
+TOO_MANY_PIXELS: Final = re.compile(r"decompression bomb|exceeds limit of|the limit is \d", re.IGNORECASE)
+"""What is said of an image that is refused for its size."""
+
+_LOST = re.compile(r"DataLoader worker \(pid\(?s?\)? (?P<pid>\d{1,7})[\d, ]{0,200}\) exited unexpectedly(?! with exit)")
+
+
+def lost_worker(log: Log) -> tuple[Message, bool] | None:
+    """A loader worker that ended without a word, and whether it did so in a container, told by its process number.
+
+    Processes of a container are counted from 1; a machine that has booted is beyond a thousand. `None` as well when
+    another exception says more.
+    """
+    found = find_message(log, _LOST)
+    if found is None or any(error.name != "Empty" and not _LOST.search(error.message) for error in log.exceptions):
+        return None
+    return found, int(found.match["pid"]) < _FIRST_OUTSIDE
+
+
+_FIRST_OUTSIDE = 1000

@@ -272,18 +272,17 @@ def _per_worker_hit(file: SourceFile, what: str, span: Span, loader: Loader) -> 
         f"{what} is filled in the loader's workers ({workers}): each fills a copy of its own, and the copies "
         "end with the epoch"
     )
-    place = Location(loader.file.path, loader.call.span.start_line, loader.call.span.start_column + 1)
     inside = loader.call.code[:-1].rstrip().rstrip(",")
     text = "Keep the workers with `persistent_workers=True`, or fill the cache in `__init__`, before they start."
     if loader.file is not file or "\n" in inside or not loader.workers:
-        return Hit(message, span, Fix(text), (Evidence(loader.call.code, place),))
+        return Hit(message, span, Fix(text), (loader.evidence,))
     fix = Fix(
         text,
         FixSafety.UNSAFE,
         "the workers and their copies of the cache stay in memory between epochs",
         edits=(file.edit(loader.call.span, f"{inside}, persistent_workers=True)"),),
     )
-    return Hit(message, span, fix, (Evidence(loader.call.code, place),))
+    return Hit(message, span, fix, (loader.evidence,))
 
 
 _LOOPS = re.compile(r"\bin (?:enumerate\(|tqdm\()*(?:range\(len\()?(self\.\w+)\b")

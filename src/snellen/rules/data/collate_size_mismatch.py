@@ -40,7 +40,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 
-from snellen.core.finding import Evidence, Fix, FixSafety, Level, Location
+from snellen.core.finding import Fix, FixSafety, Level
 from snellen.core.loaders import Loader, dataset_classes, loaders
 from snellen.core.log import Log, LogMatch
 from snellen.core.messages import Message, find_message, in_loader, numbers
@@ -218,7 +218,6 @@ def _one_number(file: SourceFile, compose: CallSite, loader: Loader) -> Iterator
         f"`{resize.code}` makes the shorter side {side} and keeps the ratio: images that are not of one ratio "
         "cannot be stacked into a batch"
     )
-    place = Location(loader.file.path, loader.call.span.start_line, loader.call.span.start_column + 1)
     pair = f"({side}, {side})"
     fix = Fix(
         f"Write `Resize({pair})`, or add `CenterCrop({side})` after it.",
@@ -226,7 +225,7 @@ def _one_number(file: SourceFile, compose: CallSite, loader: Loader) -> Iterator
         "it distorts images that are not square; a crop keeps the ratio and loses the border",
         edits=(file.edit(size.span, pair),),
     )
-    yield Hit(message, resize.span, fix, (Evidence(loader.call.code, place),), Level.WARNING)
+    yield Hit(message, resize.span, fix, (loader.evidence,), Level.WARNING)
 
 
 def _one_side(resize: CallSite) -> int | None:

@@ -39,6 +39,7 @@ from pathlib import Path
 
 from snellen.core.finding import Evidence, Finding, Fix, Level, Location
 from snellen.core.log import Log, LoggedException, LogMatch
+from snellen.core.messages import TOO_MANY_PIXELS
 from snellen.core.plan import Cost, NotApplicable, Plan
 from snellen.core.probe import Answer, Here, Outcome
 from snellen.core.rule import BeforeFacet, LogFacet, Rule, SourceFacet, absent
@@ -153,16 +154,13 @@ def _decodes(call: CallSite) -> bool:
     return call.name in _READERS or call.name.startswith("torchvision.io.")
 
 
-_TOO_LARGE = re.compile(r"decompression bomb|exceeds limit of|the limit is \d")
-
-
 def _examine_plan(plan: Plan) -> Iterator[Finding]:
     folders = plan.fact("images")
     if not folders:
         raise NotApplicable("no data folder holds an image")
     for folder in folders:
         # Images that are too large to be opened are another rule's: decompression-bomb.
-        unreadable = [(path, reason) for path, reason in folder.unreadable if not _TOO_LARGE.search(reason)]
+        unreadable = [(path, reason) for path, reason in folder.unreadable if not TOO_MANY_PIXELS.search(reason)]
         if not unreadable:
             continue
         path, reason = unreadable[0]

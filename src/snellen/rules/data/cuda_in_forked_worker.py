@@ -40,8 +40,8 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 
-from snellen.core.finding import Evidence, Fix, FixSafety, Level, Location
-from snellen.core.loaders import Loader, dataset_classes, in_workers, loaders, spawns
+from snellen.core.finding import Fix, FixSafety, Level
+from snellen.core.loaders import Loader, dataset_classes, in_workers, loaders, parallel_loader, spawns
 from snellen.core.log import Log, LogMatch
 from snellen.core.messages import Message, find_message, in_loader
 from snellen.core.rule import LogFacet, Rule, SourceFacet, absent
@@ -100,7 +100,7 @@ _MAKERS = ("zeros", "ones", "empty", "full", "rand", "randn", "tensor", "as_tens
 
 
 def _examine_source(file: SourceFile) -> Iterator[Hit]:
-    found = [(f"`{block.name}`", _parallel(file, block.name), call) for block, call in _in_datasets(file)]
+    found = [(f"`{block.name}`", parallel_loader(file, block.name), call) for block, call in _in_datasets(file)]
     found += [(f"`{name}`", loader, call) for name, loader, call in _in_collate(file)]
     if not found or spawns(file):
         return
@@ -129,12 +129,6 @@ def _in_collate(file: SourceFile) -> Iterator[tuple[str, Loader, CallSite]]:
         given = loader.argument("collate_fn")
         if loader.parallel and given is not None:
             yield from ((given.code, loader, call) for call in calls.get(given.code.rpartition(".")[2], ()))
-
-
-def _parallel(file: SourceFile, name: str) -> Loader | None:
-    """A loader with workers that draws from the class, for sure before perhaps."""
-    all_of_them = [loader for loader in loaders(file) if loader.parallel and loader.may_draw_from(name)]
-    return next((loader for loader in all_of_them if loader.dataset == name), next(iter(all_of_them), None))
 
 
 def _cuda_calls(file: SourceFile, functions: tuple[FunctionBlock, ...]) -> Iterator[CallSite]:
@@ -190,7 +184,6 @@ def _held(file: SourceFile, block: ClassBlock, methods: tuple[FunctionBlock, ...
 def _hit(file: SourceFile, call: CallSite, who: str, loader: Loader) -> Hit:
     workers = f"num_workers={loader.workers}" if loader.workers else "workers"
     message = f"`{call.code}` uses CUDA in {who}, which runs in forked workers of a loader with {workers}"
-    place = Location(loader.file.path, loader.call.span.start_line, loader.call.span.start_column + 1)
     text = "Keep it on the CPU here and move the whole batch in the training loop"
     if call.method in ("cuda", "to") and call.receiver is not None and "dtype" not in call.code:
         fix = Fix(
@@ -201,7 +194,7 @@ def _hit(file: SourceFile, call: CallSite, who: str, loader: Loader) -> Hit:
         )
     else:
         fix = Fix(f"{text}.")
-    return Hit(message, call.span, fix, (Evidence(loader.call.code, place),))
+    return Hit(message, call.span, fix, (loader.evidence,))
 
 
 RULE = Rule(

@@ -41,7 +41,7 @@ from collections.abc import Iterator
 
 from snellen.core.finding import Evidence, Finding, Fix, FixSafety, Level, Location
 from snellen.core.log import Log, LogMatch
-from snellen.core.messages import find_message
+from snellen.core.messages import TOO_MANY_PIXELS, find_message
 from snellen.core.plan import Cost, NotApplicable, Plan
 from snellen.core.rule import BeforeFacet, LogFacet, Rule, SourceFacet, absent
 from snellen.core.source import Hit, SourceFile
@@ -112,15 +112,12 @@ def _examine_source(file: SourceFile) -> Iterator[Hit]:
             yield Hit(message, item.span, fix)
 
 
-_TOO_LARGE = re.compile(r"decompression bomb|exceeds limit of|the limit is \d")
-
-
 def _examine_plan(plan: Plan) -> Iterator[Finding]:
     folders = plan.fact("images")
     if not folders:
         raise NotApplicable("no data folder holds an image")
     for folder in folders:
-        bombs = [(path, why) for path, why in folder.unreadable if _TOO_LARGE.search(why)]
+        bombs = [(path, why) for path, why in folder.unreadable if TOO_MANY_PIXELS.search(why)]
         if bombs:
             yield Finding(
                 "decompression-bomb",

@@ -47,7 +47,7 @@ from typing import Any
 from snellen.core.facts import MachineFacts
 from snellen.core.finding import Finding, Fix, FixSafety, Level, Location
 from snellen.core.log import Log, LogMatch
-from snellen.core.messages import find_message, stated_workers
+from snellen.core.messages import find_message, lost_worker, stated_workers
 from snellen.core.plan import Cost, NotApplicable, Plan
 from snellen.core.probe import Answer, Here, Outcome
 from snellen.core.rule import BeforeFacet, LogFacet, Rule, absent
@@ -72,9 +72,6 @@ _STRETCHED = re.compile(
 )
 _NO_SPACE = re.compile(r"\[Errno 28\] No space left on device", re.IGNORECASE)
 _SEMAPHORE = re.compile(r"multiprocessing[\\/](?:heap|synchronize|context|queues|shared_memory)\.py")
-_GONE = re.compile(r"DataLoader worker \(pid\(?s?\)? (?P<pid>\d{1,7})[\d, ]{0,200}\) exited unexpectedly(?! with exit)")
-_CONTAINER_PID = 1000
-"""Processes of a container are counted from 1; those of a machine that has booted have larger numbers."""
 
 
 def _examine(log: Log) -> LogMatch | None:
@@ -85,14 +82,11 @@ def _examine(log: Log) -> LogMatch | None:
     full = find_message(log, _NO_SPACE)
     if full is not None and full.error and any(_SEMAPHORE.search(frame.path) for frame in full.error.frames):
         return _match(log, full.facts, 0.85)
-    gone = find_message(log, _GONE)
-    if gone is None or log.search(r"is killed by signal|WinError|\b[A-Z]:\\"):
-        return None
-    others = [e for e in log.exceptions if e.name != "Empty" and not _GONE.search(e.message)]
-    if others or int(gone.match["pid"]) >= _CONTAINER_PID:
+    lost = lost_worker(log)
+    if lost is None or not lost[1] or log.search(r"is killed by signal|WinError|\b[A-Z]:\\"):
         return None
     # Without a word of how it died; in a container the default 64 MB of shared memory are the usual reason.
-    return _match(log, (gone.evidence,), 0.55)
+    return _match(log, (lost[0].evidence,), 0.55)
 
 
 def _match(log: Log, evidence: tuple[Any, ...], score: float) -> LogMatch:

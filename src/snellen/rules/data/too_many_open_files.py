@@ -40,7 +40,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 
-from snellen.core.finding import Evidence, Fix, FixSafety, Level, Location
+from snellen.core.finding import Fix, FixSafety, Level
 from snellen.core.loaders import behind, loader_behind, loaders
 from snellen.core.log import Log, LogMatch
 from snellen.core.messages import find_message, in_loader
@@ -158,14 +158,13 @@ def _kept_batches(file: SourceFile) -> Iterator[Hit]:
             f"`{call.receiver}` keeps `{argument.code}` of every batch, and with num_workers={loader.workers} each one "
             "holds an open file"
         )
-        where = Location(file.path, loader.call.span.start_line, loader.call.span.start_column + 1)
         fix = Fix(
             f"Keep a copy: `{argument.code}.clone()`.",
             FixSafety.UNSAFE,
             "what is kept may be no tensor",
             edits=(file.edit(argument.span, f"{argument.code}.clone()"),),
         )
-        yield Hit(message, argument.span, fix, (Evidence(loader.call.code, where),), Level.WARNING)
+        yield Hit(message, argument.span, fix, (loader.evidence,), Level.WARNING)
 
 
 def _as_it_came(argument: Argument) -> bool:

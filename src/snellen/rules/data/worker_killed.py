@@ -46,7 +46,7 @@ from pathlib import Path
 from snellen.core.environment import memory_limit
 from snellen.core.finding import Evidence, Fix, Level
 from snellen.core.log import Log, LogMatch
-from snellen.core.messages import find_message, stated_workers
+from snellen.core.messages import find_message, lost_worker, stated_workers
 from snellen.core.probe import Answer, Here, Outcome
 from snellen.core.rule import LogFacet, Rule, absent
 
@@ -58,7 +58,6 @@ _KILLED = re.compile(
     r"(?:Unknown signal: )?(?:Killed|9\b|SIGKILL)",
     re.IGNORECASE,
 )
-_GONE = re.compile(r"DataLoader worker \(pid\(?s?\)? (?P<pid>\d{1,7})[\d, ]{0,200}\) exited unexpectedly(?! with exit)")
 _KERNEL = re.compile(
     r"Out of memory: Kill(?:ed)? process \d+|oom[-_]kill|Memory cgroup out of memory|OOM Killed", re.IGNORECASE
 )
@@ -66,7 +65,6 @@ _BUS_ERROR = re.compile(r"bus error|insufficient shared memory", re.IGNORECASE)
 _OTHER_SIGNAL = re.compile(
     r"killed by signal: (?!Killed|9\b)|Segmentation fault|freeze_support|_check_not_importing_main"
 )
-_CONTAINER_PID = 1000
 
 
 def _examine(log: Log) -> LogMatch | None:
@@ -76,17 +74,14 @@ def _examine(log: Log) -> LogMatch | None:
     if killed is not None:
         kernel = log.search(_KERNEL.pattern)
         return _match(log, (killed.evidence, *((kernel.evidence,) if kernel else ())), 0.95)
-    gone = find_message(log, _GONE)
-    if gone is None or log.search(_OTHER_SIGNAL.pattern):
+    lost = lost_worker(log)
+    if lost is None or log.search(_OTHER_SIGNAL.pattern):
         return None
     kernel = log.search(_KERNEL.pattern)
     if kernel is not None:
-        return _match(log, (gone.evidence, kernel.evidence), 0.9)
-    others = [e for e in log.exceptions if e.name != "Empty" and not _GONE.search(e.message)]
-    if others or int(gone.match["pid"]) < _CONTAINER_PID:
-        return None
+        return _match(log, (lost[0].evidence, kernel.evidence), 0.9)
     # It died without a word; a lack of memory is the commonest reason that leaves none.
-    return _match(log, (gone.evidence,), 0.55)
+    return None if lost[1] else _match(log, (lost[0].evidence,), 0.55)
 
 
 def _match(log: Log, evidence: tuple[Evidence, ...], score: float) -> LogMatch:

@@ -45,8 +45,8 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 
-from snellen.core.finding import Evidence, Fix, Level, Location
-from snellen.core.loaders import Loader, dataset_classes, in_workers, loaders, reachable
+from snellen.core.finding import Fix, Level
+from snellen.core.loaders import Loader, dataset_classes, in_workers, loaders, parallel_loader, reachable
 from snellen.core.rule import Rule, SourceFacet, absent
 from snellen.core.source import UNKNOWN, Assignment, CallSite, ClassBlock, FunctionBlock, Hit, SourceFile
 
@@ -110,7 +110,7 @@ def _copied(file: SourceFile, block: ClassBlock, methods: tuple[FunctionBlock, .
         using = [method for method in methods if re.search(rf"(?<![\w.]){name}\b", method.code)]
         if not using or _made_anew(file, item, held) or (shared and _bound_inside(using, item.target)):
             continue
-        loader = _parallel(file, dataset)
+        loader = parallel_loader(file, dataset)
         if loader is None or _reseeded(file, loader, item.target):
             continue
         yield _copied_hit(item, maker, using[0], loader)
@@ -139,12 +139,6 @@ def _bound_inside(using: list[FunctionBlock], name: str) -> bool:
     return all(name in method.parameters or re.search(rf"\b{name}\s*=[^=]", method.code) for method in using)
 
 
-def _parallel(file: SourceFile, name: str) -> Loader | None:
-    """A loader with workers that draws from the class, for sure before perhaps."""
-    found = [loader for loader in loaders(file) if loader.parallel and (not name or loader.may_draw_from(name))]
-    return next((loader for loader in found if loader.dataset == name), next(iter(found), None))
-
-
 def _reseeded(file: SourceFile, loader: Loader, target: str) -> bool:
     """Whether the loader's `worker_init_fn` may set the generator anew."""
     given = loader.argument("worker_init_fn")
@@ -164,7 +158,6 @@ def _copied_hit(item: Assignment, maker: CallSite, using: FunctionBlock, loader:
         f"`{item.target}` is made once and copied into every worker: with {workers} all of them draw the same "
         f"numbers in `{using.name.rpartition('.')[2]}`"
     )
-    place = Location(loader.file.path, loader.call.span.start_line, loader.call.span.start_column + 1)
     attribute = item.target.rpartition(".")[2]
     fresh = "torch.Generator().manual_seed(torch.initial_seed())"
     if "numpy" in maker.name:
@@ -177,7 +170,7 @@ def _copied_hit(item: Assignment, maker: CallSite, using: FunctionBlock, loader:
         if item.target.startswith("self.")
         else (f"Make it in the worker, from its own seed: `{fresh}`, at the first `__getitem__`.")
     )
-    return Hit(message, item.span, Fix(text), (Evidence(loader.call.code, place),))
+    return Hit(message, item.span, Fix(text), (loader.evidence,))
 
 
 # -- seeds that are the same everywhere -------------------------------------------------------------------------------
@@ -249,10 +242,9 @@ def _same_for_all(call: CallSite, known: set[str]) -> bool:
 
 
 def _seed_hit(call: CallSite, loader: Loader) -> Hit:
-    place = Location(loader.file.path, loader.call.span.start_line, loader.call.span.start_column + 1)
     message = f"`{call.code}` in `worker_init_fn` gives every worker the same seed, in every epoch"
     fix = Fix(f"Write `{call.code.partition('(')[0]}(torch.initial_seed() % 2**32)`, which is the worker's own.")
-    return Hit(message, call.span, fix, (Evidence(loader.call.code, place),))
+    return Hit(message, call.span, fix, (loader.evidence,))
 
 
 # -- where nobody seeds NumPy -----------------------------------------------------------------------------------------
@@ -262,7 +254,7 @@ def _before_1_9(file: SourceFile, block: ClassBlock, methods: tuple[FunctionBloc
     """The global functions of NumPy in a project that asks for a PyTorch that does not seed them."""
     calls = [call for method in methods for call in file.calls_in(method.span)]
     drawn = next((call for call in calls if _DRAWS.match(call.name) and call.name.startswith("numpy.")), None)
-    loader = _parallel(file, block.name) if drawn is not None else None
+    loader = parallel_loader(file, block.name) if drawn is not None else None
     if drawn is None or loader is None or loader.argument("worker_init_fn") is not None:
         return
     texts = [part.text for part in (file, *file.elsewhere)] + [command.code for command in file.shell]
