@@ -78,8 +78,8 @@ def _explanation(log: Log, text: str) -> tuple[str, str]:
             "The graph of a replica was walked twice",
             (
                 "Train on one GPU first (`CUDA_VISIBLE_DEVICES=0`); if that passes, `DataParallel` shares a tensor "
-                "between "
-                "its replicas: use `DistributedDataParallel`, or compute the shared tensor in each forward pass."
+                "between its replicas: use `DistributedDataParallel`, or compute the shared tensor in each forward "
+                "pass."
             ),
         )
     if re.search(r"discriminator|generator|loss_[gd]\b|\b[dg]_loss|netd|netg|critic", text, re.IGNORECASE):
@@ -105,10 +105,8 @@ def _explanation(log: Log, text: str) -> tuple[str, str]:
         first,
         (
             "Look for a tensor that outlives the step (hidden state, memory, running average, sum of losses, an "
-            "embedding "
-            "computed before the loop) and detach it or compute it anew in each step. Two losses of one graph: add "
-            "them and "
-            "call `backward()` once. Do not add `retain_graph=True` before that."
+            "embedding computed before the loop) and detach it or compute it anew in each step. Two losses of one "
+            "graph: add them and call `backward()` once. Do not add `retain_graph=True` before that."
         ),
     )
 

@@ -132,8 +132,7 @@ def _advice(log: Log, said: Message, what: str) -> str:
     if any(_SWITCHED_ON.search(line.text) for line in log.lines):
         return (
             "`find_unused_parameters=True` is on, so an output of `forward` does not enter the loss on this rank: "
-            "return "
-            "only what the loss uses, or add `0 * output.sum()` where a batch has nothing to learn from it."
+            "return only what the loss uses, or add `0 * output.sum()` where a batch has nothing to learn from it."
         )
     through = frameworks(said.error.frames) if said.error is not None else ()
     switch = _switch(through, log)
@@ -166,8 +165,7 @@ def _ready_twice(log: Log) -> LogMatch | None:
     fix = Fix(
         "Call the wrapped model once a step (both inputs in one batch) and do not use its parameters outside of "
         "`forward`. If the same part is used every step, `static_graph=True` in `DistributedDataParallel`; with "
-        "gradient "
-        "checkpointing `use_reentrant=False`."
+        "gradient checkpointing `use_reentrant=False`."
     )
     return LogMatch(0.65, said.facts, cause, fix)
 

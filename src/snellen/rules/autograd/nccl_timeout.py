@@ -205,20 +205,18 @@ def _hung(log: Log) -> tuple[str, str]:
     if len(numbers) > 1 or len(operations) > 1:
         fix = (
             "The ranks wait in different collectives: one took another way through the code, or has fewer batches. "
-            "Make "
-            "the number of steps equal (`drop_last=True`, `DistributedSampler`), and no `continue` on one rank alone."
+            "Make the number of steps equal (`drop_last=True`, `DistributedSampler`), and no `continue` on one rank "
+            "alone."
         )
     elif ranks and silent:
         fix = (
             f"Rank{'s' if len(silent) > 1 else ''} {', '.join(map(str, silent[:8]))} did not report: read the end of "
-            f"that "
-            "output, and see what it alone does (validation, saving, a download)."
+            "that output, and see what it alone does (validation, saving, a download)."
         )
     else:
         fix = (
             "See what one rank alone does at that point (validation or saving on rank 0, a slow or last batch, an "
-            "early "
-            "`continue`); `TORCH_DISTRIBUTED_DEBUG=DETAIL` and `py-spy dump` on the silent process tell."
+            "early `continue`); `TORCH_DISTRIBUTED_DEBUG=DETAIL` and `py-spy dump` on the silent process tell."
         )
     return cause, f"{fix} If a rank is only slow: `init_process_group(..., timeout=timedelta(hours=2))`."
 
@@ -232,9 +230,8 @@ def _not_all_came(line: LogLine) -> tuple[str, str]:
         f"Only {count} came together." if joined else "A process could not reach the one that all meet at.",
         (
             "Start as many processes as the world size says (nnodes x nproc_per_node), all with the same "
-            "`--master_addr` and "
-            "`--master_port`, an address that every machine reaches (not 127.0.0.1 with several machines), and let the "
-            "firewall pass it."
+            "`--master_addr` and `--master_port`, an address that every machine reaches (not 127.0.0.1 with several "
+            "machines), and let the firewall pass it."
         ),
     )
 

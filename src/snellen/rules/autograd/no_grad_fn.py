@@ -97,8 +97,7 @@ def _explanation(said: Message, frozen: str) -> tuple[str, str]:
             f"Nothing is trained: the log says `{frozen[:120]}`.",
             (
                 "Set `requires_grad_(True)` on what is meant to be trained, and look at the filter of names that "
-                "freezes: "
-                "print `[n for n, p in model.named_parameters() if p.requires_grad]`."
+                "freezes: print `[n for n, p in model.named_parameters() if p.requires_grad]`."
             ),
         )
     codes = "\n".join(frame.code for frame in said.error.frames if not frame.in_library) if said.error else ""
@@ -113,13 +112,11 @@ def _explanation(said: Message, frozen: str) -> tuple[str, str]:
     return (
         f"No operation connects the loss with a parameter that requires a gradient{said.place}.",
         (
-            f"Before that line print `{name}.grad_fn`, the model output's `.requires_grad`, `torch.is_grad_enabled()` "
-            f"and "
-            "`sum(p.requires_grad for p in model.parameters())`. None trained: unfreeze what is meant to be. "
-            "Gradients off: "
-            "take the forward pass out of `no_grad`. Output connected and loss not: the loss uses `.detach()`, "
-            "`.item()`, "
-            f"NumPy or `torch.tensor(...)`. Do not set `{name}.requires_grad = True`: then nothing learns."
+            f"Before that line print `{name}.grad_fn`, the model output's `.requires_grad`, "
+            "`torch.is_grad_enabled()` and `sum(p.requires_grad for p in model.parameters())`. None trained: "
+            "unfreeze what is meant to be. Gradients off: take the forward pass out of `no_grad`. Output connected "
+            "and loss not: the loss uses `.detach()`, `.item()`, NumPy or `torch.tensor(...)`. Do not set "
+            f"`{name}.requires_grad = True`: then nothing learns."
         ),
     )
 
