@@ -45,6 +45,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 
+from snellen.core.compiled import compiles
 from snellen.core.finding import Fix, FixSafety, Level
 from snellen.core.log import Log, LogLine, LogMatch
 from snellen.core.messages import Message, find_message, frameworks
@@ -132,9 +133,9 @@ def _differs(log: Log, said: Message) -> LogMatch:
     if len(found) < 2:
         cause = "The second run of a checkpointed part gave tensors of another shape, dtype or device than the first."
         fix = Fix(
-            "Compare the two runs with `checkpoint(..., debug=True)`. Usual reasons: autocast on in only one of them, "
-            "a "
-            "cache (`use_cache=True`) filled by the first, a random or data-dependent choice inside of the part."
+            "Compare the two runs with `checkpoint(..., debug=True)`. Usual reasons: autocast on in only one of "
+            "them, a cache (`use_cache=True`) filled by the first, a random or data-dependent choice inside of the "
+            "part."
         )
         return LogMatch(score, said.facts, cause, fix)
     (shape, dtype, first), (again, dtype_again, second) = found["saved"], found["recomputed"]
@@ -156,8 +157,7 @@ def _differs(log: Log, said: Message) -> LogMatch:
         )
         fix = Fix(
             "Keep what depends on data or chance (routing of tokens, sampling, dropping of patches, NMS) outside of "
-            "the "
-            "checkpointed part, leave `preserve_rng_state=True`, and set deterministic algorithms for it."
+            "the checkpointed part, leave `preserve_rng_state=True`, and set deterministic algorithms for it."
         )
     return LogMatch(score, evidence, cause, fix)
 
@@ -168,9 +168,8 @@ def _counted(log: Log, said: Message) -> LogMatch:
     cause = f"The two runs of a checkpointed part did not save the same number of tensors{numbers}."
     fix = Fix(
         "Look for state that the first run leaves behind: `use_cache=True`, a cached mask or position table, a "
-        "counter, "
-        "lazily built modules; build it before, or switch it off while training. With `torch.compile` compile the part "
-        "inside, or not at all."
+        "counter, lazily built modules; build it before, or switch it off while training. With `torch.compile` "
+        "compile the part inside, or not at all."
     )
     return LogMatch(0.97 if said.first else 0.85, said.facts, cause, fix)
 
@@ -202,14 +201,16 @@ _CALLS = {"torch.utils.checkpoint.checkpoint": 99, "torch.utils.checkpoint.check
 
 
 def _examine_source(file: SourceFile) -> Iterator[Hit]:
+    # Under torch.compile it is a rule of its own: compile-with-reentrant-checkpoint.
+    if any(compiles(other) for other in (file, *file.elsewhere)):
+        return
     for call in file.calls:
         position = _CALLS.get(call.name)
         if position is None or call.argument(position, "use_reentrant") is not None or _open_ended(call):
             continue
         message = (
             f"`{call.code.partition('(')[0]}` without `use_reentrant` is the reentrant one: layers whose input needs "
-            f"no "
-            "gradient do not learn, and DDP may count parameters twice"
+            "no gradient do not learn, and DDP may count parameters twice"
         )
         inside = call.code[:-1].rstrip()
         edit = file.edit(call.span, f"{inside.rstrip(',')}, use_reentrant=False)")
