@@ -14,6 +14,7 @@ from snellen.core.trails import parts_of
 
 __all__ = [
     "CONSTANTS",
+    "NETWORK_WORDS",
     "Backbone",
     "backbones",
     "kind_of_constants",
@@ -29,6 +30,8 @@ CONSTANTS: Final = {
     "half": ((0.5, 0.5, 0.5), (0.5, 0.5, 0.5)),
 }
 """Mean and standard deviation, in RGB order and for values from 0 to 1, of the three families that nearly all use."""
+NETWORK_WORDS: Final = ("torchvision", "timm", "from_pretrained", "clip", "segmentation_models", "hub.load")
+"""Words of every file that names a pretrained network: triggers of rules that look for one in the other files."""
 _TOLERANCE = 0.004
 _DEEPEST = 6
 _WRAPPERS = frozenset(

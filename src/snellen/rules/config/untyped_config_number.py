@@ -16,7 +16,8 @@ How to confirm
 
 Fix
 ---
-`float(config["lr"])` where it is read, `type=float` for `argparse`; or load the whole file into a typed schema.
+`float(config["lr"])` where it is read, `type=float` for `argparse`; or load the whole file into a typed schema. In the
+file write `1.0e-4` (and `1.0e+4`), which is a number for every reader of YAML.
 
 When it is something else
 -------------------------
@@ -31,18 +32,23 @@ Sources
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Iterator
 
-from snellen.core.finding import Fix, FixSafety, Level
+from snellen.core.finding import Evidence, Fix, FixSafety, Level, Location
 from snellen.core.rule import Rule, SourceFacet, absent
-from snellen.core.source import Argument, CallSite, Hit, Origin, SourceFile, Span
+from snellen.core.source import Argument, CallSite, Hit, Origin, Setting, SourceFile, Span
 
 __all__ = ["RULE"]
 
 
 _YAML = frozenset(f"yaml.{name}" for name in ("load", "safe_load", "full_load", "unsafe_load"))
 _ENVIRONMENT = frozenset({"os.environ.get", "os.getenv"})
+_OTHER_READERS = re.compile(
+    r"OmegaConf|\bhydra\b|ruamel|jsonargparse|LightningCLI|add_implicit_resolver|\bpydantic\b|mmengine|mmcv|yacs|\bdacite\b"
+)
+"""Readers of YAML, or schemas behind one, that make numbers of such text."""
 _FRACTIONS = frozenset(
     [
         "lr",
@@ -63,6 +69,9 @@ _FRACTIONS = frozenset(
 
 
 def _examine(file: SourceFile) -> Iterator[Hit]:
+    if file.settings:
+        yield from _settings(file)
+        return
     wrapped = {call.arguments[0].span for call in file.calls if call.name in ("float", "int") and call.arguments}
     for call in file.calls:
         if call.method == "add_argument":
@@ -72,6 +81,48 @@ def _examine(file: SourceFile) -> Iterator[Hit]:
         elif call.method == "get" and call.receiver_origin is not None:
             yield from _looked_up(file, call, wrapped)
         yield from _passed(file, call)
+
+
+def _settings(file: SourceFile) -> Iterator[Hit]:
+    """Numbers of a YAML file that PyYAML, which the project reads it with, takes for text."""
+    written = [setting for setting in file.settings if _number_for_people(setting)]
+    if not written or any(_OTHER_READERS.search(part.text) for part in file.elsewhere):
+        return
+    loads = ((part, call) for part in file.elsewhere for call in part.calls if call.name in _YAML)
+    part, load = next(loads, (None, None))
+    if part is None or load is None:
+        return
+    where = Location(part.path, load.span.start_line, load.span.start_column + 1)
+    evidence = Evidence(f"read here: {' '.join(load.code.split())[:100]}", where)
+    for setting in written:
+        last = re.escape(setting.key.rpartition(".")[2])
+        if any(re.search(rf"\bfloat\([^\n]{{0,80}}\b{last}\b", part.text) for part in file.elsewhere):
+            continue
+        number = _with_a_dot(setting.code)
+        fix = Fix(
+            f"Write `{setting.key.rpartition('.')[2]}: {number}`.",
+            safety=FixSafety.SAFE,
+            reason="it is the same number, for every reader of YAML",
+            edits=(file.edit(setting.span, number),),
+        )
+        yield Hit(f"{setting.key} is {setting.code}, which PyYAML reads as text", setting.span, fix, (evidence,))
+
+
+def _number_for_people(setting: Setting) -> bool:
+    number = isinstance(setting.value, float) and math.isfinite(setting.value)
+    return number and isinstance(setting.yaml11, str)
+
+
+def _with_a_dot(code: str) -> str:
+    """A number as YAML 1.1 wants it: with a dot, and a sign before the exponent.
+
+    Example:
+        >>> _with_a_dot("1e-4"), _with_a_dot("2.5E4")
+        ('1.0e-4', '2.5e+4')
+    """
+    mantissa, _, exponent = code.lower().partition("e")
+    mantissa = mantissa if "." in mantissa else f"{mantissa}.0"
+    return f"{mantissa}e{exponent if exponent[:1] in '+-' else f'+{exponent}'}" if exponent else mantissa
 
 
 def _is_yaml(origin: Origin | None) -> bool:
@@ -159,7 +210,9 @@ RULE = Rule(
     title="A setting is used as a number without being made one",
     level=Level.WARNING,
     log=absent("what it leads to is a rule of its own: config-type"),
-    source=SourceFacet(("yaml", "environ", "getenv", "add_argument"), _examine),
+    source=SourceFacet(
+        ("yaml", "environ", "getenv", "add_argument", *(f"{digit}e" for digit in range(10)), "E"), _examine
+    ),
     before=absent("a run file is read as YAML 1.2 and checked against types: config-type"),
     during=absent("a value of the wrong type fails before the first step"),
     module=__name__,

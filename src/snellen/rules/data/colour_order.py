@@ -42,7 +42,7 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from snellen.core.backbones import backbones, kind_of_constants, network_of, place
+from snellen.core.backbones import NETWORK_WORDS, backbones, kind_of_constants, network_of, place
 from snellen.core.finding import Evidence, Fix, FixSafety, Level
 from snellen.core.flow import Flow, Step, Trail
 from snellen.core.rule import Rule, SourceFacet, absent
@@ -342,7 +342,7 @@ RULE = Rule(
     title="Images are in the wrong order of colours",
     level=Level.ERROR,
     log=absent("swapped colours raise nothing and print nothing"),
-    source=SourceFacet(("cv2", "imageio", "skimage"), _examine),
+    source=SourceFacet(("cv2", "imageio", "skimage", *NETWORK_WORDS), _examine),
     before=absent("the run decodes images itself, always as RGB"),
     during=absent("swapped colours cost accuracy, which no single step shows"),
     module=__name__,

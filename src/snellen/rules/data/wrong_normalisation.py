@@ -48,6 +48,7 @@ from collections.abc import Iterator
 
 from snellen.core.backbones import (
     CONSTANTS,
+    NETWORK_WORDS,
     Backbone,
     backbones,
     kind_of_constants,
@@ -387,7 +388,7 @@ RULE = Rule(
     title="Images are not normalised as the network expects",
     level=Level.ERROR,
     log=absent("wrong constants raise nothing and print nothing"),
-    source=SourceFacet(("ormalize", "mean", "vgg", "VGG"), _examine),
+    source=SourceFacet(("ormalize", "mean", "vgg", "VGG", *NETWORK_WORDS), _examine),
     before=absent("the run takes its constants from each network's contract"),
     during=absent("wrong constants cost accuracy, which no single step shows"),
     module=__name__,

@@ -9,7 +9,8 @@ silently becomes -inf and a fully masked row NaN (`torch.where`, assignment by i
 Why
 ---
 -1e9 and friends are habits of float32. float16 ends at 65504, and which precision a line runs in is decided far
-away, by the training script. Nobody sees the line when mixed precision is switched on.
+away, by the training script. Nobody sees the line when mixed precision is switched on. Where nothing in the project
+asks for float16 the finding is a note: nothing fails today.
 
 How to confirm
 --------------
@@ -38,9 +39,11 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Iterator
+from dataclasses import replace
 
 from snellen.core.facts import FLOAT16_MAX, clamped_fill, oversized_fills
 from snellen.core.finding import Finding, Fix, FixSafety, Level, Location
+from snellen.core.half import float16_evidence
 from snellen.core.plan import Cost, NotApplicable, Plan
 from snellen.core.rule import BeforeFacet, Rule, SourceFacet, absent
 from snellen.core.source import Argument, Assignment, CallSite, Hit, SourceFile
@@ -49,6 +52,8 @@ __all__ = ["RULE"]
 
 
 _LARGEST = 65504.0
+_INTEGER_ENDS = frozenset(sign * (2**bits - less) for sign in (-1, 1) for bits in (31, 32, 63) for less in (0, 1))
+"""The ends of integer types, which fill integer tensors."""
 _KEEPS_FLOAT32 = re.compile(r"\.(?:float|double)\(\)|torch\.(?:float32|float64|long|int\d*|float\b)|\.to\(float\)")
 _MAKERS = frozenset(f"torch.{name}" for name in ("zeros", "ones", "full", "empty", "rand", "randn", "tensor", "arange"))
 _SIMPLE = re.compile(r"^[A-Za-z_]\w*(?:\.[A-Za-z_]\w*)*$")
@@ -57,6 +62,16 @@ _ADDED = re.compile(r"mask[\w.\[\]:, ]*\)*\s*\*\s*\(?\s*(?P<number>-?\d[\d_]*\.?
 
 
 def _examine(file: SourceFile) -> Iterator[Hit]:
+    hits = [*_fills(file), *_fill_settings(file)]
+    if not hits:
+        return
+    asked = float16_evidence(file)
+    for hit in hits:
+        # Without float16 anywhere the number does no harm yet.
+        yield replace(hit, evidence=(asked,)) if asked is not None else replace(hit, level=Level.NOTE)
+
+
+def _fills(file: SourceFile) -> Iterator[Hit]:
     if re.search(r"autocast\([^)]*enabled\s*=\s*False", file.text):
         return
     for call in file.calls:
@@ -66,6 +81,16 @@ def _examine(file: SourceFile) -> Iterator[Hit]:
     if "torch" in file.imports.values():
         for assignment in file.assignments:
             yield from _written(assignment)
+
+
+def _fill_settings(file: SourceFile) -> Iterator[Hit]:
+    """A mask value in YAML."""
+    for setting in file.settings:
+        for _, value in oversized_fills({setting.key.rpartition(".")[2]: setting.value}):
+            known = clamped_fill(setting.key, value, "the largest number that float16 holds masks as well")
+            fix = replace(known, edits=(file.edit(setting.span, f"{known.settings[0][1]:.1f}"),), settings=())
+            message = f"{setting.key} is {setting.code}, and float16 ends at 65504"
+            yield Hit(message, setting.span, fix)
 
 
 def _filled(call: CallSite) -> Iterator[tuple[Argument, str | None]]:
@@ -94,7 +119,7 @@ def _filled(call: CallSite) -> Iterator[tuple[Argument, str | None]]:
 
 
 def _outside(value: object) -> bool:
-    number = isinstance(value, (int, float)) and not isinstance(value, bool)
+    number = isinstance(value, (int, float)) and not isinstance(value, bool) and value not in _INTEGER_ENDS
     return number and math.isfinite(value) and abs(value) > _LARGEST  # type: ignore[arg-type]
 
 
@@ -122,7 +147,7 @@ def _hit(file: SourceFile, call: CallSite, argument: Argument, tensor: str | Non
     compared = re.search(rf"(?:[=!<>]=|[<>])\s*{re.escape(argument.code)}\b", file.text)
     safe = end == "min" and not compared and isinstance(argument.value, float)
     fix = Fix(
-        f"Write `{replacement}`: the lowest number of whatever precision `{tensor}` has.",
+        f"Write `{replacement}`: the {'lowest' if end == 'min' else 'largest'} number of the precision of `{tensor}`.",
         safety=FixSafety.MANUAL if torch is None else FixSafety.SAFE if safe else FixSafety.UNSAFE,
         reason="it stands for minus infinity in every precision"
         if safe
@@ -170,7 +195,12 @@ RULE = Rule(
     level=Level.ERROR,
     log=absent("what it leads to is a rule of its own: half-overflow"),
     source=SourceFacet(
-        ("masked_fill", "where(", "full_like", "new_full", "full(", "mask", "scores", "logits"), _examine
+        (
+            *("masked_fill", "where(", "full_like", "new_full", "full(", "mask", "scores", "logits"),
+            # What asks for float16 is looked for in the other files.
+            *("autocast", "GradScaler", ".half()", "float16", "fp16", "precision"),
+        ),
+        _examine,
     ),
     before=BeforeFacet(Cost.INSTANT, _examine_plan),
     during=absent("the exception comes before the step ends"),
