@@ -28,6 +28,8 @@ class Compiled:
 
 def compiles(file: SourceFile) -> bool:
     """Whether anything in a file is compiled."""
+    if "compile" not in file.text:
+        return False
     decorated = any("torch.compile" in block.decorators for block in file.functions)
     return decorated or any(_is_compile(call) for call in file.calls)
 
