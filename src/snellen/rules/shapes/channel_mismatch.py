@@ -55,36 +55,38 @@ __all__ = ["RULE"]
 
 _SHAPE = r"\[(?P<shape>\d[\dx, ]{0,80})\]"
 _LAYER = re.compile(
-    rf"(?:weight(?: of size )? ?\[(?P<weight>[\d, ]+)\],? ?(?:so )?)?expected input ?{_SHAPE} to have (?P<wanted>\d+) "
-    r"channels,? but got (?P<got>\d+) channels"
+    rf"(?:weight(?: of size )? ?\[(?P<weight>[\d, ]+)\],? ?(?:so )?)?expected input ?{_SHAPE} to have "
+    r"(?P<wanted>\d{1,9}) channels,? but got (?P<got>\d{1,9}) channels"
 )
 _OLD_LAYER = re.compile(
-    r"need input(?: of dimension \d+ and input)?\.size\[1\] == (?P<wanted>\d+) but got (?:input to be of shape: "
-    r"\[\d+ x )?(?P<got>\d+)",
+    r"need input(?: of dimension \d+ and input)?\.size\[1\] == (?P<wanted>\d{1,9}) but got (?:input to be of shape: "
+    r"\[\d+ x )?(?P<got>\d{1,9})",
     re.IGNORECASE,
 )
 _NORM = re.compile(
-    r"(?:running_mean|running_var|weight|bias) should contain (?P<got>\d+) elements not (?P<wanted>\d+)"
-    r"|size at dim=1 to match num_features \((?P<wanted2>\d+)\), but got: (?P<got2>\d+)"
-    r"|got weight of shape \[(?P<wanted3>\d+)\] and input of shape \[\d+, (?P<got3>\d+)"
-    r"|parameter numbers = (?P<wanted4>\d+) and channel size = (?P<got4>\d+)"
+    r"(?:running_mean|running_var|weight|bias) should contain (?P<got>\d{1,9}) elements not (?P<wanted>\d{1,9})"
+    r"|size at dim=1 to match num_features \((?P<wanted2>\d{1,9})\), but got: (?P<got2>\d{1,9})"
+    r"|got weight of shape \[(?P<wanted3>\d{1,9})\] and input of shape \[\d+, (?P<got3>\d{1,9})"
+    r"|parameter numbers = (?P<wanted4>\d{1,9}) and channel size = (?P<got4>\d{1,9})"
 )
 _LAST_AXIS = re.compile(
-    r"normalized_shape=\[(?P<wanted>\d+)\], expected input with shape \[\*, \d+\], "
+    r"normalized_shape=\[(?P<wanted>\d{1,9})\], expected input with shape \[\*, \d+\], "
     r"but got input of size ?\[(?P<shape>[\d, ]+)\]"
 )
 _STATED = re.compile(
-    r"expected (?:an? |input (?:with|to have) |images? (?:with|to have) )?(?P<wanted>\d+)[- ](?:input |image )?"
-    r"channels?(?: images?)?,? (?:but )?(?:got|found) (?P<got>\d+)"
+    r"expected (?:an? |input (?:with|to have) |images? (?:with|to have) )?(?P<wanted>\d{1,9})[- ](?:input |image )?"
+    r"channels?(?: images?)?,? (?:but )?(?:got|found) (?P<got>\d{1,9})"
     r"|channel dimension of the pixel values match with the one set in the configuration"
-    r"(?:\. Expected (?P<wanted2>\d+) but got (?P<got2>\d+))?"
-    r"|permitted channel values are [\[(]?(?P<wanted3>\d)[\d, ]*[\])]?,? but found (?P<got3>\d+)"
-    r"|input number of channels \((?P<got5>\d+)\) is not equal to expected number of channels \(?(?P<wanted5>\d+)"
-    r"|mean must have (?P<got4>\d+) elements if it is an iterable, got (?P<wanted4>\d+)",
+    r"(?:\. Expected (?P<wanted2>\d{1,9}) but got (?P<got2>\d{1,9}))?"
+    r"|permitted channel values are [\[(]?(?P<wanted3>\d)[\d, ]*[\])]?,? but found (?P<got3>\d{1,9})"
+    r"|input number of channels \((?P<got5>\d{1,9})\) is not equal to expected number of channels "
+    r"\(?(?P<wanted5>\d{1,9})"
+    r"|mean must have (?P<got4>\d{1,9}) elements if it is an iterable, got (?P<wanted4>\d{1,9})",
     re.IGNORECASE,
 )
 _COLOUR = re.compile(
-    r"(?:invalid number of channels in input image|\(scn == 3 \|\| scn == 4\))(?:[^\0]{0,200}?'scn' is (?P<got>\d+))?",
+    r"(?:invalid number of channels in input image|\(scn == 3 \|\| scn == 4\))"
+    r"(?:[^\0]{0,200}?'scn' is (?P<got>\d{1,3}))?",
     re.IGNORECASE,
 )
 _GREY = re.compile(

@@ -51,10 +51,11 @@ from snellen.core.source import CallSite, Hit, Origin, SourceFile
 __all__ = ["RULE"]
 
 _MESSAGE = re.compile(
-    r"expected input\[(?P<shape>[\d, ]+)\] to have (?P<wanted>\d+) channels, but got (?P<got>\d+) channels"
+    r"expected input\[(?P<shape>[\d, ]+)\] to have (?P<wanted>\d{1,9}) channels, but got (?P<got>\d{1,9}) channels"
 )
 _COUNTS = re.compile(
-    r"expected (\d+) channels,? (?:but )?got (\d+)|running_mean should contain (?P<elements>\d+) elements not (\d+)",
+    r"expected (\d{1,9}) channels,? (?:but )?got (\d{1,9})"
+    r"|running_mean should contain (?P<elements>\d{1,9}) elements not (\d{1,9})",
     re.IGNORECASE,
 )
 _PERMUTED = re.compile(r"permute\(0, ?3, ?1, ?2\)|movedim\(-1, ?1\)|b h w c ?-> ?b c h w")

@@ -53,10 +53,16 @@ from snellen.core.source import Hit, SourceFile
 
 __all__ = ["RULE"]
 
+_NUMBER = r"(?P<{}>\d{{1,9}})"
 _SHAPES = re.compile(
-    r"shapes cannot be multiplied \((?P<rows>\d+)x(?P<given>\d+) and (?P<wanted>\d+)x(?P<out>\d+)\)"
-    r"|size mismatch, m1: \[(?P<rows2>\d+) x (?P<given2>\d+)\], m2: \[(?P<wanted2>\d+) x (?P<out2>\d+)\]"
-    r"|same reduction dim, but got \[(?P<rows3>\d+), (?P<given3>\d+)\] X \[(?P<wanted3>\d+), (?P<out3>\d+)\]"
+    "|".join(
+        text.format(*(_NUMBER.format(f"{name}{place}") for name in ("rows", "given", "wanted", "out")))
+        for place, text in (
+            ("", r"shapes cannot be multiplied \({}x{} and {}x{}\)"),
+            ("2", r"size mismatch, m1: \[{} x {}\], m2: \[{} x {}\]"),
+            ("3", r"same reduction dim, but got \[{}, {}\] X \[{}, {}\]"),
+        )
+    )
 )
 _UNNUMBERED = re.compile(
     r"mat1 dim 1 must match mat2 dim 0|same reduction dim, but got \["

@@ -50,11 +50,11 @@ __all__ = ["RULE"]
 
 
 _REFUSED = re.compile(
-    r"input (?:image )?(?:height|width) ?\(?(?P<side>\d+)?\)? ?(?:is )?"
+    r"input (?:image )?(?:height|width) ?\(?(?P<side>\d{1,9})?\)? ?(?:is )?"
     r"(?:not a multiple of patch(?: (?:height|width|size))?|(?:should|must) be divisible by patch size)"
-    r":? ?\(?(?P<patch>\d+)"
-    r"|wrong input shape height=(?P<side2>\d+), width=\d+\. expected image height and width divisible by "
-    r"(?P<patch2>\d+)",
+    r":? ?\(?(?P<patch>\d{1,9})"
+    r"|wrong input shape height=(?P<side2>\d{1,9}), width=\d+\. expected image height and width divisible by "
+    r"(?P<patch2>\d{1,9})",
     re.IGNORECASE,
 )
 _PADS = re.compile(r"\bpad\w*\b|ceil\(|-\s*\w+\s*%\s*\d+", re.IGNORECASE)
@@ -104,9 +104,12 @@ _SIDES = re.compile(r"(?:^|[^a-z])(?:h|w|ht|wt|height|width|size|side|pad\w*|sha
 _DIVISORS = frozenset(
     {
         *("size_divisor", "pad_size_divisor", "size_divisibility", "size_divisible", "pad_height_divisor"),
-        *("pad_width_divisor", "pad_to_multiple"),
+        *("pad_width_divisor", "pad_to_multiple", "pad_multiple"),
     }
 )
+
+
+_BACKBONES = frozenset({"backbone", "encoder", "model", "model_name", "arch", "encoder_name", "name", "variant"})
 
 
 def _examine_source(file: SourceFile) -> Iterator[Hit]:
@@ -148,6 +151,9 @@ def _paddings(file: SourceFile) -> Iterator[tuple[Span, str, int]]:
             multiple = int(word) if word.isdigit() else constants.get(word) or _default(file, item, word)
             if isinstance(multiple, int) and 8 <= multiple <= 512:
                 yield item.span, item.code, multiple
+    for setting in file.settings:
+        if setting.key.rpartition(".")[2] in _DIVISORS and isinstance(setting.value, int) and 8 <= setting.value <= 512:
+            yield setting.span, setting.code, setting.value
     for call in file.calls:
         for argument in call.arguments:
             divisor = argument.name in _DIVISORS or (argument.name == "k" and call.method.startswith("DivisiblePad"))
@@ -177,6 +183,13 @@ def _patches(file: SourceFile) -> list[tuple[int, Evidence]]:
             if size is not None:
                 place = Location(file.path, argument.span.start_line, argument.span.start_column + 1)
                 found.append((size, Evidence(f"{argument.name or call.method}: {argument.code}", place)))
+    for setting in file.settings:
+        name = setting.key.rpartition(".")[2]
+        stated = patch_of_name(setting.value) if isinstance(setting.value, str) and name in _BACKBONES else None
+        stated = setting.value if name == "patch_size" and isinstance(setting.value, int) else stated
+        if stated is not None:
+            place = Location(file.path, setting.span.start_line, setting.span.start_column + 1)
+            found.append((stated, Evidence(f"{setting.key}: {setting.code}", place)))
     for item in file.assignments:
         if item.target.rpartition(".")[2].lower() in ("patch_size", "patch") and isinstance(item.value, int):
             place = Location(file.path, item.span.start_line, item.span.start_column + 1)

@@ -48,20 +48,20 @@ from snellen.core.log import Log, LogMatch
 from snellen.core.messages import Message, find_message, numbers
 from snellen.core.rule import LogFacet, Rule, SourceFacet, absent
 from snellen.core.sizes import NamedModel, fed_shapes, fixed_sizes, named_model
-from snellen.core.source import Argument, CallSite, Hit, SourceFile, Span
+from snellen.core.source import Argument, CallSite, Hit, Setting, SourceFile, Span
 
 __all__ = ["RULE"]
 
 _PATCH = re.compile(
-    r"input (?:image )?(?:height|width|h|w) ?\(?(?P<side>\d+)?\)? ?(?:is not|isn't|not|should be|must be) "
-    r"(?:a multiple of|divisible by) (?:the )?patch(?:[ _]?(?:height|width|size))?:? ?\(?(?P<multiple>\d+)",
+    r"input (?:image )?(?:height|width|h|w) ?\(?(?P<side>\d{1,9})?\)? ?(?:is not|isn't|not|should be|must be) "
+    r"(?:a multiple of|divisible by) (?:the )?patch(?:[ _]?(?:height|width|size))?:? ?\(?(?P<multiple>\d{1,9})",
     re.IGNORECASE,
 )
 _PAIR = re.compile(
-    r"(?:wrong input shape height=(?P<height>\d+), width=(?P<width>\d+)\. expected image height and width divisible by"
-    r"|`height` and `width` have to be divisible by|h and w should be divisible by"
-    r"|spatial dimensions? [^\n]{0,160}must be divisible by) ?(?P<multiple>\d+(?:\*\*\d+)?)"
-    r"(?:,? (?:but are|instead got) (?P<height2>\d+)(?: \(h\))? and (?P<width2>\d+))?",
+    r"(?:wrong input shape height=(?P<height>\d{1,9}), width=(?P<width>\d{1,9})\. expected image height and width "
+    r"divisible by|`height` and `width` have to be divisible by|h and w should be divisible by"
+    r"|spatial dimensions? [^\n]{0,160}must be divisible by) ?(?P<multiple>\d{1,9}(?:\*\*\d{1,2})?)"
+    r"(?:,? (?:but are|instead got) (?P<height2>\d{1,9})(?: \(h\))? and (?P<width2>\d{1,9}))?",
     re.IGNORECASE,
 )
 _SIDE = re.compile(
@@ -76,14 +76,15 @@ _NOT_SIZES = re.compile(
     re.IGNORECASE,
 )
 _WINDOW = re.compile(
-    r"(?P<axis>height|width) \(?(?P<side>\d+)\)? must be divisible by (?:window|grid) \(?(?P<multiple>\d+)"
+    r"(?P<axis>height|width) \(?(?P<side>\d{1,9})\)? must be divisible by (?:window|grid) \(?(?P<multiple>\d{1,9})"
 )
-_UNEVEN = re.compile(r"x size \((?P<height>\d+)\*(?P<width>\d+)\) are not even")
+_UNEVEN = re.compile(r"x size \((?P<height>\d{1,9})\*(?P<width>\d{1,9})\) are not even")
 _UNSHUFFLE = re.compile(
-    r"divisible by downscale_factor, but input\.size\(-?\d\) ?= ?(?P<side>\d+) is not divisible by (?P<multiple>\d+)"
+    r"divisible by downscale_factor, but input\.size\(-?\d\) ?= ?(?P<side>\d{1,9}) is not divisible by "
+    r"(?P<multiple>\d{1,9})"
 )
-_CHUNKS = re.compile(r"can't divide axis of length (?P<side>\d+) in chunks of (?P<multiple>\d+)")
-_WINDOWS = re.compile(r"shape '\[(?P<shape>-?\d+(?:, -?\d+){4,7})\]' is invalid for input of size (?P<size>\d+)")
+_CHUNKS = re.compile(r"can't divide axis of length (?P<side>\d{1,9}) in chunks of (?P<multiple>\d{1,9})")
+_WINDOWS = re.compile(r"shape '\[(?P<shape>-?\d+(?:, -?\d+){4,7})\]' is invalid for input of size (?P<size>\d{1,9})")
 _ASSERTED = re.compile(
     r"assert[^\n]{0,80}% ?(?:self\.)?(?:p|ps|patch\w*|window\w*|ws|win_size|stride|scale|size_divis\w*|\d+)\b"
     r"[^\n]{0,40}== ?0",
@@ -227,6 +228,7 @@ def _of_words(log: Log) -> LogMatch | None:
 
 
 def _examine_source(file: SourceFile) -> Iterator[Hit]:
+    yield from _settings(file)
     models = [model for model in map(named_model, file.calls) if model is not None]
     for model in models:
         yield from _built(file, model.call, model.patch)
@@ -241,6 +243,28 @@ def _examine_source(file: SourceFile) -> Iterator[Hit]:
         for size in fixed_sizes(file):
             if size.height % needing[0].multiple or size.width % needing[0].multiple:
                 yield _hit(file, needing[0], size.span, size.height, size.width)
+
+
+def _settings(file: SourceFile) -> Iterator[Hit]:
+    """A size and a patch side by side in a YAML file."""
+    sections: dict[str, dict[str, Setting]] = {}
+    for setting in file.settings:
+        section, _, name = setting.key.rpartition(".")
+        sections.setdefault(section, {})[name] = setting
+    for names in sections.values():
+        size = next((names[name] for name in ("img_size", "image_size", "input_size") if name in names), None)
+        patch = names.get("patch_size")
+        if size is None or patch is None or not isinstance(size.value, int) or not isinstance(patch.value, int):
+            continue
+        if patch.value > 1 and size.value > patch.value and size.value % patch.value:
+            fitting = max(1, round(size.value / patch.value)) * patch.value
+            fix = Fix(
+                f"Write `{fitting}`.",
+                FixSafety.UNSAFE,
+                "the images have to be brought to the new size as well",
+                edits=(file.edit(size.span, str(fitting)),),
+            )
+            yield Hit(f"`{size.key}: {size.code}` is no multiple of the patch, {patch.value}", size.span, fix)
 
 
 def _hit(file: SourceFile, model: NamedModel, span: Span, height: int, width: int) -> Hit:
@@ -304,7 +328,9 @@ RULE = Rule(
         ),
         _examine_log,
     ),
-    source=SourceFacet(("create_model", "torch.hub", "segmentation_models", "vit_", "Config"), _examine_source),
+    source=SourceFacet(
+        ("create_model", "torch.hub", "segmentation_models", "vit_", "Config", "patch_size"), _examine_source
+    ),
     before=absent("a run pads to what the contracts ask for; what pad_multiple says is checked by padding-not-lcm"),
     during=absent("the sizes are settled at the first forward pass, before any step"),
     module=__name__,

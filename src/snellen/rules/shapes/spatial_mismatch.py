@@ -55,15 +55,15 @@ from snellen.core.source import Hit, SourceFile, Span
 __all__ = ["RULE"]
 
 _CAT = re.compile(
-    r"sizes of tensors must match except in dimension (?P<axis>\d)\b(?:\. (?:expected size (?P<a>\d+) but got size "
-    r"(?P<b>\d+)|got (?P<a2>\d+) and (?P<b2>\d+)))?",
+    r"sizes of tensors must match except in dimension (?P<axis>\d)\b(?:\. (?:expected size (?P<a>\d{1,9}) but got "
+    r"size (?P<b>\d{1,9})|got (?P<a2>\d{1,9}) and (?P<b2>\d{1,9})))?",
     re.IGNORECASE,
 )
 _PAIR = re.compile(
-    r"size of tensor a \((?P<a>\d+)\) must match the size of tensor b \((?P<b>\d+)\) at non-singleton dimension "
-    r"(?P<axis>-?\d)"
-    r"|expanded size of the tensor \((?P<a2>\d+)\) must match the existing size \((?P<b2>\d+)\) at non-singleton "
-    r"dimension (?P<axis2>-?\d)",
+    r"size of tensor a \((?P<a>\d{1,9})\) must match the size of tensor b \((?P<b>\d{1,9})\) at non-singleton "
+    r"dimension (?P<axis>-?\d)"
+    r"|expanded size of the tensor \((?P<a2>\d{1,9})\) must match the existing size \((?P<b2>\d{1,9})\) at "
+    r"non-singleton dimension (?P<axis2>-?\d)",
     re.IGNORECASE,
 )
 _SHAPE = r"(?:torch\.Size\(\[|\[|\()(?P<{}>\d[\dx, ]*)[\])]+"
@@ -81,8 +81,8 @@ _COMPARED = tuple(
     )
 )
 _FIXED = re.compile(
-    r"input (?:image )?(?:height|width|size) \((?P<given>\d+)(?:\*\d+)?\) doesn't match model \((?P<wanted>\d+)"
-    r"|wrong image (?:height|width)! expected (?P<wanted2>\d+) but got (?P<given2>\d+)",
+    r"input (?:image )?(?:height|width|size) \((?P<given>\d{1,9})(?:\*\d+)?\) doesn't match model \((?P<wanted>\d{1,9})"
+    r"|wrong image (?:height|width)! expected (?P<wanted2>\d{1,9}) but got (?P<given2>\d{1,9})",
     re.IGNORECASE,
 )
 _UNLIKE = re.compile(r"input images must have the same dimensions", re.IGNORECASE)

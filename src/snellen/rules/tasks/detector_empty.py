@@ -219,6 +219,9 @@ def _examine_source(file: SourceFile) -> Iterator[Hit]:
             if _is_threshold(call, argument) and _percent(argument.value):
                 yield _threshold_hit(file, argument)
         yield from _without_background(file, call)
+    for setting in file.settings:
+        if setting.key.rpartition(".")[2] in _THRESHOLDS and _percent(setting.value):
+            yield _threshold_hit(file, Argument(setting.code, setting.span, value=setting.value))
     for item in file.assignments:
         hub = item.owner is not None and item.owner.name == "torch.hub.load" and item.target.endswith(".conf")
         if (hub or item.target.endswith(".SCORE_THRESH_TEST")) and _percent(item.value):

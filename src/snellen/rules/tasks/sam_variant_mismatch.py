@@ -52,7 +52,7 @@ from snellen.core.plan import Cost, NotApplicable, Plan
 from snellen.core.probe import Answer, Here, Outcome
 from snellen.core.rule import BeforeFacet, LogFacet, Rule, SourceFacet, absent
 from snellen.core.sam import FILE_BYTES, WIDTHS, file_variant, model_variant, same_variant
-from snellen.core.source import Argument, CallSite, Hit, SourceFile, Span
+from snellen.core.source import Argument, CallSite, Hit, Setting, SourceFile, Span
 
 __all__ = ["RULE"]
 
@@ -65,7 +65,7 @@ _SIZES = re.compile(
     r"from checkpoint, the shape in current model is torch\.Size\(\[(?P<model>[\d, ]+)\]\)"
 )
 _KEYS = re.compile(r"(?P<kind>unexpected|missing) key\(s\) in state_dict:(?P<keys>[^\n]*)", re.IGNORECASE)
-_BLOCK = re.compile(r"image_encoder\.blocks\.(?P<number>\d+)\.")
+_BLOCK = re.compile(r"image_encoder\.blocks\.(?P<number>\d{1,9})\.")
 _HQ = re.compile(r"mask_decoder\.(?:hf_token|hf_mlp|compress_vit_feat|embedding_encoder|embedding_maskfeature)")
 _REGISTRY = re.compile(r"sam_model_registry\[")
 _ASKED = re.compile(r"(?:--)?model[-_]?type[ =:'\"]{1,4}(?P<name>vit_\w+|default)")
@@ -212,6 +212,7 @@ _BUILDER2 = re.compile(r"(?:^|\.)build_sam2(?:_video_predictor|_camera_predictor
 
 
 def _examine_source(file: SourceFile) -> Iterator[Hit]:
+    yield from _settings(file)
     for call in file.calls:
         keyed, builder = (
             _KEYED.match(call.code) if not call.name.startswith("torch.") else None,
@@ -223,6 +224,29 @@ def _examine_source(file: SourceFile) -> Iterator[Hit]:
             yield from _compared(file, call.argument(0, "checkpoint"), builder["key"], None)
         elif _BUILDER2.search(call.name):
             yield from _configured(file, call)
+
+
+def _settings(file: SourceFile) -> Iterator[Hit]:
+    """A variant and a checkpoint in the same section of a YAML file."""
+    sections: dict[str, list[Setting]] = {}
+    for setting in file.settings:
+        if isinstance(setting.value, str):
+            sections.setdefault(setting.key.rpartition(".")[0], []).append(setting)
+    for settings in sections.values():
+        variants = [(each, variant) for each in settings if (variant := model_variant(str(each.value)))]
+        files = [
+            (each, given) for each in settings if (given := file_variant(str(each.value))) and "hiera" not in given
+        ]
+        if len(variants) != 1 or len(files) != 1 or same_variant(variants[0][1], files[0][1]):
+            continue
+        given = files[0][1].removeprefix("hq ")
+        fix = Fix(
+            f"Write `{given}`, the variant of the file.",
+            FixSafety.SAFE,
+            "the file does not load into any other variant",
+            edits=(file.edit(variants[0][0].span, given),),
+        )
+        yield Hit(f"the checkpoint is {files[0][1]}, the model {variants[0][1]}", variants[0][0].span, fix)
 
 
 def _registered(file: SourceFile, call: CallSite, keyed: re.Match[str]) -> Iterator[Hit]:
@@ -317,7 +341,7 @@ RULE = Rule(
         _examine_log,
         _probe,
     ),
-    source=SourceFacet(("sam_model_registry", "build_sam"), _examine_source),
+    source=SourceFacet(("sam_model_registry", "build_sam", "sam_vit_", "sam_hq_"), _examine_source),
     before=BeforeFacet(Cost.INSTANT, _examine_plan),
     during=absent("the checkpoint is refused before the first step"),
     module=__name__,

@@ -69,10 +69,10 @@ _SUMMARY = re.compile(
     r"^(?:m(?:ean)?[ _]?|current |overall |all |avg|average|total)|iou$|accuracy|loss|epoch|dice$", re.IGNORECASE
 )
 _REPORT = re.compile(
-    r"^\s*(?P<name>\S[^\n]{0,40}?)\s{2,}(?P<p>[01]\.\d+)\s+(?P<r>[01]\.\d+)\s+(?P<f>[01]\.\d+)\s+(?P<n>\d+)\s*$"
+    r"^\s*(?P<name>\S[^\n]{0,40}?)\s{2,}(?P<p>[01]\.\d+)\s+(?P<r>[01]\.\d+)\s+(?P<f>[01]\.\d+)\s+(?P<n>\d{1,9})\s*$"
 )
 _AVERAGE = re.compile(r"avg|average|accuracy", re.IGNORECASE)
-_MATRIX = re.compile(r"^\s*\[{1,2}\s*(?P<row>\d+(?:[\s,]+\d+)+)\s*\]{1,2},?\s*$")
+_MATRIX = re.compile(r"^\s*\[{1,2}\s*(?P<row>\d{1,9}(?:[\s,]+\d+)+)\s*\]{1,2},?\s*$")
 _SOFT = 1e-5
 """An overlap below this is what a smoothing term leaves."""
 

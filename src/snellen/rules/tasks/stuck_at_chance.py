@@ -69,7 +69,7 @@ _ACCURACY = (
 _OTHER_LOSS = re.compile(
     r"^(?:d|g|gen|disc|adv)_?loss|loss_?(?:d|g|gen|disc|adv)\b|\berr[dg]\b|discriminator|generator", re.IGNORECASE
 )
-_EPOCH_LINE = r"^\W{0,6}epoch\W{0,4}(?P<epoch>\d+)\s*/\s*\d+"
+_EPOCH_LINE = r"^\W{0,6}epoch\W{0,4}(?P<epoch>\d{1,9})\s*/\s*\d+"
 _MOST_CLASSES, _SURE_CLASSES = 1000, 50
 
 
