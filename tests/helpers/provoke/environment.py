@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import socket
 import textwrap
+import warnings
 from pathlib import Path
 
 import torch
@@ -54,23 +55,6 @@ def _script(folder: Path, text: str) -> str:
 
 
 @case("torchvision-torch-mismatch")
-def extension_of_another_torch(folder: Path) -> str:
-    # The compiled part refuses to load, as it does next to another torch; the rest is torchvision's own doing.
-    return _script(
-        folder,
-        """
-        import torch
-
-        def load_library(path):
-            raise OSError(f"{path}: undefined symbol: _ZN3c106DeviceC1Ev")
-
-        torch.ops.load_library = load_library
-        import torchvision
-        """,
-    )
-
-
-@case("torchvision-torch-mismatch")
 def operators_not_loaded(folder: Path) -> None:
     from torchvision import extension
 
@@ -103,32 +87,29 @@ def metadata_missing(folder: Path) -> None:
 
 
 @case("cpu-only-torch")
-def without_cuda(folder: Path) -> str:
+def without_cuda(folder: Path) -> None:
     # A build without CUDA lacks this function; what asks for it is torch's own.
-    return _script(
-        folder,
-        """
-        import torch
-
-        if hasattr(torch._C, "_cuda_getDeviceCount"):
-            del torch._C._cuda_getDeviceCount
-        model = torch.nn.Linear(4, 2)
-        model = model.to("cuda")
-        """,
-    )
+    counts = getattr(torch._C, "_cuda_getDeviceCount", None)
+    if counts is not None:
+        del torch._C._cuda_getDeviceCount
+    try:
+        torch.nn.Linear(4, 2).to("cuda")
+    finally:
+        if counts is not None:
+            torch._C._cuda_getDeviceCount = counts
 
 
 @case("cuda-arch-unsupported")
 def warned_of_capability(folder: Path) -> str:
-    return _script(
-        folder,
-        """
-        import torch
-
-        torch.cuda.get_device_name = lambda index: "NVIDIA GeForce RTX 5080"
-        torch.cuda._warn_unsupported_code(0, 120, [50, 60, 70, 75, 80, 86, 90])
-        """,
-    )
+    named = torch.cuda.get_device_name
+    torch.cuda.get_device_name = lambda index: "NVIDIA GeForce RTX 5080"  # type: ignore[assignment]
+    try:
+        with warnings.catch_warnings(record=True) as caught:
+            warnings.simplefilter("always")
+            torch.cuda._warn_unsupported_code(0, 120, [50, 60, 70, 75, 80, 86, 90])
+    finally:
+        torch.cuda.get_device_name = named
+    return "".join(warnings.formatwarning(w.message, w.category, w.filename, w.lineno) for w in caught)
 
 
 @case("numpy-abi")
@@ -149,23 +130,25 @@ def full_while_saving(folder: Path) -> None:
 
 
 @case("invalid-device-ordinal")
-def no_gpu_visible(folder: Path) -> str:
-    lines = ["import os", "os.environ['CUDA_VISIBLE_DEVICES'] = ''", "import torch", "torch.zeros(1, device='cuda:0')"]
-    return _script(folder, "\n".join(lines)) if torch.version.cuda else "RuntimeError: No CUDA GPUs are available"
+def no_gpu_visible(folder: Path) -> str | None:
+    if not torch.cuda.is_available():
+        torch._C._cuda_init() if torch.version.cuda else _no_gpus()
+    return _script(folder, "import os\nos.environ['CUDA_VISIBLE_DEVICES'] = ''\nimport torch\ntorch.cuda.init()\n")
+
+
+def _no_gpus() -> None:
+    raise RuntimeError("No CUDA GPUs are available")
 
 
 @case("invalid-device-ordinal")
-def saved_on_another_gpu(folder: Path) -> str:
-    return _script(
-        folder,
-        """
-        import torch
-
-        torch.save(torch.zeros(2), "model.pt")
-        torch.cuda.is_available, torch.cuda.device_count = lambda: True, lambda: 1
-        torch.load("model.pt", map_location="cuda:1")
-        """,
-    )
+def saved_on_another_gpu(folder: Path) -> None:
+    torch.save(torch.zeros(2), folder / "model.pt")
+    known = torch.cuda.is_available, torch.cuda.device_count
+    torch.cuda.is_available, torch.cuda.device_count = lambda: True, lambda: 1
+    try:
+        torch.load(folder / "model.pt", map_location="cuda:1", weights_only=True)
+    finally:
+        torch.cuda.is_available, torch.cuda.device_count = known
 
 
 @case("address-in-use")

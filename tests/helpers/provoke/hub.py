@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import os
 import re
-import textwrap
 from pathlib import Path
 
 from provoke.machinery import case, run_script
@@ -55,28 +55,22 @@ def repository_not_shown(folder: Path) -> str:
 
 
 @case("hub-offline")
-def switched_offline(folder: Path) -> str:
-    text = """
-    import os, tempfile
+def switched_offline(folder: Path) -> None:
+    from huggingface_hub import hf_hub_download
 
-    os.environ.update(HF_HOME=tempfile.mkdtemp(), HF_HUB_OFFLINE="1")
-    import timm
-
-    timm.create_model("resnet18.a1_in1k", pretrained=True)
-    """
-    (folder / "train.py").write_text(textwrap.dedent(text).lstrip())
-    return run_script(folder, "train.py")
+    hf_hub_download("timm/resnet18.a1_in1k", "model.safetensors", cache_dir=folder, local_files_only=True)
 
 
 @case("hub-offline")
-def nobody_answers(folder: Path) -> str:
-    text = """
-    import os
-
-    os.environ.update(no_proxy="*", TORCH_HOME=os.path.abspath("cache"))
+def nobody_answers(folder: Path) -> None:
     import torch
 
-    torch.hub.load_state_dict_from_url("http://127.0.0.1:9/models/resnet50-0676ba61.pth", progress=False)
-    """
-    (folder / "train.py").write_text(textwrap.dedent(text).lstrip())
-    return run_script(folder, "train.py")
+    before = os.environ.get("no_proxy")
+    os.environ["no_proxy"] = "*"
+    try:
+        url = "http://127.0.0.1:9/models/resnet50-0676ba61.pth"
+        torch.hub.load_state_dict_from_url(url, model_dir=str(folder), progress=False)
+    finally:
+        del os.environ["no_proxy"]
+        if before is not None:
+            os.environ["no_proxy"] = before

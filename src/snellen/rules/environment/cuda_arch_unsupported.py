@@ -6,7 +6,8 @@ A warning when CUDA starts: `NVIDIA GeForce RTX 5080 with CUDA capability sm_120
 PyTorch installation. The current PyTorch install supports CUDA capabilities sm_50 ... sm_90.` (today: `Found GPU0 ...
 which is of compute capability (CC) 12.0`, then a list of what the build holds). The first kernel then stops with `CUDA
 error: no kernel image is available for execution on the device`. Old cards read `PyTorch no longer supports this GPU
-because it is too old`.
+because it is too old`. An extension that is being compiled stops with `nvcc fatal : Unsupported gpu architecture
+'compute_86'`.
 
 Why
 ---
