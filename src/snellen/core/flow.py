@@ -26,7 +26,7 @@ from snellen.core.expressions import (
 from snellen.core.source import FunctionBlock, Loop, SourceFile
 from snellen.core.trails import WRITTEN, Given, Names, Step, Trail, parts_of, targets_of
 
-__all__ = ["Flow", "Step", "Trail"]
+__all__ = ["Flow", "Starts", "Step", "Trail"]
 
 _MOST_PARTS = 2500
 _DEEPEST = 40

@@ -59,3 +59,16 @@ def of_contour(path, contour):
 
 def area(one):
     return one["bbox"][2] * one["bbox"][3]
+
+
+class AddedLater(Animals):
+    def __getitem__(self, index):
+        boxes, labels = [], []
+        for one in self.coco.loadAnns([index]):
+            boxes.append([float(number) for number in one["bbox"]])
+            labels.append(one["category_id"])
+        target = {}
+        target["boxes"] = torch.as_tensor(boxes, dtype=torch.float32)
+        target["boxes"][:, 2:] += target["boxes"][:, :2]
+        target["labels"] = torch.as_tensor(labels)
+        return target

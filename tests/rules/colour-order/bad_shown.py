@@ -15,3 +15,7 @@ def shrink(source, target):
     with Image.open(source) as picture:
         pixels = np.array(picture.convert("RGB"))
     cv2.imwrite(target, cv2.resize(pixels, (128, 128)))
+
+
+def store(path, target):
+    Image.fromarray(cv2.imread(path)).resize((64, 64)).save(target)

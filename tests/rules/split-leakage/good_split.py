@@ -48,3 +48,11 @@ def lists(paths, split):
 
 def plain(root):
     return random_split(ImageFolder(root), [0.9, 0.1])
+
+
+def folds(train_data, splits, batch_size):
+    for train_index, val_index in splits:
+        train_loader = DataLoader(train_data[train_index], batch_size, shuffle=True)
+        val_loader = DataLoader(train_data[val_index], batch_size)
+        train_eval_loader = DataLoader(train_data, batch_size)
+        yield train_loader, val_loader, train_eval_loader

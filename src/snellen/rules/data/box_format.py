@@ -213,9 +213,18 @@ def _targets(file: SourceFile, flow: Flow) -> Iterator[Hit]:
             trail = next((way for way in ways if way is not None), None)
         else:
             continue
-        if trail is not None:
+        if trail is not None and not _converted_later(file, item):
             message = "these boxes are x, y, width, height, and torchvision's detectors take two corners"
             yield _hit(file, item, trail, message, tensor=True)
+
+
+def _converted_later(file: SourceFile, item: Assignment) -> bool:
+    """Whether a later line of the function adds the corners: `target["boxes"][:, 2:] += target["boxes"][:, :2]`."""
+    return any(
+        other.function == item.function and "boxes" in other.target and (other.operator == "+" or "+" in other.code)
+        for other in file.assignments
+        if other.span.start > item.span.start
+    )
 
 
 def _given(file: SourceFile, flow: Flow) -> Iterator[Hit]:

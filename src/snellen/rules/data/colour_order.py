@@ -44,7 +44,7 @@ from dataclasses import dataclass
 
 from snellen.core.backbones import NETWORK_WORDS, backbones, kind_of_constants, network_of, place
 from snellen.core.finding import Evidence, Fix, FixSafety, Level
-from snellen.core.flow import Flow, Step, Trail
+from snellen.core.flow import Flow, Starts, Step, Trail
 from snellen.core.rule import Rule, SourceFacet, absent
 from snellen.core.source import Argument, Assignment, CallSite, Hit, SourceFile, Span
 from snellen.core.trails import parts_of
@@ -122,13 +122,15 @@ class _Sink:
     order: str = "RGB"
     evidence: tuple[Evidence, ...] = ()
     shown: bool = False
+    picture: bool = False
+    """Whether it is what the method is called on that counts: a picture of PIL."""
 
 
 def _examine(file: SourceFile) -> Iterator[Hit]:
     flow, told = Flow(file), set[tuple[str, Span]]()
     for sink in (*_called(file), *_returned(file)):
         starts = _is_bgr if sink.order == "RGB" else _is_rgb
-        trails = flow.trails(sink.value, sink.call, starts)
+        trails = _ways(flow, sink, starts)
         ways = [trail for trail in trails if trail.start.call is not None and starts(trail.start.call)]
         if any(not _keeps(step, sink) for trail in ways for step in trail.changes):
             continue
@@ -138,6 +140,13 @@ def _examine(file: SourceFile) -> Iterator[Hit]:
                 continue
             told.add(key)
             yield _hit(file, sink, trail)
+
+
+def _ways(flow: Flow, sink: _Sink, starts: Starts) -> list[Trail]:
+    if not sink.picture or sink.call is None:
+        return flow.trails(sink.value, sink.call, starts)
+    made = flow.receiver(sink.call, starts)
+    return [trail for trail in made if any(step.name == "PIL.Image.fromarray" for step in trail.steps)]
 
 
 def _is_bgr(call: CallSite) -> bool:
@@ -200,6 +209,8 @@ def _called(file: SourceFile) -> Iterator[_Sink]:
                 yield _Sink(second, call, f"`{call.name}`", "BGR", shown=True)
         elif call.method == "write" and _made_by(call, "cv2.VideoWriter"):
             yield _Sink(first, call, "`VideoWriter.write`", "BGR", shown=True)
+        elif call.name in (".save", ".show") and "PIL" in file.text and call.receiver is not None:
+            yield _Sink(first, call, f"`Image.{call.method}`", shown=True, picture=True)
         elif _shows(call):
             yield _Sink(first, call, f"`{call.name.lstrip('.')}`", shown=True)
         else:
@@ -207,7 +218,9 @@ def _called(file: SourceFile) -> Iterator[_Sink]:
 
 
 def _shows(call: CallSite) -> bool:
-    if call.name in ("matplotlib.pyplot.imshow", "wandb.Image") or (call.name == ".imshow" and "cv2" not in call.code):
+    if call.name in ("matplotlib.pyplot.imshow", "wandb.Image", "PIL.ImageTk.PhotoImage") or (
+        call.name == ".imshow" and "cv2" not in call.code
+    ):
         return call.argument(99, "cmap") is None
     return False
 

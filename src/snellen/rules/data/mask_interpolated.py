@@ -94,10 +94,13 @@ class _Resize:
 
 
 def _examine(file: SourceFile) -> Iterator[Hit]:
-    if not names_mask(file.text):
-        return
     flow, told = Flow(file), set[Span]()
     for resize in _resizes(file):
+        if resize.safe:
+            # Whatever it is called, the filter that was chosen has no effect.
+            told.add(resize.call.span)
+            yield _hit(resize, ())
+            continue
         if names_no_classes(f"{resize.code} {resize.call.target or ''}") or not _is_mask(resize):
             continue
         evidence = _labels(file, flow, resize)
@@ -291,7 +294,10 @@ def _torchvision(file: SourceFile, call: CallSite) -> _Resize | None:
 
 
 def _hit(resize: _Resize, evidence: tuple[Evidence, ...]) -> Hit:
-    message = f"`{' '.join(resize.code.split())[:60]}` holds classes, and {resize.how}: classes in between appear"
+    name = " ".join(resize.code.split())[:60]
+    message = f"`{name}` holds classes, and {resize.how}: classes in between appear"
+    if resize.safe:
+        message = f"{resize.how}: values in between appear in `{name}`"
     reason = "a network that was trained on the smoothed masks has to be trained again"
     safety = FixSafety.SAFE if resize.safe else FixSafety.UNSAFE if resize.edits else FixSafety.MANUAL
     reason = "it is what was written, in a place where it has no effect" if resize.safe else reason

@@ -159,7 +159,12 @@ def _same_loader(file: SourceFile) -> Iterator[Hit]:
             continue
         data = call.argument(0, "dataset")
         samplers = [call.argument(99, "sampler"), call.argument(99, "batch_sampler")]
-        if data is not None and _side(data.code) == "train" and not any(samplers) and data.code.count("(") == 0:
+        if (
+            data is not None
+            and _side(data.code) == "train"
+            and not any(samplers)
+            and re.fullmatch(r"[\w.]+", data.code)
+        ):
             yield _trained_on(file, data, f"`{item.target}`")
     for call in file.calls:
         train = call.argument(99, "train_dataset") or call.argument(99, "train_dataloaders")
