@@ -1,0 +1,156 @@
+"""A model is evaluated while gradients are still recorded.
+
+What happens
+------------
+Validation needs more memory than training, or runs out of it, `CUDA out of memory`, at a batch size that trains well.
+Or it is only slower than it should be. The numbers that come out are right.
+
+Why
+---
+`model.eval()` changes dropout and batch normalisation, nothing else. As long as gradients are enabled, every forward
+pass keeps all activations for a backward pass that never comes. They go when the output goes; an output that is kept,
+in a list or in a sum of losses, keeps them all.
+
+How to confirm
+--------------
+`model(x).requires_grad` is True in the evaluation loop. `torch.cuda.max_memory_allocated()` falls by about the size of
+the activations under `torch.no_grad()`.
+
+Fix
+---
+`@torch.no_grad()` over the evaluation function, or `with torch.no_grad():` around its loop; `torch.inference_mode()`
+where nothing that comes out is used in training.
+
+When it is something else
+-------------------------
+Where gradients are wanted in evaluation mode (adversarial examples, Grad-CAM, frozen batch statistics in training) it
+is right as it is. Lightning, the Hugging Face `Trainer` and Ignite switch gradients off themselves. Modes that are
+missing are `eval-mode-missing`.
+
+Sources
+-------
+- Locally disabling gradient computation: https://docs.pytorch.org/docs/stable/notes/autograd.html#locally-disable-grad-doc
+- `torch.no_grad`: https://docs.pytorch.org/docs/stable/generated/torch.no_grad.html
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+
+from snellen.core.finding import Edit, Fix, FixSafety, Level
+from snellen.core.inference import called_without_gradients, computes_gradients, data_loop, evaluates, in_framework
+from snellen.core.mode import called, no_gradients
+from snellen.core.rule import Rule, SourceFacet, absent
+from snellen.core.source import CallSite, FunctionBlock, Hit, SourceFile, Span
+from snellen.core.training import loop_around, scope_of
+
+__all__ = ["RULE"]
+
+_METHODS = frozenset(
+    (
+        *("forward", "encode_image", "encode_text", "forward_features", "extract_features", "get_image_features"),
+        *("get_text_features", "get_intermediate_layers", "extract_feat"),
+    )
+)
+_TRACES = re.compile(r"onnx\.export|jit\.(?:trace|script)|torch\.export|fx\.|flop|profile\(|summary\(|ptflops|thop")
+_TEST_FILE = re.compile(r"(?:^|[\\/])(?:test_[^\\/]*|conftest|[^\\/]*_test)\.py$")
+
+
+def _examine(file: SourceFile) -> Iterator[Hit]:
+    if _TEST_FILE.search(file.path):
+        return
+    seen: set[Span] = set()
+    for mode in file.calls:
+        if not _sets_evaluation(mode) or mode.receiver is None or mode.conditions:
+            continue
+        block = file.function_around(mode.span)
+        scope = scope_of(file, mode.span)
+        if scope in seen or _exempt(file, block, scope):
+            continue
+        run = next((call for call in _runs(file, mode.receiver, mode) if _wasteful(file, call, block)), None)
+        if run is None or _frozen(file, mode.receiver):
+            continue
+        seen.add(scope)
+        where = f"`{block.name.rpartition('.')[2]}` runs" if block is not None else "this loop runs"
+        message = (
+            f"{where} `{mode.receiver}` in evaluation mode with gradients on: all activations are kept for nothing"
+        )
+        yield Hit(message, run.span, _fix(file, block))
+
+
+def _sets_evaluation(call: CallSite) -> bool:
+    if call.method == "eval" and call.name.startswith("."):
+        return not call.arguments
+    return call.method == "train" and len(call.arguments) == 1 and call.arguments[0].value is False
+
+
+def _exempt(file: SourceFile, block: FunctionBlock | None, scope: Span) -> bool:
+    lines = file.text.split("\n")[scope.start_line - 1 : scope.end_line]
+    if block is not None and (in_framework(file, block) or called_without_gradients(file, block)):
+        return True
+    if block is None:
+        # At the top of a file only what stands outside of functions counts.
+        calls = (call for call in file.calls if not call.function)
+        if any(call.method in ("backward", "step", "set_grad_enabled") for call in calls):
+            return True
+    elif computes_gradients(file, scope):
+        return True
+    return _TRACES.search("\n".join(lines)) is not None
+
+
+def _runs(file: SourceFile, name: str, mode: CallSite) -> Iterator[CallSite]:
+    """Calls of a model after it was put into evaluation mode, in the same function."""
+    for call in file.calls:
+        if call.function != mode.function or call.span.start < mode.span.end:
+            continue
+        direct = called(call) == name and bool(call.arguments)
+        if direct or (call.receiver == name and call.method in _METHODS and call.name.startswith(".")):
+            yield call
+
+
+def _wasteful(file: SourceFile, call: CallSite, block: FunctionBlock | None) -> bool:
+    guarded = no_gradients(call) or any("grad" in context.lower() for context in call.contexts)
+    if guarded:
+        return False
+    loop = loop_around(file, call.span)
+    endless = loop is not None and loop.kind == "while" and block is not None and evaluates(block)
+    return endless or data_loop(file, call) is not None
+
+
+def _frozen(file: SourceFile, name: str) -> bool:
+    """Whether no parameter of the model wants a gradient."""
+    loops = rf"for \w+ in {re.escape(name)}\.parameters\(\):\s*\n?\s*\w+\.requires_grad(?:_\(False\)|\s*=\s*False)"
+    return re.search(rf"{re.escape(name)}\.requires_grad_\(False\)|{loops}", file.text) is not None
+
+
+def _fix(file: SourceFile, block: FunctionBlock | None) -> Fix:
+    torch = next((local for local, name in file.imports.items() if name == "torch"), None)
+    if block is None or torch is None:
+        return Fix("Put `with torch.no_grad():` around the loop.")
+    line = file.text.split("\n")[block.span.start_line - 1]
+    indent = line[: block.span.start_column]
+    start = Span(block.span.start_line, block.span.start_column, block.span.start_line, block.span.start_column)
+    break_ = "\r\n" if "\r\n" in file.text else "\n"
+    edits: tuple[Edit, ...] = ()
+    if not indent.strip():
+        edits = (file.edit(start, f"@{torch}.no_grad(){break_}{indent}"),)
+    return Fix(
+        f"Write `@{torch}.no_grad()` over `def {block.name.rpartition('.')[2]}`.",
+        FixSafety.UNSAFE,
+        "right unless somebody computes gradients of what the function returns",
+        edits=edits,
+    )
+
+
+RULE = Rule(
+    slug="no-grad-missing",
+    family="memory",
+    title="Evaluation records gradients",
+    level=Level.WARNING,
+    log=absent("what it leads to in a log are rules of their own: cuda-oom and memory-leak"),
+    source=SourceFacet((".eval()", ".train(False)", ".train(mode=False)"), _examine),
+    before=absent("the code of a run is read by lint, which the check asks"),
+    during=absent("the engine evaluates without gradients by itself"),
+    module=__name__,
+)
