@@ -98,7 +98,7 @@ def _padding(log: Log, refused: Message) -> tuple[Evidence, int | None] | None:
 _ROUNDED = re.compile(
     r"//\s*(?P<a>\w+)\s*\)?\s*\*\s*(?P=a)\b|-\s*[\w.\[\]-]{1,60}\)?\s*%\s*(?P<b>\w+)"
     r"|ceil\([^\n]{1,80}/\s*(?P<c>\w+)\s*\)(?:\.astype\(int\))?\s*\)?\s*\*\s*(?P=c)\b"
-    r"|\b(?P<d>\w+)\s*\*\s*(?:int\()?(?:math\.|np\.)?ceil\([^\n]{1,80}/\s*(?P=d)\s*\)"
+    r"|\b(?P<d>\w+)\s*\*\s*(?:int\()?(?:\w+\.)?ceil\([^\n]{1,80}/\s*(?P=d)\s*\)"
 )
 _SIDES = re.compile(r"(?:^|[^a-z])(?:h|w|ht|wt|height|width|size|side|pad\w*|shape)(?:[^a-z]|$)", re.IGNORECASE)
 _DIVISORS = frozenset(

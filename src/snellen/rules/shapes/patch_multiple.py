@@ -329,7 +329,8 @@ RULE = Rule(
         _examine_log,
     ),
     source=SourceFacet(
-        ("create_model", "torch.hub", "segmentation_models", "vit_", "Config", "patch_size"), _examine_source
+        ("create_model", "torch.hub", "hub.load", "segmentation_models", "vit_", "Config", "patch_size"),
+        _examine_source,
     ),
     before=absent("a run pads to what the contracts ask for; what pad_multiple says is checked by padding-not-lcm"),
     during=absent("the sizes are settled at the first forward pass, before any step"),

@@ -206,7 +206,7 @@ def _probe(log: Log, here: Here) -> Answer:
 
 # -- source ------------------------------------------------------------------------------------------------------------
 
-_KEYED = re.compile(r"^(?:\w+\.)*sam_model_registry\[\s*(?P<key>[^\]\n]+?)\s*\]\s*\(")
+_KEYED = re.compile(r"^(?P<name>[\w.]{1,80})\[\s*(?P<key>[^\]\n]+?)\s*\]\s*\(")
 _BUILDER = re.compile(r"(?:^|\.)build_sam_(?P<key>vit_[bhlt])$")
 _BUILDER2 = re.compile(r"(?:^|\.)build_sam2(?:_video_predictor|_camera_predictor)?$")
 
@@ -214,10 +214,9 @@ _BUILDER2 = re.compile(r"(?:^|\.)build_sam2(?:_video_predictor|_camera_predictor
 def _examine_source(file: SourceFile) -> Iterator[Hit]:
     yield from _settings(file)
     for call in file.calls:
-        keyed, builder = (
-            _KEYED.match(call.code) if not call.name.startswith("torch.") else None,
-            _BUILDER.search(call.name),
-        )
+        keyed, builder = _KEYED.match(call.code), _BUILDER.search(call.name)
+        if keyed is not None and not _is_registry(file, keyed["name"]):
+            keyed = None
         if keyed is not None and call.arguments:
             yield from _registered(file, call, keyed)
         elif builder is not None:
@@ -249,6 +248,12 @@ def _settings(file: SourceFile) -> Iterator[Hit]:
         yield Hit(f"the checkpoint is {files[0][1]}, the model {variants[0][1]}", variants[0][0].span, fix)
 
 
+def _is_registry(file: SourceFile, name: str) -> bool:
+    """Whether a name, as the file imports it, is the registry of models."""
+    root, _, rest = name.partition(".")
+    return ".".join(filter(None, (file.imports.get(root, root), rest))).endswith("sam_model_registry")
+
+
 def _registered(file: SourceFile, call: CallSite, keyed: re.Match[str]) -> Iterator[Hit]:
     key, span = keyed["key"], call.span
     if key[:1] in "'\"":
@@ -269,6 +274,9 @@ def _name_of_file(file: SourceFile, argument: Argument | None) -> str:
     if isinstance(argument.value, str):
         return argument.value
     held = [item for item in file.assignments if item.target == argument.code]
+    if argument.origin is not None:
+        parts = [part.value for part in argument.origin.call.arguments if isinstance(part.value, str)]
+        return "/".join(parts)
     return held[0].code if len(held) == 1 else argument.code if re.search(r"['\"]", argument.code) else ""
 
 
