@@ -70,7 +70,7 @@ def operators_not_loaded(folder: Path) -> None:
 
 @case("missing-package")
 def not_installed(folder: Path) -> str:
-    return _script(folder, "import torch\nfrom segment_anything import sam_model_registry\n")
+    return _script(folder, "from segment_anything import sam_model_registry\n")
 
 
 @case("missing-package")
