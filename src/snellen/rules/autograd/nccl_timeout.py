@@ -46,6 +46,7 @@ from collections.abc import Iterator
 
 from snellen.core.finding import Evidence, Finding, Fix, Level, Location
 from snellen.core.log import Log, LoggedException, LogLine, LogMatch
+from snellen.core.messages import narrowed
 from snellen.core.plan import Cost, NotApplicable, Plan
 from snellen.core.probe import Answer, Here, Outcome
 from snellen.core.rule import BeforeFacet, LogFacet, Rule, absent
@@ -59,12 +60,12 @@ _WATCHDOG = re.compile(
     re.IGNORECASE,
 )
 _SYSTEM = re.compile(r"unhandled system error|ncclsystemerror", re.IGNORECASE)
-_CUDA = re.compile(r"nccl\b.{0,300}unhandled cuda error|ncclunhandledcudaerror", re.IGNORECASE)
+_CUDA = re.compile(r"nccl\b.{0,160}unhandled cuda error|ncclunhandledcudaerror", re.IGNORECASE)
 _SAME_GPU = re.compile(r"duplicate gpu detected|rank \d+ and rank \d+ both on cuda device", re.IGNORECASE)
 _USAGE = re.compile(
-    r"nccl\b.{0,300}\b(?:invalid usage|invalid argument)|nccl(?:invalidusage|invalidargument)", re.IGNORECASE
+    r"nccl\b.{0,160}\b(?:invalid usage|invalid argument)|nccl(?:invalidusage|invalidargument)", re.IGNORECASE
 )
-_INTERNAL = re.compile(r"nccl\b.{0,300}\binternal error|ncclinternalerror", re.IGNORECASE)
+_INTERNAL = re.compile(r"nccl\b.{0,160}\binternal error|ncclinternalerror", re.IGNORECASE)
 _REMOTE = re.compile(r"ncclremoteerror|remote process exited or there was a network error", re.IGNORECASE)
 _JOIN = re.compile(
     r"(?P<joined>\d+)/(?P<world>\d+) clients joined|client socket has (?:timed out|failed)|connect\(\) timed out\. "
@@ -94,16 +95,11 @@ _KINDS = (
     (_STORE, 0.85),
 )
 _TRIGGERS = (
-    *("nccl", "watchdog", "clients joined", "client socket", "connect() timed out", "process group", "socket timeout"),
-    *(
-        "wait timeout after",
-        "monitoredbarrier",
-        "waiting for key",
-        "gloo/transport",
-        "unhandled system error",
-        "mismatch between collectives",
-        "heartbeat",
-    ),
+    *("nccl error", "nccl operations", "nccl communicator", "nccl watchdog", "nccl work", "processgroupnccl"),
+    *("ncclsystem", "ncclinternal", "ncclunhandled", "ncclinvalid", "ncclremote", "ncclunique"),
+    *("duplicate gpu", "watchdog", "clients joined", "client socket", "connect() timed out", "process group"),
+    *("socket timeout", "wait timeout after", "monitoredbarrier", "waiting for key", "gloo/transport"),
+    *("unhandled system error", "between collectives", "heartbeat"),
 )
 _FOLLOWS = re.compile(
     r"nccl|processgroup|distbackenderror|distnetworkerror|diststoreerror|tcpstore|collective|childfailed|signalexception"
@@ -153,6 +149,7 @@ _TOLD = {
 
 
 def _examine(log: Log) -> LogMatch | None:
+    log, whole = narrowed(log, _TRIGGERS), log
     found = [(pattern, score, line) for pattern, score in _KINDS if (line := _line(log, pattern)) is not None]
     if not found:
         return None
@@ -162,13 +159,13 @@ def _examine(log: Log) -> LogMatch | None:
     if other is not None and (other.start or other.line) <= first:
         # Another rank's exception came first: the others only noticed that it was gone.
         return None
-    killed = log.search(_KILLED.pattern)
+    killed = whole.search(_KILLED.pattern)
     if other is not None or (killed is not None and pattern is not _SYSTEM):
         score = 0.55
-    warned = next(log.find(_WARNED.pattern), None)
+    warned = next(whole.find(_WARNED.pattern), None)
     evidence = [line.evidence, *((warned.evidence,) if warned and warned.number != line.number else ())]
-    cause, fix = _explanation(log, pattern, line)
-    if _segment(log):
+    cause, fix = _explanation(whole, pattern, line)
+    if _segment(whole):
         score = min(score, 0.85)
     return LogMatch(score, tuple(evidence), cause, Fix(fix))
 

@@ -66,10 +66,7 @@ _PAIRS = tuple(
             rf"but got (?P<name>\w+) is on (?P<device>{_DEVICE}), different from other tensors on (?P<others>{_DEVICE})"
             r"(?: \(when checking argument in method (?P<method>\w+))?"
         ),
-        (
-            rf"(?P<name>input) type \((?P<device>{_TYPE})\) and (?:weight|bias) type \((?P<others>{_TYPE})\) should "
-            "be the same"
-        ),
+        rf"(?P<name>input) type \((?P<device>{_TYPE})\) and (?:weight|bias) type \((?P<others>{_TYPE})\) should",
         (
             r"expected object of (?:backend|device type) (?P<others>\w+) but got (?:backend|device type) "
             r"(?P<device>\w+)(?: for argument #\d+ '(?P<name>\w+)'(?: in call to (?P<method>\w+))?)?"
@@ -127,8 +124,10 @@ _ONE_SIDED = re.compile(
     re.IGNORECASE,
 )
 _TRIGGERS = (
-    *("device", "should be the same", "expected object of", "expected backend", "expected type", "cuda tensor"),
-    *("different gpus", "cpu tensor", "to numpy", "indexed tensor", "tensor at", "on mps", "tensor for ", "same gpu"),
+    *("same device", "two devices", "two different devices", "expected device", "device type", "got device"),
+    *("on device", "current device", "device=", "should be the same", "expected object of", "expected backend"),
+    *("expected type", "cuda tensor", "different gpus", "cpu tensor", "to numpy", "indexed tensor"),
+    *("tensor at", "on mps", "tensor for ", "same gpu"),
 )
 _WEIGHTS = frozenset({"weight", "mat2", "bias", "running_mean", "batch2"})
 _LAYER_INPUTS = frozenset({"input", "mat1", "batch1", "query"})

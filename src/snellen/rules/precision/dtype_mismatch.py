@@ -127,10 +127,12 @@ _HALF_ON_GPU = re.compile(r"\"(?P<kernel>[\w/]{0,60}(?:cuda|gpu)[\w/]{0,60})\" n
 _SHORT = {"fp16": "float16", "fp32": "float32", "fp64": "float64", "bf16": "bfloat16"}
 _HALVES = ("float16", "bfloat16")
 _TRIGGERS = (
-    *("scalar type", "should be the same", "same dtype", "dtype", "expected type", "object of type", "expected object"),
-    *("not implemented for '", " tensor (got ", "data type", "same data", "tensors used as indices", "output type"),
-    *("one_hot is only", "float tensor", "floating types", "same type", "flashattention", "flash attention"),
-    *("np.ndarray of type", "floating point type for target", "target dtype"),
+    *("found dtype", "expected dtype", "dtypes match", ".dtype", "and dtype", "mixed dtype", "output dtype"),
+    *("input dtype", "target dtype", "dtype int", "float64 dtype", "same dtype", "same type", "scalar type"),
+    *("should be the same", "expected type", "object of type", "expected object", "not implemented for '"),
+    *(" tensor (got ", "data type", "tensors used as indices", "output type", "one_hot is only"),
+    *("float tensor", "floating types", "floating point type for target", "flashattention", "flash attention"),
+    *("np.ndarray of type",),
 )
 
 

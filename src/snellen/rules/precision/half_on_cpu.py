@@ -54,7 +54,7 @@ __all__ = ["RULE"]
 
 _LACKS = re.compile(r"[\"'](?P<kernel>[\w/<>:., ()]{1,80})[\"'] not implemented for '(?:c10::)?Half'")
 _OLD = re.compile(
-    r"(?P<kernel>\w{2,60})(?: is)? not (?:implemented|supported) (?:for type torch\.HalfTensor|on CPUType for Half)"
+    r"\b(?P<kernel>\w{2,60})(?: is)? not (?:implemented|supported) (?:for type torch\.HalfTensor|on CPUType for Half)"
     r"|(?P<path>mkldnn\w*)[^:]{0,40}: fp16 path needs the cpu support"
 )
 _ON_GPU = re.compile(

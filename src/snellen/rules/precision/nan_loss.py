@@ -48,6 +48,7 @@ from collections.abc import Callable, Iterator
 
 from snellen.core.finding import Evidence, Finding, Fix, FixSafety, Level, Location
 from snellen.core.log import Log, LogLine, LogMatch, MetricRecord
+from snellen.core.messages import narrowed
 from snellen.core.rule import DuringFacet, LogFacet, Rule, SourceFacet, absent
 from snellen.core.source import CallSite, Hit, Origin, SourceFile
 from snellen.core.step import Action, Step, Verdict
@@ -68,6 +69,7 @@ _STATED = re.compile(
 )
 _HINTED = re.compile(r"nan or inf found in input tensor|cost matrix is infeasible", re.IGNORECASE)
 """Said of numbers that need not be the loss."""
+_SAID = ("nan", "inf", "finite", "loss scale", "diverged", "invalid numeric")
 _LOSS = re.compile(r"loss|\bcost\b|\bnll\b|objective", re.IGNORECASE)
 _OTHER = re.compile(
     r"^(?:val|valid|validation|test|eval|best|min|lowest|prev)[_/. -]|[_/](?:val|valid|test|eval)$|scale|weight|coef",
@@ -116,7 +118,7 @@ def _examine(log: Log) -> LogMatch | None:
 def _stated(log: Log, pattern: re.Pattern[str]) -> LogLine | None:
     """The first line, or exception, that says it; a line of source code that could print it says nothing."""
     quoted = {frame.code for error in log.exceptions for frame in error.frames}
-    for line in log.find(pattern.pattern):
+    for line in narrowed(log, _SAID).find(pattern.pattern):
         if line.text.strip() not in quoted and not _SOURCE_LINE.match(line.text):
             return line
     numbers = {error.line for error in log.exceptions if pattern.search(error.message)}
