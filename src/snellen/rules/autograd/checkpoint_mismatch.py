@@ -78,6 +78,7 @@ _MENTIONED = re.compile(
     r"|activation_checkpoint",
     re.IGNORECASE,
 )
+_BLOCK = re.compile(r"with name \S{0,80}(?:blocks?|layers?|stages?)\.\d+\.\S{0,80} has been marked as ready twice")
 _UNCONNECTED = re.compile(r"does not require grad|does not have a grad_fn", re.IGNORECASE)
 
 
@@ -94,7 +95,7 @@ def _examine(log: Log) -> LogMatch | None:
     if said := find_message(log, _NO_OUTPUT):
         cause = "All that the checkpointed part computes with is frozen: there is nothing to recompute for."
         return LogMatch(0.93, said.facts, cause, Fix("Call the frozen part directly, under `torch.no_grad()`."))
-    if (said := find_message(log, _READY_TWICE)) and _mentions(log, said):
+    if (said := find_message(log, _READY_TWICE)) and (sure := _mentions(log, said)):
         cause = (
             "Under DDP the reentrant checkpoint runs the same parameters through a backward pass of their own, twice."
         )
@@ -102,16 +103,21 @@ def _examine(log: Log) -> LogMatch | None:
             f"Pass `use_reentrant=False` to `checkpoint`{_switch(said)}; if that cannot be, `static_graph=True` in "
             "`DistributedDataParallel` and no `find_unused_parameters`."
         )
-        return LogMatch(0.85 if said.first else 0.7, said.facts, cause, fix)
+        return LogMatch(sure if said.first else 0.7, said.facts, cause, fix)
     return _without_gradients(log)
 
 
-def _mentions(log: Log, said: Message) -> bool:
-    """Whether checkpointing shows anywhere but in the message, which always names it as a possible reason."""
+def _mentions(log: Log, said: Message) -> float | None:
+    """How sure it is that checkpointing is on: it shows anywhere but in the message, which always names it.
+
+    A parameter of one of many equal blocks is the next best sign: they are what gets checkpointed.
+    """
     frames = said.error.frames if said.error is not None else ()
     if any(_MENTIONED.search(f"{frame.path} {frame.code}") for frame in frames):
-        return True
-    return any(_MENTIONED.search(line.text) and "multiple `checkpoint`" not in line.text for line in log.lines)
+        return 0.85
+    if any(_MENTIONED.search(line.text) and "multiple `checkpoint`" not in line.text for line in log.lines):
+        return 0.85
+    return 0.7 if any(_BLOCK.search(line.text) for line in log.lines) else None
 
 
 def _switch(said: Message) -> str:
