@@ -9,8 +9,9 @@ learns from rows and columns that were taken for channels.
 Why
 ---
 `get_intermediate_layers(x, n, reshape=True)` of DINOv2 (and of the Vision Transformers of timm) returns maps of
-shape `(B, C, H, W)`, and so does timm's `forward_intermediates`. The name `reshape` suggests tokens in `(B, H, W,
-C)`, so `permute(0, 3, 1, 2)` is put behind it, which makes `(B, W, C, H)` of it.
+shape `(B, C, H, W)`, and so do timm's `forward_intermediates` and the `feature_maps` of transformers' backbones. The
+name `reshape` suggests tokens in `(B, H, W, C)`, so `permute(0, 3, 1, 2)` is put behind it, which makes
+`(B, W, C, H)` of it.
 
 How to confirm
 --------------
@@ -24,8 +25,8 @@ Remove the permute. Where the layout is your own choice say it: `output_fmt="NCH
 When it is something else
 -------------------------
 Without `reshape=True` the result is `(B, N, C)`, tokens, and has to be reshaped. Swin and other hierarchical
-transformers of timm do return `(B, H, W, C)` from some methods. An image of shape `(H, W, 3)` given to a model is
-not this: it is an image that was never turned into `(3, H, W)`.
+transformers of timm do return `(B, H, W, C)` from some methods. An image of shape `(H, W, 3)` given to a model was
+never turned into `(3, H, W)`: `channel-mismatch`.
 
 Sources
 -------

@@ -21,7 +21,7 @@ again.
 
 When it is something else
 -------------------------
-Images that are not padded or resized at all need any padding first: the error is the same, the cause is simpler. A
+Images that are not padded or resized at all need any padding first: the error is the same, `patch-multiple`. A
 model that interpolates its position embedding and its patches (`dynamic_img_pad` in timm) takes any size.
 
 Sources
