@@ -207,13 +207,12 @@ _CALLS = {"torch.utils.checkpoint.checkpoint": 99, "torch.utils.checkpoint.check
 
 
 def _examine_source(file: SourceFile) -> Iterator[Hit]:
+    found = [call for call in file.calls if call.name in _CALLS and not _open_ended(call)]
+    unsaid = [call for call in found if call.argument(_CALLS[call.name], "use_reentrant") is None]
     # Under torch.compile it is a rule of its own: compile-with-reentrant-checkpoint.
-    if any(compiles(other) for other in (file, *file.elsewhere)):
+    if not unsaid or any(compiles(other) for other in (file, *file.elsewhere)):
         return
-    for call in file.calls:
-        position = _CALLS.get(call.name)
-        if position is None or call.argument(position, "use_reentrant") is not None or _open_ended(call):
-            continue
+    for call in unsaid:
         message = (
             f"`{call.code.partition('(')[0]}` without `use_reentrant` is the reentrant one: layers whose input needs "
             "no gradient do not learn, and DDP may count parameters twice"

@@ -182,25 +182,31 @@ _DYNAMIC = re.compile(r"getattr\(|__dict__|_modules\b|\.(?:named_)?(?:children|m
 
 def _examine_source(file: SourceFile) -> Iterator[Hit]:
     """A layer with weights that no line uses, in a project that wraps its model without looking for such."""
-    files = (file, *file.elsewhere)
-    wraps = [(other, call) for other in files for call in other.calls if call.name in _WRAPS]
-    if not wraps or any(_provides(call) for _, call in wraps):
-        return
     modules = {block.name: block for block in file.classes if any(base.endswith("Module") for base in block.bases)}
+    unused: list[tuple[Assignment, str]] = []
     for item in file.assignments:
         owner, _, method = item.function.rpartition(".")
         if owner not in modules or method != "__init__" or not _is_layer(item):
             continue
         block, attribute = modules[owner].span, item.target.removeprefix("self.")
         code = "\n".join(file.text.split("\n")[block.start_line - 1 : block.end_line])
-        used = sum(len(re.findall(rf"\.{attribute}\b|['\"]{attribute}\b", other.text)) for other in files)
-        if _DYNAMIC.search(code) or used > 1:
+        if not _DYNAMIC.search(code) and _mentions(file, attribute) == 1:
+            unused.append((item, attribute))
+    wraps = [(f, c) for f in (file, *file.elsewhere) for c in f.calls if c.name in _WRAPS] if unused else []
+    if not wraps or any(_provides(call) for _, call in wraps):
+        return
+    where, call = wraps[0]
+    for item, attribute in unused:
+        if any(_mentions(other, attribute) for other in file.elsewhere):
             continue
-        where, call = wraps[0]
         place = Location(where.path, call.span.start_line, call.span.start_column + 1)
         message = f"no line uses `self.{attribute}`, and DDP waits for the gradient of its weights"
         fix = Fix("Remove it, or use it in `forward`; `find_unused_parameters=True` only if it is used in some steps.")
         yield Hit(message, item.span, fix, (Evidence(call.code.split("\n")[0], place),))
+
+
+def _mentions(file: SourceFile, attribute: str) -> int:
+    return len(re.findall(rf"\.{attribute}\b|['\"]{attribute}\b", file.text))
 
 
 def _provides(call: CallSite) -> bool:
