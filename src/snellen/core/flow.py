@@ -29,9 +29,9 @@ from snellen.core.trails import WRITTEN, Given, Names, Step, Trail, parts_of, ta
 __all__ = ["Flow", "Starts", "Step", "Trail"]
 
 _MOST_PARTS = 2500
+_MOST_IN_ALL = 150_000
 _DEEPEST = 40
 _MOST_CALLERS = 8
-_GROWING = ("append", "extend", "insert", "appendleft", "add", "put")
 _HANDING_ON = frozenset(
     (
         *("next", "iter", "list", "tuple", "tqdm", "reversed", "sorted", "cycle", "islice", "track"),
@@ -83,6 +83,7 @@ class Flow:
         self._modules = {_stem(other): other for other in parts_of(file)[1:]}
         self._starts: Starts = bool
         self._left = 0
+        self._left_in_all = _MOST_IN_ALL
 
     def trails(
         self, of: Argument | Assignment, around: CallSite | None, starts: Starts, keys: Keys = ()
@@ -127,7 +128,8 @@ class Flow:
 
     def _walk(self, node: ast.expr, at: _At) -> Iterator[Trail]:
         self._left -= 1
-        if self._left <= 0 or len(at.seen) > _DEEPEST:
+        self._left_in_all -= 1
+        if self._left <= 0 or self._left_in_all <= 0 or len(at.seen) > _DEEPEST:
             return
         if isinstance(node, ast.Name):
             yield from self._name(node.id, node, at)
@@ -322,22 +324,17 @@ class Flow:
 
     def _entered(self, name: str, at: _At) -> Iterator[Trail]:
         """The call of `with call(...) as name`."""
-        lines = at.file.text.splitlines()
-        for block in at.file.withs:
-            for call in block.calls if block.span.start <= at.span.start < block.span.end else ():
-                rest = lines[call.span.end_line - 1][call.span.end_column :].split()[:2]
-                value = parsed(call.code)
-                named = rest[:1] == ["as"] and rest[-1].rstrip(":,)") == name
-                if named and value is not None and call.span not in at.seen:
-                    yield from self._walk(value, self._at(call.code, call.span, call.function, (), at.keys, at))
+        for span, call in self.names(at.file).entered.get(name, ()):
+            value = parsed(call.code) if span.start <= at.span.start < span.end and call.span not in at.seen else None
+            if value is not None:
+                yield from self._walk(value, self._at(call.code, call.span, call.function, (), at.keys, at))
 
     def _put_in(self, name: str, at: _At) -> Iterator[Trail]:
         """What was put into a list of that name."""
-        for call in self.names(at.file).calls.values():
-            if call.receiver != name or call.method not in _GROWING or not call.arguments or call.span in at.seen:
-                continue
+        for call in self.names(at.file).growing.get(name, ()):
             last = call.arguments[-1]
-            value = parsed(last.code) if call.function == at.function or "." in name or not call.function else None
+            same = call.function == at.function or "." in name or not call.function
+            value = parsed(last.code) if same and call.span not in at.seen else None
             if value is not None:
                 start = self._at(last.code, last.span, call.function, call.conditions, at.keys[1:], at)
                 for trail in self._walk(value, replace(start, seen=start.seen | {call.span})):

@@ -13,6 +13,7 @@ from snellen.core.source import FunctionBlock, Loop, SourceFile
 __all__ = ["WRITTEN", "Given", "Names", "Step", "Trail", "parts_of", "targets_of"]
 
 _MOST_PARTS = 150
+_GROWING = ("append", "extend", "insert", "appendleft", "add", "put")
 
 WRITTEN: Keys = ("[]=",)
 """The part of a name that `name[...] = value` gives."""
@@ -106,6 +107,11 @@ class Names:
         self.calls = {call.span: call for call in file.calls}
         self.functions = {block.name: block for block in file.functions}
         self.classes = {block.name.rpartition(".")[2]: block.name for block in file.classes}
+        self.growing: dict[str, list[CallSite]] = {}
+        for call in file.calls:
+            if call.receiver is not None and call.method in _GROWING and call.arguments:
+                self.growing.setdefault(call.receiver, []).append(call)
+        self.entered = _entered(file)
         self.assigned: dict[str, list[Given]] = {}
         self.looped: dict[str, list[Given]] = {}
         for item in file.assignments:
@@ -148,6 +154,18 @@ class Names:
                 return _latest(here, conditions)
             scope = scope.rpartition(".")[0]
         return []
+
+
+def _entered(file: SourceFile) -> dict[str, list[tuple[Span, CallSite]]]:
+    """By name, the calls of `with call(...) as name`, each with what runs under it."""
+    found: dict[str, list[tuple[Span, CallSite]]] = {}
+    lines = file.text.split("\n") if file.withs else []
+    for block in file.withs:
+        for call in block.calls:
+            rest = lines[call.span.end_line - 1][call.span.end_column :].split()[:2]
+            if rest[:1] == ["as"]:
+                found.setdefault(rest[-1].rstrip(":,)"), []).append((block.span, call))
+    return found
 
 
 def _latest(candidates: list[Given], conditions: tuple[str, ...]) -> list[Given]:

@@ -10,6 +10,7 @@ Why
 `cv2.imread`, `cv2.imdecode` and `VideoCapture.read` give blue, green, red. PIL, torchvision, timm, transformers, CLIP,
 SAM and matplotlib expect red, green, blue, and the mean and standard deviation of ImageNet are in that order, too.
 `cv2.imwrite`, `cv2.imshow` and `VideoWriter.write` expect blue first. An array does not say which order it is in.
+OpenMMLab's preprocessors swap with `to_rgb` or `bgr_to_rgb`, which has to fit the order of their mean.
 
 How to confirm
 --------------
@@ -127,6 +128,38 @@ class _Sink:
 
 
 def _examine(file: SourceFile) -> Iterator[Hit]:
+    yield from _preprocessors(file)
+    if "cv2" in file.text or "imread" in file.text:
+        yield from _followed(file)
+
+
+def _preprocessors(file: SourceFile) -> Iterator[Hit]:
+    """OpenMMLab's preprocessors, in Python or YAML: constants in one order, `to_rgb` for the other."""
+    for call in file.calls:
+        mean, switch = call.argument(99, "mean"), call.argument(99, "to_rgb") or call.argument(99, "bgr_to_rgb")
+        if mean is not None and switch is not None:
+            yield from _disagreeing(file, mean.value, switch.value, switch.span, switch.name or "to_rgb")
+    by_key = {setting.key: setting for setting in file.settings}
+    for setting in file.settings:
+        above, _, last = setting.key.rpartition(".")
+        constants = by_key.get(f"{above}.mean" if above else "mean")
+        if last in ("to_rgb", "bgr_to_rgb") and constants is not None:
+            yield from _disagreeing(file, constants.value, setting.value, setting.span, last)
+
+
+def _disagreeing(file: SourceFile, mean: object, switch: object, span: Span, name: str) -> Iterator[Hit]:
+    reverse = tuple(reversed(mean)) if isinstance(mean, (tuple, list)) else None
+    order = "RGB" if kind_of_constants(mean) else "BGR" if kind_of_constants(reverse) else None
+    if order is None or not isinstance(switch, bool) or switch is (order == "RGB"):
+        return
+    written = ("true" if file.settings else "True") if order == "RGB" else ("false" if file.settings else "False")
+    message = f"the mean is in the order {order}, and {name} is {str(switch).lower() if file.settings else switch}"
+    reason = "weights may have been trained on the swapped order"
+    edits = (file.edit(span, written),)
+    yield Hit(message, span, Fix(f"Write {written} for {name}.", FixSafety.UNSAFE, reason, edits=edits))
+
+
+def _followed(file: SourceFile) -> Iterator[Hit]:
     flow, told = Flow(file), set[tuple[str, Span]]()
     for sink in (*_called(file), *_returned(file)):
         starts = _is_bgr if sink.order == "RGB" else _is_rgb
@@ -355,7 +388,7 @@ RULE = Rule(
     title="Images are in the wrong order of colours",
     level=Level.ERROR,
     log=absent("swapped colours raise nothing and print nothing"),
-    source=SourceFacet(("cv2", "imageio", "skimage", *NETWORK_WORDS), _examine),
+    source=SourceFacet(("cv2", "imageio", "skimage", "to_rgb", *NETWORK_WORDS), _examine),
     before=absent("the run decodes images itself, always as RGB"),
     during=absent("swapped colours cost accuracy, which no single step shows"),
     module=__name__,

@@ -129,7 +129,7 @@ def _labels(file: SourceFile, flow: Flow, resize: _Resize) -> tuple[Evidence, ..
     block = file.function_around(resize.call.span)
     around = block.code if block is not None else file.text
     name = re.escape(resize.call.target or resize.code)
-    used = re.search(rf"\b{name}\)?(?:\.\w+\(\w*\))*(?:\.long\(\)|\.to\(torch\.(?:long|int64)\))", around)
+    used = re.search(rf"\b{name}\)?(?:\.\w+\(\w*\)){{0,6}}(?:\.long\(\)|\.to\(torch\.(?:long|int64)\))", around)
     at = place(file.path, resize.call.span)
     if used is None and not _rest(file, resize.call).lstrip(").[]:,0 ").startswith(
         ("squeeze", "long()", "to(torch.long")
@@ -159,7 +159,7 @@ def _cut_off(file: SourceFile, call: CallSite) -> bool:
     if not name:
         return False
     cut = (
-        rf"\b{name}(?:\[[^\]\n]*\]|,[^()\n]*\)|\))?\s*(?:>=?|<=?|==|!=)\s*[\w.]|(?:round|rint|threshold|ceil|floor|Binarize)\w*\({name}\b"
+        rf"\b{name}(?:\[[^\]\n]{{0,80}}\]|,[^()\n]{{0,80}}\)|\))?\s*(?:>=?|<=?|==|!=)\s*[\w.]|(?:round|rint|threshold|ceil|floor|Binarize)\w*\({name}\b"
         rf"|{name}\.(?:round|bool|gt|ge|ceil|eq|point)\b|{name}\.astype\((?:bool|np\.bool)"
     )
     return re.search(cut, "\n".join(after)) is not None

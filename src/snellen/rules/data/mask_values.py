@@ -60,13 +60,13 @@ _BINARY_LOSSES = re.compile(
     r"BCE(?:WithLogits)?Loss|binary_cross_entropy|mode=['\"]binary|BINARY_MODE|SoftBCE|sigmoid_focal"
 )
 _REMAPPED = re.compile(
-    r"(?:mask|target|label|gt|seg)\w*(?:\[[^\]\n]*\])?(?:\.\w+\(\))*\s*(?://?=?\s*255|[><]=?\s*[\d.]|==\s*\d|!=\s*\d)"
+    r"(?:mask|target|label|gt|seg)\w*(?:\[[^\]\n]{0,80}\])?(?:\.\w+\(\)){0,3}\s*(?://?=?\s*255|[><]=?\s*[\d.]|==\s*\d|!=\s*\d)"
     r"|\.clamp\(|\blut\b|encode_(?:mask|target|seg)|one_hot|\*\s*255|np\.unique|colou?r_?map|palette_to|rgb_to|to_class|\bmapping\b",
     re.IGNORECASE,
 )
 _PALETTE = re.compile(r"SegmentationClass(?!Aug|Raw)|SegmentationObject|putpalette|VOC2012|VOC2007|VOCdevkit")
 _TRAIN_IDS = re.compile(
-    r"train_?ids?|ignore_index|encode_(?:target|segmap)|id_to|labelIds.*trainIds|\blut\b|mapping", re.IGNORECASE
+    r"train_?ids?|ignore_index|encode_(?:target|segmap)|id_to|labelIds.{0,200}trainIds|\blut\b|mapping", re.IGNORECASE
 )
 _JPEG = re.compile(r"\.jpe?g\b", re.IGNORECASE)
 _MASK_FOLDER = re.compile(r"\b(?:masks?|labels?|annotations?|seg\w*|gt|ground_?truth)(?:_\w+)?[/\\'\"]", re.IGNORECASE)

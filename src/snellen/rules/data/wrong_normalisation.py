@@ -234,8 +234,9 @@ def _judged(
     if _about(pixels.top, 1 / 255.0):
         step = pixels.divided[-1] if pixels.divided else None
         span = step.span if step is not None and step.path == file.path else image.span
-        found = re.match(r"(?P<image>.*\S)\s*/\s*255(?:\.0?)?$", step.code, re.DOTALL) if step is not None else None
-        edits = (file.edit(span, found["image"]),) if found and step is not None and step.path == file.path else ()
+        found = re.search(r"\s{0,9}/\s{0,9}255(?:\.0?)?$", step.code) if step is not None else None
+        own = found is not None and step is not None and step.path == file.path
+        edits = (file.edit(span, step.code[: found.start()]),) if own and step is not None and found is not None else ()
         message = "the image is divided by 255 twice: its values end at 0.004"
         fix = Fix("Leave one division out.", FixSafety.UNSAFE if edits else FixSafety.MANUAL, _RETRAIN, edits=edits)
         yield Hit(message, span, fix, (read,))
