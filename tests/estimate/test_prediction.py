@@ -9,12 +9,14 @@ import pytest
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+from torch.utils.checkpoint import checkpoint
 
+from snellen.estimate.advice import changes_for
 from snellen.estimate.cuda_rules import CudaRules
 from snellen.estimate.devices import Device
 from snellen.estimate.duration import step_duration
 from snellen.estimate.prediction import Predictor
-from snellen.estimate.step import NeedsNumbers, Workload, record
+from snellen.estimate.step import NeedsNumbers, StepFailed, Workload, record
 from snellen.trace.timeline import Category
 
 MIB = 1 << 20
@@ -125,6 +127,19 @@ def test_the_largest_batch_fits_and_half_as_much_memory_takes_a_smaller_one() ->
     assert predictor.verdict(replace(T4, memory_bytes=None), 1).fits == "unknown"
 
 
+def test_changes_that_make_it_fit_are_ranked_by_what_they_save() -> None:
+    predictor = Predictor(workload("attention", cuda=True))
+    batch = 4096
+    tight = replace(T4, memory_bytes=int(0.6 * predictor.worst(T4, batch).high))
+    changes = changes_for(predictor, tight, batch)
+    assert [change.saved for change in changes] == sorted((change.saved for change in changes), reverse=True)
+    smaller = next(change for change in changes if change.text.startswith("batch size"))
+    assert smaller.fits == "yes"
+    assert smaller.high <= (tight.memory_bytes or 0)
+    assert any("bf16" in change.text for change in changes)
+    assert any("8 bits" in change.text for change in changes)
+
+
 def test_half_precision_needs_less_and_the_interval_holds_what_tensors_take() -> None:
     full = Predictor(workload("attention", cuda=True)).need(T4, 64, "train")
     half = Predictor(workload("attention", cuda=True, precision="fp16")).need(T4, 64, "train")
@@ -149,6 +164,34 @@ def test_shapes_that_depend_on_values_are_found_by_a_real_step() -> None:
     need = Predictor(work).need(T4, 8, "train")
     assert need.how == "numbers"
     assert need.allocated > 0
+
+
+class Block(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.layers = nn.ModuleList(nn.Sequential(nn.Linear(64, 256), nn.GELU(), nn.Linear(256, 64)) for _ in range(6))
+        self.checkpointed = False
+
+    def set_grad_checkpointing(self) -> None:
+        self.checkpointed = True
+
+    def forward(self, x: Tensor) -> Tensor:
+        for layer in self.layers:
+            x = x + (checkpoint(layer, x, use_reentrant=False) if self.checkpointed else layer(x))
+        return x
+
+
+def test_recomputation_under_autocast_is_gone_through_and_saves_memory() -> None:
+    predictor = Predictor(workload("attention", build=Block, cuda=True, precision="fp16"))
+    need = predictor.need(T4, 2048, "train")
+    changes = changes_for(predictor, replace(T4, memory_bytes=need.low), 2048)
+    recomputed = next(change for change in changes if "checkpointing" in change.text)
+    assert recomputed.saved > need.allocated / 3
+
+
+def test_a_model_that_refuses_its_input_is_one_clear_error() -> None:
+    with pytest.raises(StepFailed, match="reduction dim"):
+        record(workload("attention", build=lambda: nn.Linear(63, 2)))
 
 
 @pytest.mark.parametrize(

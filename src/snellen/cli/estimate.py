@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import asdict
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -36,6 +37,7 @@ through on paper. Exit code 0: it fits on all machines asked for; 1: not on all 
 _MIB = 2**20
 _GIB = 2**30
 _ALLOCATIONS_SHOWN = 5
+_WORDS = {"yes": "fits", "no": "does not fit", "perhaps": "may fit"}
 
 
 class Precision(StrEnum):
@@ -131,6 +133,7 @@ def _line_data(line: Line) -> dict[str, Any]:
         "largest_batch": line.largest_batch,
         "step_seconds": [line.step.low, line.step.high] if line.step else None,
         "found_by": need.how,
+        "changes": [asdict(change) for change in line.changes],
     }
 
 
@@ -151,11 +154,17 @@ def _print(target: str, batch_size: int, lines: Sequence[Line]) -> None:
         needs = f"{need.low / _GIB:.1f} - {need.high / _GIB:.1f}"
         largest = str(line.largest_batch) if line.largest_batch is not None else "not known"
         style = {"yes": "green", "no": "red", "perhaps": "yellow"}.get(line.verdict.fits, "")
-        fits = {"yes": "fits", "no": "does not fit", "perhaps": "may fit"}.get(line.verdict.fits, line.verdict.fits)
+        fits = _WORDS.get(line.verdict.fits, line.verdict.fits)
         table.add_row(line.machine, line.precision, f"[{style}]{fits}[/]" if style else fits, needs,
                       f"{memory:.1f}" if memory else "?", largest, step)  # fmt: skip
     console.print(table)
     _print_parts(console, lines[0].verdict.need)
+    for line in lines:
+        if line.changes:
+            console.print(f"\nwhat would make it fit on {line.machine}:", markup=False)
+        for change in line.changes:
+            left = f"then {change.high / _GIB:.1f} GiB, {_WORDS.get(change.fits, change.fits)}"
+            console.print(f"  {change.text}: {change.saved / _GIB:.1f} GiB less, {left}; {change.price}", markup=False)
     name = target if _is_run(target) else "run.yaml"
     console.print(f"next: snellen check {name} looks at everything else before the run", markup=False)
 

@@ -13,17 +13,22 @@ from torch._subclasses.fake_tensor import DataDependentOutputException, DynamicO
 from torch.optim import Optimizer
 from torch.utils._pytree import tree_iter
 
+from snellen.errors import SnellenError
 from snellen.estimate.cuda_rules import CudaRules
 from snellen.trace.fake import build_without_weights, fake_tensors, give_weights
 from snellen.trace.recorder import Recorder
 from snellen.trace.timeline import Category, Timeline
 
-__all__ = ["NeedsNumbers", "Phase", "Workload", "record"]
+__all__ = ["NeedsNumbers", "Phase", "StepFailed", "Workload", "record"]
 
 Phase = Literal["train", "evaluate"]
 _DTYPES = {"fp32": None, "fp16": torch.float16, "bf16": torch.bfloat16}
 _STEPS = 2
 """The state of an optimiser is made in the first step; the second is what every later one looks like."""
+
+
+class StepFailed(SnellenError):  # noqa: N818 - says what happened
+    """The model, its loss or its optimiser raised something when it was gone through."""
 
 
 class NeedsNumbers(Exception):  # noqa: N818 - an answer, not a failure
@@ -77,6 +82,7 @@ def record(workload: Workload, phase: Phase = "train", *, real: bool = False) ->
 
     Raises:
         NeedsNumbers: The shapes depend on values; `real=True` would do.
+        StepFailed: The model, its loss or its optimiser raised something.
     """
     recorder = Recorder()
     model = workload.build() if real else build_without_weights(workload.build)
@@ -91,6 +97,13 @@ def record(workload: Workload, phase: Phase = "train", *, real: bool = False) ->
             _Run(workload, model, recorder, rules).go(phase)
     except (DataDependentOutputException, DynamicOutputShapeException) as error:
         raise NeedsNumbers(str(error).partition("\n")[0]) from error
+    except SnellenError:
+        raise
+    except Exception as error:
+        said = f"{type(error).__name__}: {str(error).strip()}".partition("\n")[0][:300]
+        raise StepFailed(
+            f"the {phase} step stopped: {said}", hint="snellen trace MODEL --input ... shows the module that refuses"
+        ) from error
     return recorder.timeline
 
 
@@ -157,7 +170,9 @@ class _Run:
                 with self._scope():
                     loss = workload.loss(self.model, self._batch())
                 recorder.phase = Category.BACKWARD
-                (loss / workload.accumulate).backward()  # type: ignore[no-untyped-call]
+                # Gradient checkpointing runs the forward pass again in here, under autocast as the first time.
+                with self._scope():
+                    _backward(loss / workload.accumulate)
                 del loss
                 recorder.follow((p.grad for p in trained if p.grad is not None), Category.GRADIENTS)
             recorder.phase = Category.UPDATE
@@ -174,6 +189,12 @@ class _Run:
                 self.recorder.count_anew()
                 with self._scope():
                     self.workload.outputs(self.model, self._batch())
+
+
+def _backward(loss: Tensor) -> None:
+    """As `loss.backward()`, which would turn the mode for autocast off while it runs."""
+    run: Callable[..., Any] = torch.autograd.graph._engine_run_backward
+    run((loss,), (torch.ones_like(loss),), False, False, (), allow_unreachable=True, accumulate_grad=True)
 
 
 def _tensors(value: Any) -> Iterator[Tensor]:

@@ -15,6 +15,7 @@ from snellen.check.facts.machine import this_machine
 from snellen.config.machines import MACHINES, Machine
 from snellen.core.file_kinds import nearest
 from snellen.errors import UsageError
+from snellen.estimate.advice import Change, changes_for
 from snellen.estimate.devices import Device
 from snellen.estimate.duration import Duration, step_duration
 from snellen.estimate.prediction import Predictor, Verdict
@@ -38,6 +39,7 @@ class Line:
         verdict: Whether the wanted batch size fits.
         largest_batch: The largest that surely fits, `None` when the memory of the machine is not known.
         step: Seconds of a training step at the wanted batch size, `None` when its speed is not known.
+        changes: What would make it fit, when it does not surely.
     """
 
     machine: str
@@ -45,6 +47,7 @@ class Line:
     verdict: Verdict
     largest_batch: int | None
     step: Duration | None
+    changes: Sequence[Change] = ()
 
 
 def devices_of(names: Sequence[str]) -> list[Machine]:
@@ -167,5 +170,7 @@ def estimate_lines(
         verdict = predictor.verdict(device, batch_size)
         largest = predictor.largest_batch(device) if device.memory_bytes is not None else None
         operators = predictor.timeline(batch_size, predictor.phases[0])[0].operators
-        lines.append(Line(machine.name, name, verdict, largest, step_duration(operators, device, half=name != "fp32")))
+        step = step_duration(operators, device, half=name != "fp32")
+        changes = changes_for(predictor, device, batch_size) if verdict.fits in ("no", "perhaps") else []
+        lines.append(Line(machine.name, name, verdict, largest, step, changes))
     return lines
