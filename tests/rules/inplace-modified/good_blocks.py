@@ -28,3 +28,24 @@ class Residual(nn.Module):
             scores[:, 0] = 0
             return scores
         return x * gate + seen
+
+
+class Route(nn.Module):
+    def __init__(self, width):
+        super().__init__()
+        self.score = nn.Linear(width, 8)
+
+    def forward(self, tokens):
+        weights = torch.softmax(self.score(tokens), dim=-1)
+        weights, chosen = torch.topk(weights, 2, dim=-1)
+        weights /= weights.sum(dim=-1, keepdim=True)
+        return weights, chosen
+
+
+class MaskedSoftmax(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx, scores, mask):
+        output = torch.softmax(scores.masked_fill(mask, -100.0), -1)
+        output.masked_fill_(mask, 0)
+        ctx.save_for_backward(output)
+        return output

@@ -177,6 +177,7 @@ _WRAPS = (
 _LAYERS = re.compile(
     r"^torch\.nn\.(?:Linear|Bilinear|Conv\w+|BatchNorm\w+|LayerNorm|GroupNorm|Embedding|PReLU|LSTM|GRU)$"
 )
+_SMALL_PROJECT = 60
 _DYNAMIC = re.compile(r"getattr\(|__dict__|_modules\b|\.(?:named_)?(?:children|modules)\(|torch\.fx|\bvars\(")
 
 
@@ -197,6 +198,11 @@ def _examine_source(file: SourceFile) -> Iterator[Hit]:
         return
     where, call = wraps[0]
     for item, attribute in unused:
+        owner = item.function.split(".")[0]
+        named = any(re.search(rf"\b{owner}\b", wrapper.text) for wrapper, _ in wraps)
+        if not named and len(file.elsewhere) > _SMALL_PROJECT:
+            # In a library most models are never wrapped.
+            continue
         if any(_mentions(other, attribute) for other in file.elsewhere):
             continue
         place = Location(where.path, call.span.start_line, call.span.start_column + 1)

@@ -187,7 +187,11 @@ _HARMLESS = frozenset({"requires_grad_", "detach_", "retain_", "rename_", "share
 
 
 def _examine_source(file: SourceFile) -> Iterator[Hit]:
+    custom = {block.name for block in file.classes if any(base.endswith("Function") for base in block.bases)}
     for function in file.functions:
+        if function.name.rpartition(".")[0] in custom:
+            # What a function of its own keeps for the backward pass it says itself.
+            continue
         if "forward" not in function.name.rpartition(".")[2] or "no_grad" in " ".join(function.decorators):
             continue
         inside = [item for item in file.assignments if function.span.contains(item.span)]
@@ -229,7 +233,7 @@ def _first_change(
     steps: list[tuple[Span, str, Assignment | None]] = []
     for item in inside:
         after = item.span.start > made.span.end
-        if after and item.target == name:
+        if after and name in re.split(r"[\s,]+", item.target.strip("()[] ")):
             steps.append((item.span, f"{name} {item.operator}= ..." if item.operator else "", item))
         elif after and re.match(word, item.target):
             steps.append((item.span, f"{item.target} {item.operator}= ...", item))
