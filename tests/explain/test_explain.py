@@ -15,7 +15,7 @@ from snellen.core.log import Log, LogMatch
 from snellen.core.rule import LogFacet, Rule, absent
 from snellen.errors import UsageError
 from snellen.explain.parse import parse
-from snellen.explain.rank import rank, triggers_of
+from snellen.explain.rank import rank
 
 OVERFLOW = "RuntimeError: value cannot be converted to type at::Half without overflow"
 
@@ -63,15 +63,6 @@ def test_a_missing_or_unreadable_path_is_said(tmp_path: Path) -> None:
         snellen.explain(tmp_path / "absent.log")
     with pytest.raises(UsageError, match="holds no log"):
         snellen.explain(tmp_path)
-
-
-@pytest.mark.parametrize("part", ["a", "x.y.", "-", "a/", "loss: 1", "cfg.a[", "(", "missing_keys=[", "nan ", "1,"])
-def test_hostile_lines_end(part: str) -> None:
-    """A pattern that looks at a line once for every character of it would need minutes here, and time out."""
-    triggers = " ".join(triggers_of(snellen.rules().values()))
-    line = part * (3900 // len(part))
-    errors = "".join(f"{name}: {line}\n" for name in ("FileNotFoundError", "TypeError", "KeyError", "RuntimeError"))
-    snellen.explain(f"{triggers}\n{f'{line}{chr(10)}' * 300}{errors}")
 
 
 def _rule(slug: str, examine: object) -> Rule:
