@@ -58,7 +58,9 @@ _KEEPS_FLOAT32 = re.compile(r"\.(?:float|double)\(\)|torch\.(?:float32|float64|l
 _MAKERS = frozenset(f"torch.{name}" for name in ("zeros", "ones", "full", "empty", "rand", "randn", "tensor", "arange"))
 _SIMPLE = re.compile(r"^[A-Za-z_]\w*(?:\.[A-Za-z_]\w*)*$")
 _SCORES = re.compile(r"^(?:\w+\.)*\w*(?:logit|score|attn|attention|sim|corr|dots|energy)\w*\[", re.IGNORECASE)
-_ADDED = re.compile(r"mask[\w.\[\]:, ]*\)*\s*\*\s*\(?\s*(?P<number>-?\d[\d_]*\.?\d*(?:[eE][-+]?\d+)?)")
+_ADDED = re.compile(
+    r"mask[\w.\[\]:, ]{0,80}\){0,8}\s{0,9}\*\s{0,9}\(?\s{0,9}(?P<number>-?\d[\d_]*\.?\d*(?:[eE][-+]?\d+)?)"
+)
 
 
 def _examine(file: SourceFile) -> Iterator[Hit]:
@@ -72,7 +74,7 @@ def _examine(file: SourceFile) -> Iterator[Hit]:
 
 
 def _fills(file: SourceFile) -> Iterator[Hit]:
-    if re.search(r"autocast\([^)]*enabled\s*=\s*False", file.text):
+    if re.search(r"autocast\([^)]{0,200}enabled\s{0,9}=\s{0,9}False", file.text):
         return
     for call in file.calls:
         for argument, tensor in _filled(call):
