@@ -154,6 +154,7 @@ def test_places_count_characters() -> None:
     assert targets_of("self.x, y[0]") == [("self.x", (0,)), ("y", (1, "[]="))]
 
 
+@pytest.mark.slow
 def test_names_of_networks_agree_with_their_library() -> None:
     timm = pytest.importorskip("timm")
     kinds = {
