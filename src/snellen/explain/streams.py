@@ -1,7 +1,7 @@
 """Whose lines are whose, where a launcher or collector that nobody knows put a mark in front of each.
 
 A mark shows itself at the head of a traceback: what stands before `Traceback (most recent call last):` and again before
-the lines below it is no part of them.
+the lines below it is no part of them. Without a traceback it shows itself by standing before nearly every line.
 """
 
 from __future__ import annotations
@@ -21,6 +21,13 @@ _NO_MARK = re.compile(
     r"^\s*(?:E   ?|\| ?)?$|^\s*\+ Exception Group $|^[\w.]+\s{2,}$|^(?:[\w.]*(?:Error|Exception):? )$|^[╭+][─-]+ $"
     r"|Original $"
 )
+_FORMS = (
+    re.compile(r"[\w.-]{1,60}[-_]\d{1,3} {1,9}\| "),
+    re.compile(r"[\w.-]{1,60} {2,9}\| "),
+    re.compile(r" ?\d{1,3}: "),
+)
+"""Marks of docker compose and of `srun --label`."""
+_SAMPLE, _FEWEST, _NEARLY_ALL = 1000, 3, 0.9
 _VARYING = re.compile(r"\d+(?:[:.,]\d+)+|\d{4,}")
 _DIGITS = re.compile(r"\d+")
 
@@ -44,7 +51,19 @@ def unmarked(lines: Sequence[LogLine]) -> list[LogLine]:
             patterns.append(pattern)
         if len(patterns) == _MOST_MARKS:
             break
+    patterns = patterns or _everywhere(lines)
     return [_without(line, patterns) for line in lines] if patterns else list(lines)
+
+
+def _everywhere(lines: Sequence[LogLine]) -> list[re.Pattern[str]]:
+    """The mark of a known form that nearly all lines have."""
+    said = [line.text for line in lines[:_SAMPLE] if line.text.strip()]
+    for pattern in _FORMS:
+        marks = [found[0] for text in said if (found := pattern.match(text))]
+        # Each mark comes again and again; numbers that count upwards are a list.
+        if len(marks) >= max(_FEWEST, _NEARLY_ALL * len(said)) and len(set(marks)) <= len(marks) / 3:
+            return [pattern]
+    return []
 
 
 def _without(line: LogLine, patterns: Sequence[re.Pattern[str]]) -> LogLine:

@@ -71,9 +71,13 @@ def find_exceptions(lines: Sequence[LogLine]) -> tuple[LoggedException, ...]:
         parsers[line.stream].feed(line.number, line.text)
     found = [error for parser in parsers.values() for error in parser.finish()]
     found = _merged(sorted(found, key=lambda error: error.line))[:_MOST_EXCEPTIONS]
-    if any(not error.follows for error in found):
-        return tuple(sorted(found, key=lambda error: error.follows))
-    return tuple(replace(error, follows=False) if place == 0 else error for place, error in enumerate(found))
+    if all(error.follows for error in found):
+        # With nothing else to follow from, the first one is the failure, unless a launcher only tells of it.
+        found = [
+            replace(error, follows=False) if place == 0 and not _LAUNCHER.search(error.text) else error
+            for place, error in enumerate(found)
+        ]
+    return tuple(sorted(found, key=lambda error: error.follows))
 
 
 def _merged(errors: Iterable[LoggedException]) -> list[LoggedException]:

@@ -6,6 +6,7 @@ hundredth of the time that running it does: a rule brings along what its other f
 
 from __future__ import annotations
 
+import ast
 import os
 import re
 import sys
@@ -100,9 +101,9 @@ def _strings(text: str, at: int) -> tuple[str, ...] | None:
     while found := _TOKEN.match(text, at):
         at = found.end()
         if found["string"]:
-            if after_string or not depth or "\\" in found["string"]:
+            if after_string or not depth:
                 return None
-            strings.append(found["string"][1:-1])
+            strings.append(ast.literal_eval(found["string"]) if "\\" in found["string"] else found["string"][1:-1])
             after_string = True
         elif found["mark"]:
             depth += (found["mark"] == "(") - (found["mark"] == ")")
