@@ -17,7 +17,7 @@ __all__ = ["begins_a_pickle", "inspect_weights", "named_weights", "starts_like",
 
 _MAX_HEADER = 100 * 2**20
 _NAMED = re.compile(
-    r"(?<![\w.({])(?P<path>(?:[A-Za-z]:)?[^\s'\"<>|:*?=,;()\[\]{}]{0,300}\."
+    r"(?<![^\s'\"=:,;<>|\[])(?P<path>(?:[A-Za-z]:)?[^\s'\"<>|:*?=,;()\[\]{}]{0,300}\."
     r"(?:pth\.tar|pth|pt\.tar|pt|ckpt|safetensors|bin|t7|th|tar|pkl|weights))(?![\w.*])"
 )
 _SPOKEN_OF = re.compile(r"ckpt|check_?point|weights|pretrained|resume", re.IGNORECASE)

@@ -14,11 +14,14 @@ __all__ = ["MemorySeries", "bytes_of", "growing_memory", "keeps_growing", "memor
 _UNITS = {"": 1, "k": 2**10, "m": 2**20, "g": 2**30, "t": 2**40, "p": 2**50, "e": 2**60}
 _SIZE = re.compile(r"(?P<number>\d[\d,]*(?:\.\d+)?)\s?(?P<unit>[KMGTPE]?)i?(?:B(?:ytes?)?)?\b", re.IGNORECASE)
 _NAMED = re.compile(
-    r"(?P<key>\b(?:(?:max|peak|gpu|cuda|cpu|host|process|current|used|allocated|total)[ _-]?){0,3}"
-    r"(?:mem(?:ory)?|vram|ram|rss|uss)"
+    r"(?P<key>(?:mem(?:ory)?|vram|ram|rss|uss)"
     r"(?:[ _-]?(?:used?|usage|alloc(?:ated)?|consumption|reserved|mb|gb|mib|gib|footprint)){0,2})"
     r"[\"']?\s{0,4}(?:\([A-Za-z]{1,3}\))?\s{0,4}(?:is|[:=])?\s{0,6}"
     r"(?P<number>\d[\d,]*(?:\.\d+)?)\s?(?P<unit>[KMGT]i?B?|bytes)?(?![\w%.]|\s?%)",
+    re.IGNORECASE,
+)
+_BEFORE = re.compile(
+    r"(?:^|[^A-Za-z])(?P<prefix>(?:(?:max|peak|gpu|cuda|cpu|host|process|current|used|allocated|total)[ _-]?){0,3})$",
     re.IGNORECASE,
 )
 _ULTRALYTICS = re.compile(r"^\s*\d{1,5}/\d{1,5}\s+(?P<number>\d+(?:\.\d+)?)G\s")
@@ -30,7 +33,9 @@ _TENSORS = re.compile(
     r"\b(?:count|number|num|#)\s?(?:of)?\s?(?:\w{1,12} ){0,2}?(?:tensors|objects)\b[^\d\n]{0,30}(?P<number>\d{2,9})\b",
     re.IGNORECASE,
 )
-_LIKELY = ("mem", "ram", "rss", "uss", "mib", "tensors", "objects")
+_SEPARATORS = 4
+_MOST_LINES = 4000
+_LIKELY = ("nvidia-smi", "mem", "ram", "rss", "uss", "mib", "tensors", "objects")
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,20 +84,17 @@ def memory_series(log: Log) -> tuple[MemorySeries, ...]:
     """The columns of a log that report memory, each rank for itself."""
     found: dict[tuple[str, str], list[tuple[float, LogLine, str, float | None]]] = {}
     row = 0
-    for line in log.lines:
-        lowered = line.text.lower()
+    for line, lowered in _telling(log):
         if "nvidia-smi" in lowered:
             row = 0
         if match := _ULTRALYTICS.match(line.text):
             found.setdefault(("GPU_mem", line.stream), []).append((_number(match, "g"), line, "bytes", None))
-        elif not any(word in lowered for word in _LIKELY):
-            continue
-        elif match := _SMI.search(line.text):
+        elif match := _SMI.search(line.text) if "mib" in lowered else None:
             entry = (_number(match, "m"), line, "bytes", float(match["total"]) * 2**20)
             found.setdefault((f"GPU {row} of nvidia-smi", line.stream), []).append(entry)
             row += 1
         else:
-            for name, value, unit in _values(line.text):
+            for name, value, unit in _values(line.text, lowered):
                 found.setdefault((name, line.stream), []).append((value, line, unit, None))
     series = [
         MemorySeries(name, tuple(e[0] for e in column), tuple(e[1] for e in column), column[0][2], column[-1][3])
@@ -101,17 +103,27 @@ def memory_series(log: Log) -> tuple[MemorySeries, ...]:
     return (*series, *_rows(log))
 
 
+def _telling(log: Log) -> list[tuple[LogLine, str]]:
+    """The lines that may report memory, also in lower case; of a long log the last ones."""
+    pairs = ((line, line.text.lower()) for line in log.lines)
+    return [
+        (line, text) for line, text in pairs if any(word in text for word in _LIKELY) or _ULTRALYTICS.match(line.text)
+    ][-_MOST_LINES:]
+
+
 def _number(match: re.Match[str], unit: str) -> float:
     return float(match["number"].replace(",", "")) * _UNITS[unit[:1].lower()]
 
 
-def _values(text: str) -> Iterator[tuple[str, float, str]]:
-    if match := _TENSORS.search(text):
+def _values(text: str, lowered: str) -> Iterator[tuple[str, float, str]]:
+    counted = "tensors" in lowered or "objects" in lowered
+    if match := _TENSORS.search(text) if counted else None:
         yield "tensors", float(match["number"]), "count"
     seen: set[str] = set()
     for match in _NAMED.finditer(text):
-        name, unit = match["key"].strip().lower(), match["unit"] or ""
-        if name in seen:
+        before = _BEFORE.search(text[max(0, match.start() - 40) : match.start()])
+        name, unit = f"{before['prefix'] if before else ''}{match['key']}".strip().lower(), match["unit"] or ""
+        if before is None or name in seen:
             continue
         seen.add(name)
         if unit.lower().startswith("b"):
@@ -123,7 +135,8 @@ def _values(text: str) -> Iterator[tuple[str, float, str]]:
 def _rows(log: Log) -> Iterator[MemorySeries]:
     """Values that stand side by side in one line."""
     for line in log.lines:
-        match = _ROW.search(line.text) if "M" in line.text or "G" in line.text else None
+        several = line.text.count("M") + line.text.count("G") > _SEPARATORS
+        match = _ROW.search(line.text) if several else None
         if match:
             values = tuple(float(bytes_of(part[0]) or 0) for part in re.finditer(r"\d+(?:\.\d+)?\s?[MG]", match[0]))
             yield MemorySeries("memory", values, (line,) * len(values))

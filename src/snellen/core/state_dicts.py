@@ -32,7 +32,8 @@ _SIZES = (
         rf"{_SHAPE.format('wanted')} and whose dimensions in the checkpoint are {_SHAPE.format('given')}"
     ),
     re.compile(
-        r"(?P<name>[\w.\-{}, ]{1,200}?) *\| *MISMATCH *\|[^|\n]{0,60}?ckpt: "
+        r"(?<![\w.])(?P<name>[A-Za-z_][\w.\-{},]{0,200}(?: [\w.\-{},]{1,40}){0,12})[ ]{0,150}\|[ ]{0,8}MISMATCH[ ]{0,8}"
+        r"\|[^|\n]{0,60}ckpt: "
         rf"{_SHAPE.format('given')} vs model: ?{_SHAPE.format('wanted')}"
     ),
 )
@@ -147,7 +148,7 @@ def _names(section: str) -> Iterator[str]:
 
 
 def _sizes(text: str) -> Iterator[SizeMismatch]:
-    for pattern in _SIZES:
+    for pattern in _SIZES if "MISMATCH" in text else _SIZES[:2]:
         for found in pattern.finditer(text):
             given, wanted = numbers(found["given"]), numbers(found["wanted"])
             if given != wanted:

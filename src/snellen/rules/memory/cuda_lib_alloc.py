@@ -44,12 +44,34 @@ from snellen.core.environment import gpus
 from snellen.core.finding import Fix, Level
 from snellen.core.log import Log, LogMatch
 from snellen.core.memory import readable
-from snellen.core.messages import Message, find_message
+from snellen.core.messages import Message, find_message, narrowed
 from snellen.core.probe import Answer, Here, Outcome
 from snellen.core.rule import LogFacet, Rule, absent
 
 __all__ = ["RULE"]
 
+_TRIGGERS = (
+    *(
+        "_status_alloc",
+        "_alloc_failed",
+        "_status_not_initialized",
+        "cudnn algorithm",
+        "_internal_error",
+        "convolution algorithms",
+    ),
+)
+_CONTEXT = (
+    "assert",
+    "illegal memory",
+    "compatib",
+    "kernel image",
+    "cudnn",
+    "libcublas",
+    "compiled",
+    "version",
+    "mib",
+    "out of memory",
+)
 _LIBRARIES = r"(?P<library>CUBLAS|CUDNN|CUSOLVER|CUSPARSE|CURAND|CUFFT)"
 _ALLOC = re.compile(rf"{_LIBRARIES}_(?:STATUS_)?ALLOC_FAILED")
 _START = re.compile(rf"{_LIBRARIES}_STATUS_NOT_INITIALIZED")
@@ -72,6 +94,7 @@ _FULL = re.compile(r"out of memory|(?P<used>\d{4,6})MiB / +(?P<total>\d{4,6})MiB
 
 
 def _examine(log: Log) -> LogMatch | None:
+    log = narrowed(log, (*_TRIGGERS, *_CONTEXT))
     for pattern, score in ((_ALLOC, 0.93), (_ALGORITHM, 0.8), (_START, 0.82), (_INTERNAL, 0.55)):
         found = find_message(log, pattern)
         if found is not None:
@@ -126,18 +149,7 @@ RULE = Rule(
     family="memory",
     title="cuBLAS or cuDNN has no memory to start",
     level=Level.ERROR,
-    log=LogFacet(
-        (
-            "_status_alloc",
-            "_alloc_failed",
-            "_status_not_initialized",
-            "cudnn algorithm",
-            "_internal_error",
-            "convolution algorithms",
-        ),
-        _examine,
-        _probe,
-    ),
+    log=LogFacet(_TRIGGERS, _examine, _probe),
     source=absent("how full the device is does not show in the code"),
     before=absent("the check does not predict the memory of a run yet"),
     during=absent("the library raises before the step ends"),

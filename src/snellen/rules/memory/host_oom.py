@@ -48,12 +48,44 @@ from snellen.core.environment import memory_limit
 from snellen.core.finding import Evidence, Fix, Level
 from snellen.core.log import Log, LoggedException, LogMatch
 from snellen.core.memory import bytes_of, readable
-from snellen.core.messages import Message, find_message, numbers, stated_workers
+from snellen.core.messages import Message, find_message, narrowed, numbers, stated_workers
 from snellen.core.probe import Answer, Here, Outcome
 from snellen.core.rule import LogFacet, Rule, absent
 
 __all__ = ["RULE"]
 
+_TRIGGERS = (
+    *("memoryerror", "unable to allocate", "cpuallocator", "cannot allocate memory", "bad_alloc"),
+    *(
+        "killed",
+        "oom-kill",
+        "oom kill",
+        "oom_kill",
+        "code 137",
+        "status 137",
+        "signal 9",
+        "exitcode",
+        "sigkill",
+    ),
+    *("out of memory", "memory limit", "insufficient mem", "low on memory", "1455", "\u5df2\u6740\u6b7b"),
+    *("paging file", "failed to allocate", "more memory than", "available ram", "have died", "out_of_memory"),
+    *("returned code", "return code", "exit code", "detected 1 oom"),
+)
+_CONTEXT = (
+    "workers",
+    "np.",
+    "numpy.",
+    "cv2.",
+    "nccl",
+    "watchdog",
+    "time limit",
+    "cancel",
+    "interrupt",
+    "preempt",
+    "timed",
+    "sigsegv",
+    "segm",
+)
 _ARRAY = re.compile(
     r"Unable to allocate (?:array with shape \((?P<old>[\d, ]{1,120})\) and data type (?P<oldtype>[\w<>|]{1,20})"
     r"|(?P<size>[\d.,]{1,14} ?(?:[KMGTPE]i?B|bytes)) for an array with shape \((?P<shape>[\d, ]{1,120})\)"
@@ -100,6 +132,7 @@ _BYTES = {"float64": 8, "int64": 8, "complex128": 16, "float32": 4, "int32": 4, 
 
 
 def _examine(log: Log) -> LogMatch | None:
+    log = narrowed(log, (*_TRIGGERS, *_CONTEXT))
     if log.search(_WORKER.pattern):
         return None
     looks: tuple[Callable[[Log], LogMatch | None], ...] = (
@@ -272,27 +305,7 @@ RULE = Rule(
     family="memory",
     title="Main memory runs out",
     level=Level.ERROR,
-    log=LogFacet(
-        (
-            *("memoryerror", "unable to allocate", "cpuallocator", "cannot allocate memory", "bad_alloc"),
-            *(
-                "killed",
-                "oom-kill",
-                "oom kill",
-                "oom_kill",
-                "code 137",
-                "status 137",
-                "signal 9",
-                "exitcode",
-                "sigkill",
-            ),
-            *("out of memory", "memory limit", "insufficient mem", "low on memory", "1455", "\u5df2\u6740\u6b7b"),
-            *("paging file", "failed to allocate", "more memory than", "available ram", "have died", "out_of_memory"),
-            *("returned code", "return code", "exit code", "detected 1 oom"),
-        ),
-        _examine,
-        _probe,
-    ),
+    log=LogFacet(_TRIGGERS, _examine, _probe),
     source=absent("whether a data set fits memory depends on its size, not on the code"),
     before=absent("the memory that data takes is not predicted before a run"),
     during=absent("steps report the memory of the device, not of the machine"),

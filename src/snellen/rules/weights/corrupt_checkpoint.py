@@ -50,13 +50,35 @@ from pathlib import Path
 from snellen.core.checkpoints import begins_a_pickle, inspect_weights, named_weights
 from snellen.core.finding import Finding, Fix, Level, Location
 from snellen.core.log import Log, LogMatch
-from snellen.core.messages import Message, find_message
+from snellen.core.messages import Message, find_message, narrowed
 from snellen.core.plan import Cost, NotApplicable, Plan
 from snellen.core.probe import Answer, Here, Outcome
 from snellen.core.rule import BeforeFacet, LogFacet, Rule, absent
 
 __all__ = ["RULE"]
 
+_TRIGGERS = (
+    *(
+        "pytorchstreamreader",
+        "invalid load key",
+        "unsupported operand",
+        "deserializing",
+        "unexpected eof",
+        "wrong size",
+    ),
+    *(
+        "wrong byte size",
+        "was truncated",
+        "invalid magic number",
+        "git-lfs",
+        "invalid hash value",
+        "eoferror",
+        "zip file",
+        "unable to load weights",
+        "pytorchfilereader",
+    ),
+)
+_PATHS = (".pt", ".ckpt", ".safetensors", ".bin", ".tar", ".pkl", ".th", ".t7", ".weights", "downloading")
 _ZIP = re.compile(
     r"PytorchStreamReader failed reading (?P<what>zip archive|file [\w./\-]{1,200}): (?P<why>[^\n.,\"]{1,80})"
     r"|PytorchStreamReader failed locating file data\.pkl"
@@ -90,6 +112,7 @@ _WHERE = re.compile(r"Downloading: \"(?P<url>https?://[^\s\"]{1,300})\" to (?P<p
 
 
 def _examine(log: Log) -> LogMatch | None:
+    log = narrowed(log, (*_TRIGGERS, *_PATHS))
     for look in (_by_key, _by_operand, _by_lfs, _by_zip, _by_header, _by_end, _by_hash):
         match = look(log)
         if match is not None:
@@ -283,22 +306,7 @@ RULE = Rule(
     family="weights",
     title="The checkpoint is damaged, or not a checkpoint",
     level=Level.ERROR,
-    log=LogFacet(
-        (
-            *("pytorchstreamreader", "invalid load key", "unsupported operand", "deserializing", "unexpected eof"),
-            *(
-                "wrong size",
-                "wrong byte size",
-                "was truncated",
-                "invalid magic number",
-                "git-lfs",
-                "invalid hash value",
-            ),
-            *("eoferror", "zip file", "unable to load weights", "pytorchfilereader"),
-        ),
-        _examine,
-        _probe,
-    ),
+    log=LogFacet(_TRIGGERS, _examine, _probe),
     source=absent("what a file holds is not in the code that reads it"),
     before=BeforeFacet(Cost.SECONDS, _examine_plan),
     during=absent("weights are loaded before the first step"),

@@ -41,6 +41,7 @@ from snellen.core.checkpoints import named_weights
 from snellen.core.file_kinds import is_weights, name_of, nearest
 from snellen.core.finding import Evidence, Finding, Fix, Level, Location
 from snellen.core.log import Log, LoggedException, LogMatch
+from snellen.core.messages import narrowed
 from snellen.core.plan import Cost, NotApplicable, Plan
 from snellen.core.probe import Answer, Here, Outcome
 from snellen.core.rule import BeforeFacet, LogFacet, Rule, SourceFacet, absent
@@ -49,6 +50,18 @@ from snellen.core.source import Hit, SourceFile
 __all__ = ["RULE"]
 
 
+_TRIGGERS = (
+    *("no such file", "no checkpoint found", "no file named", "does not exist", "not found", "is not a file"),
+    *(
+        "is not a checkpoint",
+        "not be found",
+        "not exist",
+        "does not appear to have",
+        "nonetype",
+        "isadirectoryerror",
+        "assertionerror",
+    ),
+)
 _MISSING = re.compile(r"No such file or directory:?\s*['\"]?(?P<path>[^'\"\n]*)")
 _GONE = (
     r"(?:does not ex\w{2,6}|doesn't exist|not found|is not a file|is not a checkpoint file|can ?not be found|not exist)"
@@ -56,7 +69,7 @@ _GONE = (
 _STATED = re.compile(
     r"no (?:checkpoint|weights|pretrained model) found (?:at|in) ['\"]?(?P<path>[^'\"\s]*)"
     r"|Error no file named .{0,200} found in directory (?P<folder>[^\s.]+)"
-    r"|(?P<repository>[^\s'\"]{1,200}) does not appear to have a file named "
+    r"|(?<![^\s'\"])(?P<repository>[^\s'\"]{1,200}) does not appear to have a file named "
     r"(?:pytorch_model|model|tf_model|flax_model|diffusion_pytorch_model)[\w.\-]{0,40}\.(?:bin|safetensors|h5|msgpack)"
     rf"|(?:checkpoint|weights)(?: (?:file|path|at|folder))? ['\"]?(?P<named>[^'\"\s]{{0,300}}?)['\"]? ?{_GONE}",
     re.IGNORECASE,
@@ -78,6 +91,7 @@ _BARE_LINE = re.compile(rf"{_MISSING.pattern}['\"]?\s*$")
 
 
 def _examine_log(log: Log) -> LogMatch | None:
+    log = narrowed(log, _TRIGGERS)
     for error in log.exceptions:
         match = _of_error(error)
         if match is not None:
@@ -195,25 +209,7 @@ RULE = Rule(
     family="weights",
     title="The checkpoint is not there",
     level=Level.ERROR,
-    log=LogFacet(
-        (
-            "no such file",
-            "no checkpoint found",
-            "no file named",
-            "does not exist",
-            "not found",
-            "is not a file",
-            "is not a checkpoint",
-            "not be found",
-            "not exist",
-            "does not appear to have",
-            "nonetype",
-            "isadirectoryerror",
-            "assertionerror",
-        ),
-        _examine_log,
-        _probe,
-    ),
+    log=LogFacet(_TRIGGERS, _examine_log, _probe),
     source=SourceFacet((".load", "load_file"), _examine_source),
     before=BeforeFacet(Cost.SECONDS, _examine_plan),
     during=absent("weights are loaded before the first step"),

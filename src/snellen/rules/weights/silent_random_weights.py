@@ -56,7 +56,10 @@ _OTHERS = re.compile(
     r"|\bunexpected[_ ]keys: ?\[(?P<c>[^\]]+)\]",
     re.IGNORECASE,
 )
-_ROW = re.compile(r"^\s*\|?\s*(?P<name>[A-Za-z_][\w.{}, \-]{0,200}?)\s*\|\s*MISSING\b")
+_ROW = re.compile(
+    r"^[ \t]{0,8}\|?[ \t]{0,8}(?P<name>[A-Za-z_][\w.{},\-]{0,200}(?: [\w.{},\-]{1,40}){0,12})[ \t]{0,150}"
+    r"\|[ \t]{0,8}MISSING\b"
+)
 _MEANT = re.compile(
     r"classifier|head|(?:^|\.)fc\b|score|pooler|logits|num_batches_tracked|position_ids"
     r"|relative_position_index|running_|conv_offset|decoder|(?:^|\.)neck\b|criterion|lora_|adapter"
@@ -72,7 +75,8 @@ def _examine_log(log: Log) -> LogMatch | None:
         match = _judge(line.evidence, _keys(_LISTED, line.text), _unexpected(log, line.number))
         if match is not None:
             return match
-    rows = [(line, found["name"]) for line in log.lines if (found := _ROW.search(line.text))]
+    marked = (line for line in log.lines if "MISSING" in line.text)
+    rows = [(line, found["name"]) for line in marked if (found := _ROW.match(line.text))]
     return _judge(rows[0][0].evidence, tuple(name for _, name in rows), ()) if rows else None
 
 
