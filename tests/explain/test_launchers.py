@@ -209,6 +209,27 @@ CASES = {
             "return forward_call(*args, **kwargs)",
         ),
     ),
+    "rich in a narrow window": Case(
+        """
+        ╭───────────────────── Traceback (most recent call last) ──────────────────────╮
+        │ in <module>:3                                                                │
+        │                                                                              │
+        │ ❱ 3 main()                                                                   │
+        │ /home/user/miniconda3/envs/x/lib/python3.11/site-packages/click/core.py:1157 in  │
+        │ __call__                                                                     │
+        │                                                                              │
+        │ ❱ 1157 │   │   return self.main(*args, **kwargs)                             │
+        ╰──────────────────────────────────────────────────────────────────────────────╯
+        ValueError: bad
+        """,
+        "ValueError: bad",
+        (
+            "/home/user/miniconda3/envs/x/lib/python3.11/site-packages/click/core.py",
+            1157,
+            "__call__",
+            "return self.main(*args, **kwargs)",
+        ),
+    ),
     "loguru": Case(
         """
         2024-05-01 10:00:00.123 | ERROR    | __main__:<module>:12 - An error has been caught in function '<module>':

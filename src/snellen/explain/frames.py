@@ -24,6 +24,7 @@ _PLACES = (
     re.compile(r"^(?P<path><ipython-input-[^>]+>|[~/.][^\s:]*\.py|[A-Za-z]:\\\S+\.py) in (?P<function>[\w.<>]+)"),
 )
 _BOXED = re.compile(r"^[│|] (?P<path>[^│|]{1,300}?):(?P<line>\d+) in (?P<function>\S+)\s*[│|]?$")
+_BOXED_CELL = re.compile(r"^[│|] in (?P<function>[\w.<>: ]{1,80}):(?P<line>\d+)\s*[│|]?$")
 _BOXED_CODE = re.compile(r"^[│|] [❱>] *(?P<line>\d+) [│|]?(?P<code>.*)$")
 _ARROW = re.compile(r"^-{1,9}> ?(?P<line>\d+) ?(?P<code>.*)$")
 _NO_CODE = re.compile(r"^\s*[~^]+\s*$|^\s*[│└├╰╭|]|^\s*\d+(?: |$)|^\s*\[Previous line repeated|^\s*\.\.\.\s*$")
@@ -46,6 +47,9 @@ def frame_line(text: str) -> Frame | None:
     found = _BOXED.match(text)
     if found:
         return Frame(found["path"].strip(), int(found["line"]), found["function"])
+    found = _BOXED_CELL.match(text)
+    if found:
+        return Frame("<cell>", int(found["line"]), found["function"])
     if text[:1] in (" ", ""):
         return None
     for pattern in _PLACES:

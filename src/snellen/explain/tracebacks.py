@@ -17,6 +17,7 @@ _OUTER = re.compile(r"^(?P<type>(?:[A-Za-z_]\w*\.)*[A-Z]\w*(?:Error|Exception))(
 _CHAIN = re.compile(r"^(?:During handling of the above exception|The above exception was the direct cause)")
 _PYTEST = re.compile(r"^E   ? ?")
 _GROUP = re.compile(r"^\s*(?:\| ?|\+ (?=Exception Group Traceback)|\+-[+\- \d.]*$)")
+_BOXED_PATH = re.compile(r"^[│|] (?:[/~]|[A-Z]:\\)")
 _USER_CODE = re.compile(r"^from user code:|^The following (?:model code|source code) ")
 _FATAL = re.compile(r"^(?P<type>Fatal Python error): (?P<message>.*)$")
 _CALLED_FIRST = re.compile(r"\(most recent call first\):?\s*$")
@@ -185,8 +186,9 @@ class _Parser:
         if (frame := frame_line(text)) is not None:
             return frame
         opened = text.lstrip().startswith('File "') and text.count('"') == 1
-        if opened or (text.startswith("│ /") and text.endswith("│") and " in " not in text and self.in_frames):
-            self.wrapped = text.rstrip(" │")
+        boxed = text.rstrip(" │|") if self.in_frames and _BOXED_PATH.match(text) else ""
+        if opened or (boxed and " in " not in boxed):
+            self.wrapped = text.rstrip(" │|") + (" " if boxed.endswith(" in") else "")
         return None
 
     def _add(self, number: int, frame: Frame) -> None:
