@@ -49,6 +49,15 @@ def test_it_finds_what_a_plain_search_finds(often: int, names: int) -> None:
     assert finder.found == {literal for literal in LITERALS if left[literal] < often}
 
 
+def test_a_literal_does_not_hide_those_that_begin_with_it() -> None:
+    literals = [b"mem", b"memory_error", b"memory error here", b"emory", b"memo"]
+    generator = random.Random(0)
+    text = "x\n".join("".join(generator.choices("abcdfghijklqwxyz", k=9)) for _ in range(40_000)).encode()
+    for words in (b"", text):
+        found = Telling(literals, often=9).search(words + b"\na memory error here\n" + words)
+        assert {literal for _, literal in found} == {b"mem", b"memory error here", b"emory", b"memo"}
+
+
 def test_literals_with_few_letters_and_none_at_all() -> None:
     assert Telling([b"401", b"=1"], often=9).search(b"x=1\nHTTP 401") == [(1, b"=1"), (9, b"401")]
     assert Telling([], often=9).search(b"anything") == []

@@ -16,7 +16,7 @@ __all__ = ["Telling"]
 
 _LETTERS = string.ascii_lowercase.encode()
 _VARYING = bytes(code for code in range(0x21) if code != 0x0A) + b"\x7f0123456789.-+"
-_SPACED = bytes(code if code in _LETTERS else 0x20 for code in range(256))
+_SPACED = bytes(code if code in _LETTERS + b"_" else 0x20 for code in range(256))
 _SHORTEST = 3
 """Characters that a skeleton or word must have for a literal to be found by it."""
 _REMEMBERED = 50_000
@@ -28,8 +28,8 @@ _MUCH = 1 << 15
 _BLOCKS_BY_WORDS = 16
 _MANY = 3000
 """So many new words in a block are not worth remembering."""
-_GRAM = 5
-"""Letters of a key that are looked for first."""
+_GRAM = 8
+"""Characters of a key that are looked for first."""
 
 _WORTH_A_PATTERN = 1 << 18
 """Bytes to be searched for which making a pattern pays."""
@@ -115,8 +115,11 @@ class _Keys:
         }
         self._keys = sorted(frozenset[bytes]().union(*self._needed.values()))
         self._by_gram: dict[bytes, list[bytes]] = {}
+        gram = b""
         for key in self._keys:
-            self._by_gram.setdefault(key[:_GRAM], []).append(key)
+            # Sorted, so that a short key comes before those that begin with it: finding it stands for all of them.
+            gram = gram if gram and key.startswith(gram) else key[:_GRAM]
+            self._by_gram.setdefault(gram, []).append(key)
         self._grams: re.Pattern[bytes] | None = None
         self._searched = 0
         self._known: dict[bytes, frozenset[bytes]] = {}
@@ -153,17 +156,19 @@ class _Keys:
             # In a lookahead, so that one gram does not hide another that begins inside it.
             self._grams = re.compile(b"(?=(" + _any_of(sorted(self._by_gram)) + b"))")
         grams = set(self._grams.findall(whole)) if self._grams else set()
-        return [key for gram in grams for key in self._by_gram[gram] if key in whole]
+        return [key for gram in grams for key in self._by_gram[gram] if key == gram or key in whole]
 
 
 def _any_of(words: Sequence[bytes]) -> bytes:
-    """A pattern that finds any of the words, put together letter by letter: a list of alternatives is tried in turn."""
+    """A pattern that finds any of the words, none of which begins another.
+
+    It is put together letter by letter: a list of alternatives is tried in turn.
+    """
     tree: dict[int, bytes] = {}
     heads: dict[int, list[bytes]] = {}
     for word in words:
         heads.setdefault(word[0], []).append(word[1:])
     for head, tails in heads.items():
-        # A word that others begin with stands for them all: the rest is compared later.
         tree[head] = b"" if b"" in tails else _any_of(tails)
     parts = [re.escape(bytes([head])) + tail for head, tail in tree.items()]
     return parts[0] if len(parts) == 1 else b"(?:" + b"|".join(parts) + b")"
