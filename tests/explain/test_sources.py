@@ -150,6 +150,21 @@ def test_output_of_a_notebook_keeps_its_order(tmp_path: Path) -> None:
     outputs = [{"output_type": "stream", "text": OVERFLOW}]
     path.write_text(json.dumps({"cells": [{"outputs": outputs}, {"outputs": "broken"}, {}]}))
     assert slugs(path) == ["half-overflow"]
+    cells = [
+        {"execution_count": 1, "outputs": [{"output_type": "error", "traceback": [OVERFLOW]}]},
+        {
+            "execution_count": 2,
+            "outputs": [{"data": {"text/plain": ["42"]}}, {"text": ["ModuleNotFoundError: No module named 'x'"]}],
+        },
+        {"execution_count": 3, "outputs": []},
+    ]
+    path.write_text(json.dumps({"cells": cells}))
+    assert [line.text for line in parse(path).lines][-3:] == [
+        "In [2]:",
+        "42",
+        "ModuleNotFoundError: No module named 'x'",
+    ]
+    assert slugs(path) == ["missing-package", "half-overflow"]
     path.write_text('{"cells": [')
     with pytest.raises(UsageError, match="is not a notebook"):
         parse(path)
