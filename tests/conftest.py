@@ -36,6 +36,11 @@ SET_BY_LIBRARIES = {
 SECONDS_FOR_THREADS_TO_END = 2.0
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Put the tests that train in forked children first: once the parent has used autograd, its children cannot."""
+    items.sort(key=lambda item: "engine" not in item.path.parts)
+
+
 def _environment() -> dict[str, str]:
     return {name: value for name, value in os.environ.items() if name not in SET_BY_LIBRARIES}
 

@@ -140,7 +140,7 @@ def test_markup_in_a_value_is_not_taken_for_colour(snellen, run_file):
 
 def test_findings_in_the_runs_own_code_count(snellen, run_file):
     (run_file.parent / "model.py").write_text(
-        "def mask(scores, hidden):\n    return scores.masked_fill(hidden, -1e9)\n"
+        "def mask(scores, hidden):\n    return scores.half().masked_fill(hidden, -1e9)\n"
     )
     run_file.write_text("task: forgery\ndata: {train: train}\ncode: [model.py]\n")
     code, out, _ = snellen("check", run_file)

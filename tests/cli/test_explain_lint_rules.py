@@ -20,7 +20,7 @@ OVERFLOW = """Traceback (most recent call last):
     scores = scores.masked_fill(mask, -1e9)
 RuntimeError: value cannot be converted to type at::Half without overflow
 """
-MASK = "import torch\nx = scores.masked_fill(mask, -1e9)\n"
+MASK = "import torch\nscores = scores.half()\nx = scores.masked_fill(mask, -1e9)\n"
 
 Call = Callable[..., tuple[int, str, str]]
 
@@ -146,7 +146,7 @@ def test_lint_prints_findings_and_a_summary(snellen: Call, tmp_path: Path) -> No
     path.write_text(MASK)
     code, out, err = snellen("lint", tmp_path)
     assert (code, err) == (1, "")
-    assert out.startswith(f"{path}:2:30: error[fill-out-of-range]")
+    assert out.startswith(f"{path}:3:30: error[fill-out-of-range]")
     assert "1 finding in 1 file" in out
     assert out.splitlines()[-1].startswith("next: snellen lint")
 
@@ -160,7 +160,7 @@ def test_lint_in_json(snellen: Call, tmp_path: Path) -> None:
     (finding,) = data["findings"]
     assert {key: finding[key] for key in ("slug", "line", "column", "level")} == {
         "slug": "fill-out-of-range",
-        "line": 2,
+        "line": 3,
         "column": 30,
         "level": "error",
     }
