@@ -36,11 +36,6 @@ SET_BY_LIBRARIES = {
 SECONDS_FOR_THREADS_TO_END = 2.0
 
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Put the tests that train in forked children first: once the parent has used autograd, its children cannot."""
-    items.sort(key=lambda item: "engine" not in item.path.parts)
-
-
 def _environment() -> dict[str, str]:
     return {name: value for name, value in os.environ.items() if name not in SET_BY_LIBRARIES}
 
@@ -104,7 +99,8 @@ def no_leaks() -> Iterator[None]:
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Mark tests on real data by their folder."""
+    """Mark tests on real data; put first what trains in forked children, which cannot once the parent used autograd."""
+    items.sort(key=lambda item: "engine" not in item.path.parts)
     acceptance = Path(__file__).parent / "acceptance"
     for item in items:
         if acceptance in item.path.parents:

@@ -58,7 +58,9 @@ _SUMMED = re.compile(
     r"\b(?P<name>[A-Za-z_]\w*loss\w*|loss\w*)\s*\+=|\b(?P<name2>\w*loss\w*)\s*=\s*(?P=name2)\s*\+", re.IGNORECASE
 )
 _STATE = re.compile(r"\b(?P<name>hidden\w*|state\w*|h_?[tn0]?|memory\w*|queue\w*|prev\w*|h_prev|cell\w*)\b\s*[,=)]")
-_STEP = re.compile(r"\b(?:iter(?:ation)?|step|it)\b\D{0,4}(\d+)|(\d+)/\d+ \[|\| (\d+)/\d+", re.IGNORECASE)
+_STEP = re.compile(
+    r"\b(?:iter(?:ation)?|step|it)\b\D{0,4}(\d+)|(?<!\d)(\d{1,9})/\d{1,9} \[|\| (\d{1,9})/\d", re.IGNORECASE
+)
 
 
 def _examine(log: Log) -> LogMatch | None:
