@@ -15,7 +15,11 @@ from snellen.explain.episodes import Episode, episodes
 __all__ = ["Ranking", "rank", "text_of", "triggers_of"]
 
 _SURE_ENOUGH = 0.5
-"""Below this an answer is more likely to mislead than to help."""
+"""Below this an answer is more likely to mislead than to help.
+
+Scores are given out as the rules state them. On labelled logs each range of scores holds more than it claims; a curve
+fitted there would only make them bolder on logs that nobody has seen (`benchmarks/explain_accuracy.py` prints both).
+"""
 _WARNING = re.compile(r"\b\w*Warning\b|^\s*(?:WARNING|WARN|W\d{4})\b")
 
 
