@@ -68,8 +68,8 @@ _USAGE = re.compile(
 _INTERNAL = re.compile(r"nccl\b.{0,160}\binternal error|ncclinternalerror", re.IGNORECASE)
 _REMOTE = re.compile(r"ncclremoteerror|remote process exited or there was a network error", re.IGNORECASE)
 _JOIN = re.compile(
-    r"(?<!\d)(?P<joined>\d{1,9})/(?P<world>\d{1,9}) clients joined|client socket has (?:timed out|failed)|connect\(\) timed out\. "
-    r"original"
+    r"(?<!\d)(?P<joined>\d{1,9})/(?P<world>\d{1,9}) clients joined|client socket has (?:timed out|failed)"
+    r"|connect\(\) timed out\. original"
     r"|timed out initializing process group.{0,120}?world_size=(?P<all>\d+), worker_count=(?P<here>\d+)",
     re.IGNORECASE,
 )

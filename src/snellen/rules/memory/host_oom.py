@@ -132,9 +132,9 @@ _BYTES = {"float64": 8, "int64": 8, "complex128": 16, "float32": 4, "int32": 4, 
 
 
 def _examine(log: Log) -> LogMatch | None:
-    log = narrowed(log, (*_TRIGGERS, *_CONTEXT))
     if log.search(_WORKER.pattern):
         return None
+    log = narrowed(log, (*_TRIGGERS, *_CONTEXT))
     looks: tuple[Callable[[Log], LogMatch | None], ...] = (
         _by_array,
         _by_torch,
