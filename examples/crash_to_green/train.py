@@ -1,6 +1,6 @@
 """A small training script with five mistakes; docs/tutorial.md mends them one by one.
 
-    python train.py --lr 1e-2
+python train.py --lr 1e-2
 """
 
 import argparse

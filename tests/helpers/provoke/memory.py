@@ -69,7 +69,9 @@ def losses_with_their_graphs(folder: Path) -> str:
         output = layer(torch.ones(512, 256))
         kept.append(output.relu().square().mean())
         held = {id(t): t.numel() * t.element_size() for loss in kept for t in saved_by(loss)}
-        lines.append(f"step: {step} loss: {kept[-1].item():.4f} memory: {(sum(held.values()) + weights) / 2**20:.2f} MB")
+        lines.append(
+            f"step: {step} loss: {kept[-1].item():.4f} memory: {(sum(held.values()) + weights) / 2**20:.2f} MB"
+        )
     return "\n".join(lines)
 
 
