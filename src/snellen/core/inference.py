@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
 
 from snellen.core.loaders import loader_behind
 from snellen.core.mode import called, no_gradients
@@ -16,7 +15,6 @@ __all__ = [
     "data_loop",
     "evaluates",
     "in_framework",
-    "model_calls",
     "model_of",
     "over_data",
 ]
@@ -53,7 +51,7 @@ _GRADIENTS = re.compile(
     r"|register_(?:full_)?backward_hook|GradientTape|torch\.func\.|vmap\(|saliency|grad_?cam|attack|\.backward\b",
     re.IGNORECASE,
 )
-_DEEPEST = 3
+_DEEPEST, _MOST_CALLERS = 2, 60
 
 
 def model_of(file: SourceFile, call: CallSite) -> str | None:
@@ -70,14 +68,6 @@ def model_of(file: SourceFile, call: CallSite) -> str | None:
     return name
 
 
-def model_calls(file: SourceFile, span: Span) -> Iterator[tuple[CallSite, str]]:
-    """Calls that run a model in a stretch, each with the model's name."""
-    for call in file.calls_in(span):
-        name = model_of(file, call)
-        if name is not None:
-            yield call, name
-
-
 def data_loop(file: SourceFile, call: CallSite) -> Loop | None:
     """The innermost loop or comprehension over data around a call in its own function."""
     around = [loop for loop in file.loops_around(call.span) if loop.function == call.function]
@@ -86,7 +76,9 @@ def data_loop(file: SourceFile, call: CallSite) -> Loop | None:
 
 def over_data(loop: Loop) -> bool:
     """Whether a loop goes over a data set: over a loader, or over something that is named like one."""
-    return loader_behind(loop.origin) is not None or _DATA.search(loop.header) is not None
+    made_by = loop.origin.call.code if loop.origin is not None else ""
+    known = loader_behind(loop.origin) is not None or _DATA.search(loop.header) is not None
+    return known or _DATA.search(made_by[:200]) is not None
 
 
 def evaluates(block: FunctionBlock) -> bool:
@@ -116,20 +108,30 @@ def computes_gradients(file: SourceFile, span: Span) -> bool:
     return _GRADIENTS.search("\n".join(lines)) is not None
 
 
-def called_without_gradients(file: SourceFile, block: FunctionBlock, depth: int = _DEEPEST) -> bool:
-    """Whether some caller of a function, or a caller of that, switches gradients off."""
-    name = block.name.rpartition(".")[2]
-    for part in (file, *file.elsewhere):
-        if name not in part.text:
-            continue
-        if re.search(r"set_grad_enabled\(\s*(?:mode\s*=\s*)?False", part.text):
-            return True
-        for call in part.calls:
-            if call.method != name or (part is file and block.span.contains(call.span)):
+def called_without_gradients(file: SourceFile, block: FunctionBlock) -> bool:
+    """Whether some caller of a function, or a caller of that, switches gradients off.
+
+    Where too many functions may be callers to look at them all, one of them is taken to do so.
+    """
+    waiting: list[tuple[SourceFile, FunctionBlock, int]] = [(file, block, 0)]
+    seen = {(file.path, block.name)}
+    while waiting:
+        place, callee, depth = waiting.pop(0)
+        name = callee.name.rpartition(".")[2]
+        for part in (file, *file.elsewhere):
+            if name not in part.text:
                 continue
-            if no_gradients(call) or any("set_grad_enabled" in context for context in call.contexts):
+            if re.search(r"set_grad_enabled\(\s*(?:mode\s*=\s*)?False", part.text):
                 return True
-            outer = part.function_around(call.span)
-            if depth > 1 and outer is not None and called_without_gradients(part, outer, depth - 1):
-                return True
+            for call in part.calls:
+                if call.method != name or (part is place and callee.span.contains(call.span)):
+                    continue
+                if no_gradients(call) or any("set_grad_enabled" in context for context in call.contexts):
+                    return True
+                outer = part.function_around(call.span) if depth < _DEEPEST else None
+                if outer is not None and (part.path, outer.name) not in seen:
+                    seen.add((part.path, outer.name))
+                    waiting.append((part, outer, depth + 1))
+        if len(seen) > _MOST_CALLERS:
+            return True
     return False

@@ -50,3 +50,16 @@ def trace(model, loader):
         torch.onnx.export(model, images, "model.onnx")
         print(model(images).shape)
         break
+
+
+def adapt(model, loader, optimizer, criterion):
+    model.train()
+    for images, _ in loader:
+        model(images).mean().backward()
+    model.eval()
+    views = []
+    for images, _ in loader:
+        views.append(model(images))
+    optimizer.zero_grad()
+    criterion(torch.cat(views)).backward()
+    optimizer.step()

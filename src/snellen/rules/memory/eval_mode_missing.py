@@ -38,8 +38,8 @@ import re
 from collections.abc import Iterator
 
 from snellen.core.finding import Edit, Fix, FixSafety, Level
-from snellen.core.inference import computes_gradients, data_loop, evaluates, in_framework, model_calls
-from snellen.core.mode import has_modes, mode_calls, no_gradients
+from snellen.core.inference import computes_gradients, data_loop, evaluates, in_framework, model_of
+from snellen.core.mode import has_modes, no_gradients
 from snellen.core.rule import Rule, SourceFacet, absent
 from snellen.core.source import CallSite, FunctionBlock, Hit, Loop, SourceFile, Span
 from snellen.core.training import insert_before, unwrapped, updates
@@ -59,22 +59,26 @@ def _examine(file: SourceFile) -> Iterator[Hit]:
     if _TEST_FILE.search(file.path) or _SETS_MODE.search(_code(file)):
         return
     seen: set[str] = set()
-    for block in file.functions:
-        if in_framework(file, block) or _WANTS_TRAINING.search(block.name) or computes_gradients(file, block.span):
+    for call in file.calls:
+        name = model_of(file, call) if no_gradients(call) else None
+        loop = data_loop(file, call) if name is not None else None
+        block = file.function_around(call.span) if loop is not None else None
+        if name is None or loop is None or block is None or block.name in seen or call.function != block.name:
             continue
-        if any(block.span.contains(update.call.span) for update in updates(file)):
+        seen.add(block.name)
+        if not (evaluates(block) or _made_here(file, name)) or not _is_in_training_mode(file, call):
             continue
-        for call, name in model_calls(file, block.span):
-            loop = data_loop(file, call)
-            if call.function != block.name or not no_gradients(call) or block.name in seen:
-                continue
-            if loop is None or not (evaluates(block) or _made_here(file, name)) or not _is_in_training_mode(file, call):
-                continue
-            if _prepared_by_callers(file, block):
-                continue
-            seen.add(block.name)
-            message = f"`{name}` is evaluated in training mode: `{name}.eval()` is called nowhere"
-            yield Hit(message, call.span, _fix(file, name, loop, block))
+        if _exempt(file, block) or _prepared_elsewhere(file, name, block):
+            continue
+        message = f"`{name}` is evaluated in training mode: `{name}.eval()` is called nowhere"
+        yield Hit(message, call.span, _fix(file, name, loop, block))
+
+
+def _exempt(file: SourceFile, block: FunctionBlock) -> bool:
+    """Whether a function trains, wants training mode, or is called by a framework that sets the mode."""
+    if in_framework(file, block) or _WANTS_TRAINING.search(block.name) or computes_gradients(file, block.span):
+        return True
+    return any(block.span.contains(update.call.span) for update in updates(file))
 
 
 def _code(file: SourceFile) -> str:
@@ -96,20 +100,15 @@ def _is_in_training_mode(file: SourceFile, call: CallSite) -> bool:
     return has_modes(file, call)
 
 
-def _prepared_by_callers(file: SourceFile, block: FunctionBlock) -> bool:
-    """Whether a file that calls the function, or may make its model, sets modes."""
-    name = block.name.rpartition(".")[2]
-    owner = block.name.rpartition(".")[0]
-    for part in file.elsewhere:
-        if (name in part.text or (owner and owner in part.text)) and any(mode_calls(part, _whole(part))):
-            return True
-        if _SETS_MODE.search(part.text) and any(other.name == name for other in part.functions):
-            return True
-    return False
-
-
-def _whole(file: SourceFile) -> Span:
-    return Span(1, 0, file.text.count("\n") + 2, 0)
+def _prepared_elsewhere(file: SourceFile, name: str, block: FunctionBlock) -> bool:
+    """Whether another file of the project may set the mode: one that calls the function; any, for a model from there."""
+    function = block.name.rpartition(".")[2]
+    here = _made_here(file, name)
+    return any(
+        _SETS_MODE.search(part.text)
+        and (not here or function in part.text or block.name.partition(".")[0] in part.text)
+        for part in file.elsewhere
+    )
 
 
 def _fix(file: SourceFile, name: str, loop: Loop, block: FunctionBlock) -> Fix:
@@ -132,7 +131,7 @@ RULE = Rule(
     title="A model is evaluated in training mode",
     level=Level.WARNING,
     log=absent("results that are a little worse look like any others"),
-    source=SourceFacet(("no_grad", "inference_mode"), _examine),
+    source=SourceFacet(("no_grad", "inference_mode", ".eval(", ".train("), _examine),
     before=absent("the code of a run is read by lint, which the check asks"),
     during=absent("the engine sets the mode of what it evaluates itself"),
     module=__name__,

@@ -42,8 +42,8 @@ from snellen.core.finding import Edit, Fix, FixSafety, Level
 from snellen.core.inference import called_without_gradients, computes_gradients, data_loop, evaluates, in_framework
 from snellen.core.mode import called, no_gradients
 from snellen.core.rule import Rule, SourceFacet, absent
-from snellen.core.source import CallSite, FunctionBlock, Hit, SourceFile, Span
-from snellen.core.training import loop_around, scope_of
+from snellen.core.source import CallSite, FunctionBlock, Hit, Loop, SourceFile, Span
+from snellen.core.training import backwards, loop_around, scope_of
 
 __all__ = ["RULE"]
 
@@ -66,17 +66,19 @@ def _examine(file: SourceFile) -> Iterator[Hit]:
             continue
         block = file.function_around(mode.span)
         scope = scope_of(file, mode.span)
-        if scope in seen or _exempt(file, block, scope):
+        found = next(((run, loop) for run, loop in _runs(file, mode, block) if not _guarded(run)), None)
+        if scope in seen or found is None or _exempt(file, block, scope) or _frozen(file, mode.receiver):
             continue
-        run = next((call for call in _runs(file, mode.receiver, mode) if _wasteful(file, call, block)), None)
-        if run is None or _frozen(file, mode.receiver):
+        run, loop = found
+        trains = _trains(file, block, scope)
+        if trains and not _validates_after_training(file, mode, loop):
             continue
         seen.add(scope)
-        where = f"`{block.name.rpartition('.')[2]}` runs" if block is not None else "this loop runs"
+        where = f"`{block.name.rpartition('.')[2]}` runs" if block is not None and not trains else "this loop runs"
         message = (
             f"{where} `{mode.receiver}` in evaluation mode with gradients on: all activations are kept for nothing"
         )
-        yield Hit(message, run.span, _fix(file, block))
+        yield Hit(message, run.span, _fix(file, None if trains else block))
 
 
 def _sets_evaluation(call: CallSite) -> bool:
@@ -86,36 +88,52 @@ def _sets_evaluation(call: CallSite) -> bool:
 
 
 def _exempt(file: SourceFile, block: FunctionBlock | None, scope: Span) -> bool:
-    lines = file.text.split("\n")[scope.start_line - 1 : scope.end_line]
     if block is not None and (in_framework(file, block) or called_without_gradients(file, block)):
         return True
-    if block is None:
-        # At the top of a file only what stands outside of functions counts.
-        calls = (call for call in file.calls if not call.function)
-        if any(call.method in ("backward", "step", "set_grad_enabled") for call in calls):
-            return True
-    elif computes_gradients(file, scope):
+    if block is None and any(call.method == "set_grad_enabled" for call in file.calls if not call.function):
         return True
-    return _TRACES.search("\n".join(lines)) is not None
+    return block is not None and _TRACES.search(_text(file, scope)) is not None
 
 
-def _runs(file: SourceFile, name: str, mode: CallSite) -> Iterator[CallSite]:
-    """Calls of a model after it was put into evaluation mode, in the same function."""
+def _trains(file: SourceFile, block: FunctionBlock | None, scope: Span) -> bool:
+    """Whether gradients are wanted somewhere in the same function."""
+    if block is not None:
+        return computes_gradients(file, scope)
+    # At the top of a file only what stands outside of functions counts.
+    return any(not backward.call.function for backward in backwards(file))
+
+
+def _validates_after_training(file: SourceFile, mode: CallSite, loop: Loop) -> bool:
+    """Whether a function trains in one loop, and evaluates in another one that no gradient is taken of."""
+    here = [backward.call.span for backward in backwards(file) if backward.call.function == mode.function]
+    before = [span for span in here if span.end <= mode.span.start]
+    if not before or len(before) != len(here) or loop.span.contains(mode.span) or computes_gradients(file, loop.span):
+        return False
+    around = file.calls if not mode.function else [call for call in file.calls if call.function == mode.function]
+    return any(call.receiver == mode.receiver and call.method == "train" and not call.arguments for call in around)
+
+
+def _runs(file: SourceFile, mode: CallSite, block: FunctionBlock | None) -> Iterator[tuple[CallSite, Loop]]:
+    """Calls of a model over data after it was put into evaluation mode in the same function, each with its loop."""
+    name = mode.receiver
     for call in file.calls:
         if call.function != mode.function or call.span.start < mode.span.end:
             continue
-        direct = called(call) == name and bool(call.arguments)
+        direct = called(call) == name and not call.code.endswith("()")
         if direct or (call.receiver == name and call.method in _METHODS and call.name.startswith(".")):
-            yield call
+            inner = loop_around(file, call.span)
+            endless = inner is not None and inner.kind == "while" and block is not None and evaluates(block)
+            loop = inner if endless else data_loop(file, call)
+            if loop is not None:
+                yield call, loop
 
 
-def _wasteful(file: SourceFile, call: CallSite, block: FunctionBlock | None) -> bool:
-    guarded = no_gradients(call) or any("grad" in context.lower() for context in call.contexts)
-    if guarded:
-        return False
-    loop = loop_around(file, call.span)
-    endless = loop is not None and loop.kind == "while" and block is not None and evaluates(block)
-    return endless or data_loop(file, call) is not None
+def _guarded(call: CallSite) -> bool:
+    return no_gradients(call) or any("grad" in context.lower() for context in call.contexts)
+
+
+def _text(file: SourceFile, span: Span) -> str:
+    return "\n".join(file.text.split("\n")[span.start_line - 1 : span.end_line])
 
 
 def _frozen(file: SourceFile, name: str) -> bool:

@@ -357,7 +357,9 @@ def _prefix(call: CallSite) -> str | None:
 
 
 def _is_saved(file: SourceFile, call: CallSite) -> bool:
-    return any(save.span.contains(call.span) for save in file.calls_to("torch.save"))
+    named = re.compile(rf"(?<![\w.]){re.escape(call.target)}(?!\w)") if call.target else None
+    saves = [save for save in file.calls_to("torch.save") if save.function == call.function]
+    return any(save.span.contains(call.span) or (named is not None and named.search(save.code)) for save in saves)
 
 
 def _is_model(call: CallSite, saved: list[CallSite]) -> bool:
