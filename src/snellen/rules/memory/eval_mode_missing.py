@@ -52,6 +52,7 @@ _IN_EVALUATION_MODE = re.compile(
 )
 _WANTS_TRAINING = re.compile(r"(?i)mc_?dropout|monte.?carlo|update_bn|calibrat|recompute|adapt|tent|momentum|ema|swa")
 _SETS_MODE = re.compile(r"\.eval\(|\.train\(|\.training\b|eval_mode|set_mode|evaluating\(|inference_wrapper")
+_FACTORIES = ("timm.", "torchvision.models.", "segmentation_models_pytorch.")
 _TEST_FILE = re.compile(r"(?:^|[\\/])(?:test_[^\\/]*|conftest|[^\\/]*_test)\.py$")
 
 
@@ -86,8 +87,9 @@ def _code(file: SourceFile) -> str:
 
 
 def _made_here(file: SourceFile, name: str) -> bool:
-    """Whether the file itself makes the model."""
-    return any(item.target == name and item.call is not None for item in file.assignments)
+    """Whether the file itself makes the model, from a class or by a library."""
+    made = [item.call.name for item in file.assignments if item.target == name and item.call is not None]
+    return any(maker.startswith(_FACTORIES) or maker.rpartition(".")[2][:1].isupper() for maker in made)
 
 
 def _is_in_training_mode(file: SourceFile, call: CallSite) -> bool:
@@ -95,13 +97,12 @@ def _is_in_training_mode(file: SourceFile, call: CallSite) -> bool:
     if origin is not None and (_IN_EVALUATION_MODE.search(origin.name) or "eval" in origin.through):
         return False
     if origin is not None and origin.name.rpartition(".")[2][:1].islower():
-        factories = ("timm.", "torchvision.models.", "segmentation_models_pytorch.")
-        return origin.name.startswith(factories)
+        return origin.name.startswith(_FACTORIES)
     return has_modes(file, call)
 
 
 def _prepared_elsewhere(file: SourceFile, name: str, block: FunctionBlock) -> bool:
-    """Whether another file of the project may set the mode: one that calls the function; any, for a model from there."""
+    """Whether another file of the project may set the mode: a caller of the function, or any for a model from there."""
     function = block.name.rpartition(".")[2]
     here = _made_here(file, name)
     return any(
