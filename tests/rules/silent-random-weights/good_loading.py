@@ -10,3 +10,11 @@ def load(model, optimizer, path):
     except ValueError as error:
         raise RuntimeError("optimiser of another model") from error
     return missing, unexpected
+
+
+def load_what_fits(model, path):
+    state = torch.load(path, weights_only=True)
+    own = model.state_dict()
+    kept = {name: value for name, value in state.items() if name in own and own[name].shape == value.shape}
+    print(f"{len(kept)} of {len(own)} entries")
+    model.load_state_dict(kept, strict=False)

@@ -114,13 +114,14 @@ def _judge(evidence: Evidence, missing: tuple[str, ...], unexpected: tuple[str, 
     return LogMatch(0.85, (evidence,), f"{cause} The checkpoint calls `{found.example}` `{there}`.", fix)
 
 
+_CHOOSES = re.compile(r"intersect|filter|match\w*\(|select|\bfor\b[^\n]*\bif\b|\bif\b[^\n]*\bin\b")
 _BROAD = frozenset({"Exception", "BaseException", "OSError", "RuntimeError", "FileNotFoundError", "KeyError"})
 
 
 def _examine_source(file: SourceFile) -> Iterator[Hit]:
     for call in file.calls_to(".load_state_dict"):
         strict = call.argument(1, "strict")
-        if strict is not None and strict.value is False and call.discarded:
+        if strict is not None and strict.value is False and call.discarded and not _selected(file, call):
             fix = Fix(
                 f"Look at the answer: `missing, unexpected = {call.code}`; stop when more than the new head is missing."
             )
@@ -133,6 +134,18 @@ def _examine_source(file: SourceFile) -> Iterator[Hit]:
             yield Hit(
                 "when loading fails the model keeps its random weights, silently", block.span, fix, level=Level.ERROR
             )
+
+
+def _selected(file: SourceFile, call: CallSite) -> bool:
+    """Whether the entries were chosen on purpose before: by a filter, or put together one by one."""
+    state = call.argument(0, "state_dict")
+    if state is None:
+        return False
+    if _CHOOSES.search(state.code):
+        return True
+    made = [item for item in file.assignments if item.function == call.function and item.target == state.code]
+    updates = [other for other in file.calls_to(".update") if other.function == call.function]
+    return any(_CHOOSES.search(item.code) for item in made) or any(o.receiver == state.code for o in updates)
 
 
 def _loads(call: CallSite) -> bool:
