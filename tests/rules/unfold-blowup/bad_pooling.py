@@ -16,3 +16,9 @@ class Correlation(nn.Module):
     def forward(self, features):
         patches = F.normalize(self.unfold(features), dim=1)
         return torch.bmm(patches.transpose(1, 2), patches)
+
+
+def centred(features, patch):
+    columns = F.unfold(features, kernel_size=patch, stride=1, padding=patch // 2)
+    columns = columns - columns.mean(dim=1, keepdim=True)
+    return columns.transpose(1, 2) @ columns

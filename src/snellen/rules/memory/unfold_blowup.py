@@ -85,11 +85,17 @@ _PRODUCTS = frozenset(
 def _examine_source(file: SourceFile) -> Iterator[Hit]:
     seen: set[int] = set()
     for call in file.calls:
-        origins = [call.receiver_origin, *(argument.origin for argument in call.arguments)]
-        unfolds = [origin for origin in origins if origin is not None and origin.name in _MAKERS]
+        given = ((argument, argument.origin) for argument in call.arguments)
+        origins = [
+            call.receiver_origin,
+            *(origin if _is_unfold(origin) else _changed(file, call, a) for a, origin in given),
+        ]
+        unfolds = [origin for origin in origins if origin is not None and _is_unfold(origin)]
         if not unfolds or unfolds[0].call.span.start_line in seen or not _overlaps(unfolds[0].call):
             continue
         if call.method in _REDUCTIONS and unfolds[0] is (call.receiver_origin or origins[1]):
+            if _used_otherwise(file, call):
+                continue
             use = f"only to take the {call.method} of them" if call.method != "amax" else "only to take their maximum"
             advice = _pooling(unfolds[0], call.method)
         elif call.name in _PRODUCTS and len(unfolds) == 2 and unfolds[0].call.span == unfolds[1].call.span:
@@ -99,6 +105,38 @@ def _examine_source(file: SourceFile) -> Iterator[Hit]:
             continue
         seen.add(unfolds[0].call.span.start_line)
         yield Hit(f"unfolds {_copies(unfolds[0].call)}{use}", unfolds[0].call.span, Fix(advice))
+
+
+def _is_unfold(origin: Origin | None) -> bool:
+    return origin is not None and origin.name in _MAKERS
+
+
+def _changed(file: SourceFile, call: CallSite, argument: Argument) -> Origin | None:
+    """The unfold behind a factor of a product, when the patches were changed in place: centred, scaled."""
+    if call.name not in _PRODUCTS:
+        return None
+    name = re.match(r"[A-Za-z_]\w*", argument.code)
+    return next(
+        (
+            item.origin
+            for item in file.assignments
+            if name and item.target == name[0] and item.function == call.function and item.origin is not None
+        ),
+        None,
+    )
+
+
+def _used_otherwise(file: SourceFile, call: CallSite) -> bool:
+    """Whether the patches are also used for something else than what is taken of them here."""
+    block = file.function_around(call.span)
+    name = call.receiver or (call.arguments[0].code if call.arguments else "")
+    if block is None or not re.fullmatch(r"[A-Za-z_]\w*", name):
+        return False
+    uses = re.findall(rf"(?<![\w.]){name}\b(?!\s*=[^=])(?!\.(?:{_RESHAPED})\b)", block.code.replace(call.code, ""))
+    return bool(uses)
+
+
+_RESHAPED = "view|reshape|permute|transpose|contiguous|size|shape|unflatten|unsqueeze|squeeze|float|to|dtype|device"
 
 
 def _parameters(call: CallSite) -> tuple[Argument | None, Argument | None]:
