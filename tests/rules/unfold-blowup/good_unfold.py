@@ -18,3 +18,9 @@ def windows(x):
 
 def pooled(x):
     return F.avg_pool2d(x, 12, 4)
+
+
+def covariance(x):
+    patches = F.unfold(x, 3)
+    patches = patches.transpose(1, 2)
+    return patches.transpose(1, 2) @ patches

@@ -98,13 +98,40 @@ def _examine_source(file: SourceFile) -> Iterator[Hit]:
                 continue
             use = f"only to take the {call.method} of them" if call.method != "amax" else "only to take their maximum"
             advice = _pooling(unfolds[0], call.method)
-        elif call.name in _PRODUCTS and len(unfolds) == 2 and unfolds[0].call.span == unfolds[1].call.span:
+        elif _all_with_all(file, call, unfolds):
             use = "to multiply all patches with all others"
             advice = "Correlate the positions first and sum along the diagonals, or go through the patches in blocks."
         else:
             continue
         seen.add(unfolds[0].call.span.start_line)
         yield Hit(f"unfolds {_copies(unfolds[0].call)}{use}", unfolds[0].call.span, Fix(advice))
+
+
+_TURNS = re.compile(r"\.(?:transpose|permute|mT|mH|T|H)\b|\b(?:transpose|permute)\(")
+
+
+def _all_with_all(file: SourceFile, call: CallSite, unfolds: list[Origin]) -> bool:
+    """Whether a product compares every patch with every other; the other way round it is a small Gram matrix."""
+    if call.name not in _PRODUCTS or len(unfolds) != 2 or unfolds[0].call.span != unfolds[1].call.span:
+        return False
+    if call.method == "einsum":
+        return True
+    receiver = [call.receiver] if call.name.startswith(".") and call.receiver else []
+    factors = [*receiver, *(argument.code for argument in call.arguments)]
+    names = [re.match(r"[A-Za-z_]\w*", factor) for factor in factors[:2]]
+    before = [
+        item.code
+        for item in file.assignments
+        if item.function == call.function
+        and item.span.end <= call.span.start
+        and names[0]
+        and item.target == names[0][0]
+    ]
+    if len({name[0] for name in names if name}) != 1 or len(factors) < 2:
+        return True
+    turned = sum(len(_TURNS.findall(code)) for code in before)
+    first, second = (len(_TURNS.findall(factor)) + turned for factor in factors[:2])
+    return first % 2 == 1 and second % 2 == 0
 
 
 def _is_unfold(origin: Origin | None) -> bool:
