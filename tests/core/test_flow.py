@@ -2,38 +2,22 @@
 
 from __future__ import annotations
 
-import textwrap
+import functools
 from pathlib import Path
 
 import pytest
 
+import source_facts
 from snellen.core.backbones import kind_of_name
 from snellen.core.expressions import parsed, place_of, text_of
 from snellen.core.flow import Flow, Trail
-from snellen.core.rule import Rule, SourceFacet, absent
 from snellen.core.source import CallSite, SourceFile, Span
 from snellen.core.trails import targets_of
-from snellen.lint.runner import run
 
 HEAD = "import cv2\nimport numpy as np\nimport torch\nfrom torch.utils.data import DataLoader\n"
 
 
-def facts(folder: Path, source: str, **others: str) -> SourceFile:
-    seen: dict[str, SourceFile] = {}
-
-    def examine(file: SourceFile) -> list[object]:
-        seen[Path(file.path).stem] = file
-        return []
-
-    gap = absent("not needed in this test")
-    rule = Rule(
-        slug="look", family="data", title="Look", level="error", log=gap,  # type: ignore[arg-type]
-        source=SourceFacet(("",), examine), before=gap, during=gap, module=__name__,  # type: ignore[arg-type]
-    )  # fmt: skip
-    for name, text in {"main": HEAD + textwrap.dedent(source), **others}.items():
-        (folder / f"{name}.py").write_text(textwrap.dedent(text))
-    assert not run([folder], {"look": rule}).errors
-    return seen["main"]
+facts = functools.partial(source_facts.facts, head=HEAD)
 
 
 def read(call: CallSite) -> bool:

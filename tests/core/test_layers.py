@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
+import functools
 import textwrap
 from pathlib import Path
 
 import pytest
 
+import source_facts
 from snellen.core.layers import width_breaks
 from snellen.core.makers import Makers
 from snellen.core.memory_formats import format_calls, ranks
 from snellen.core.outputs import one_class_outputs
-from snellen.core.rule import Rule, SourceFacet, absent
 from snellen.core.sizes import fed_shapes, fixed_sizes, named_model
-from snellen.core.source import SourceFile
-from snellen.lint.runner import run
 
 HEAD = """\
 import timm
@@ -25,21 +24,7 @@ from torchvision import transforms
 """
 
 
-def facts(folder: Path, source: str) -> SourceFile:
-    seen: list[SourceFile] = []
-
-    def examine(file: SourceFile) -> list[object]:
-        seen.append(file)
-        return []
-
-    gap = absent("not needed in this test")
-    rule = Rule(
-        slug="look", family="data", title="Look", level="error", log=gap,  # type: ignore[arg-type]
-        source=SourceFacet(("",), examine), before=gap, during=gap, module=__name__,  # type: ignore[arg-type]
-    )  # fmt: skip
-    (folder / "main.py").write_text(HEAD + textwrap.dedent(source))
-    assert not run([folder], {"look": rule}).errors
-    return seen[0]
+facts = functools.partial(source_facts.facts, head=HEAD)
 
 
 def breaks(folder: Path, source: str) -> list[tuple[str, int, int]]:

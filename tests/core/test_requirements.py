@@ -7,32 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from snellen.core.finding import Level
 from snellen.core.requirements import Installation, installations, pins
-from snellen.core.rule import Rule, SourceFacet, absent
-from snellen.core.source import SourceFile
-from snellen.lint.runner import run
-
-
-def facts(path: Path, text: str) -> SourceFile:
-    """The facts of one file, as a rule is given them."""
-    path.write_text(text)
-    seen: list[SourceFile] = []
-    none = absent("not asked in this test")
-    rule = Rule(
-        slug="seen",
-        family="environment",
-        title="",
-        level=Level.NOTE,
-        log=none,
-        source=SourceFacet(("",), lambda file: [] if seen.append(file) else ()),  # type: ignore[func-returns-value]
-        before=none,
-        during=none,
-        module=__name__,
-    )
-    report = run([path], {"seen": rule})
-    assert not report.errors
-    return seen[0]
+from source_facts import facts_of_file as facts
 
 
 @pytest.mark.parametrize(

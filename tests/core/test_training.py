@@ -2,44 +2,15 @@
 
 from __future__ import annotations
 
-import textwrap
 from pathlib import Path
 
 import pytest
 
-from snellen.core.finding import Level
 from snellen.core.mode import trainings
 from snellen.core.networks import ending_of
-from snellen.core.rule import Rule, SourceFacet, absent
 from snellen.core.scaling import autocasts
-from snellen.core.source import SourceFile
 from snellen.core.training import accumulations, backwards, callees, is_optimizer, is_scheduler, updates
-from snellen.lint.runner import run
-
-
-def facts(folder: Path, source: str, **others: str) -> SourceFile:
-    seen: dict[str, SourceFile] = {}
-
-    def examine(file: SourceFile) -> list[object]:
-        seen[Path(file.path).stem] = file
-        return []
-
-    gap = absent("not needed in this test")
-    rule = Rule(
-        slug="look",
-        family="tasks",
-        title="Look",
-        level=Level.ERROR,
-        log=gap,
-        source=SourceFacet(("",), examine),  # type: ignore[arg-type]
-        before=gap,
-        during=gap,
-        module=__name__,
-    )
-    for name, text in {"main": source, **others}.items():
-        (folder / f"{name}.py").write_text(textwrap.dedent(text))
-    run([folder], {"look": rule})
-    return seen["main"]
+from source_facts import facts
 
 
 @pytest.mark.parametrize(

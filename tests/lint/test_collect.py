@@ -2,42 +2,12 @@
 
 from __future__ import annotations
 
-import textwrap
 from pathlib import Path
 
 import pytest
 
-from snellen.core.finding import Level
-from snellen.core.rule import Rule, SourceFacet, absent
 from snellen.core.source import UNKNOWN, CallSite, SourceFile
-from snellen.lint.runner import run
-
-
-def facts(folder: Path, source: str, **others: str) -> SourceFile:
-    """The facts that a rule is given."""
-    seen: dict[str, SourceFile] = {}
-
-    def examine(file: SourceFile) -> list[object]:
-        seen[Path(file.path).stem] = file
-        return []
-
-    gap = absent("not needed in this test")
-    rule = Rule(
-        slug="look",
-        family="tasks",
-        title="Look",
-        level=Level.ERROR,
-        log=gap,
-        source=SourceFacet(("",), examine),  # type: ignore[arg-type]
-        before=gap,
-        during=gap,
-        module=__name__,
-    )
-    for name, text in {"main": source, **others}.items():
-        (folder / f"{name}.py").write_text(textwrap.dedent(text))
-    report = run([folder], {"look": rule})
-    assert not report.errors
-    return seen["main"]
+from source_facts import facts
 
 
 def call(file: SourceFile, method: str) -> CallSite:

@@ -2,41 +2,12 @@
 
 from __future__ import annotations
 
-import textwrap
-from collections.abc import Iterator
 from pathlib import Path
 
 from snellen.core.classes import class_counts, class_maps
-from snellen.core.finding import Level
 from snellen.core.loaders import Loader, dataset_classes, in_workers, loaders, spawns
-from snellen.core.rule import Rule, SourceFacet, absent
-from snellen.core.source import Hit, SourceFile
-from snellen.lint.runner import run
-
-
-def read(folder: Path, source: str, **others: str) -> SourceFile:
-    seen: dict[str, SourceFile] = {}
-
-    def examine(file: SourceFile) -> Iterator[Hit]:
-        seen[Path(file.path).stem] = file
-        return iter(())
-
-    gap = absent("not needed in this test")
-    rule = Rule(
-        slug="look",
-        family="data",
-        title="Look",
-        level=Level.ERROR,
-        log=gap,
-        source=SourceFacet(("",), examine),
-        before=gap,
-        during=gap,
-        module=__name__,
-    )
-    for name, text in {"main": source, **others}.items():
-        (folder / f"{name}.py").write_text(textwrap.dedent(text))
-    assert not run([folder], {"look": rule}).errors
-    return seen["main"]
+from snellen.core.source import SourceFile
+from source_facts import facts as read
 
 
 def by_target(file: SourceFile) -> dict[str | None, Loader]:

@@ -174,7 +174,7 @@ def _grown(small: Timeline, large: Timeline, batch_size: int) -> Timeline | None
         (line(one[0], other[0]), line(one[1], other[1]))
         for one, other in zip(small.operators, large.operators, strict=True)
     ]
-    return Timeline(blocks, small.events, line(small.flops, large.flops), costs, small.marks)
+    return Timeline(blocks, small.events, line(small.flops, large.flops), costs)
 
 
 def _bisect(low: int, high: int, fits: Callable[[int], bool]) -> int:

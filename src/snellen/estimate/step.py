@@ -163,8 +163,7 @@ class _Run:
         workload, recorder = self.workload, self.recorder
         trained = [parameter for parameter in self.model.parameters() if parameter.requires_grad]
         optimiser = make_optimiser(trained)
-        for step in range(_STEPS):
-            recorder.mark(f"step {step}")
+        for _ in range(_STEPS):
             recorder.count_anew()
             for _ in range(workload.accumulate):
                 with self._scope():
@@ -184,8 +183,7 @@ class _Run:
 
     def _evaluate(self) -> None:
         with torch.no_grad():
-            for step in range(_STEPS):
-                self.recorder.mark(f"batch {step}")
+            for _ in range(_STEPS):
                 self.recorder.count_anew()
                 with self._scope():
                     self.workload.outputs(self.model, self._batch())

@@ -52,10 +52,6 @@ class Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
         self._alive_bytes: Counter[Category] = Counter()
         self._modules: list[str] = []
 
-    def mark(self, name: str) -> None:
-        """Note where a phase begins."""
-        self.timeline.marks[name] = len(self.timeline.events)
-
     def count_anew(self) -> None:
         """Begin counting operations of a step."""
         self.timeline.flops = 0

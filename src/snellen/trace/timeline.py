@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 
@@ -62,14 +62,12 @@ class Timeline:
         events: In the order in which they happened.
         flops: Floating-point operations of the last step; one multiply-add counts as two.
         operators: Operations and bytes read and written of every operator of the last step, views left out.
-        marks: Name of a phase to the number of events before it.
     """
 
     allocations: list[Allocation] = field(default_factory=list)
     events: list[Event] = field(default_factory=list)
     flops: int = 0
     operators: list[tuple[int, int]] = field(default_factory=list)
-    marks: dict[str, int] = field(default_factory=dict)
 
     @property
     def peak(self) -> int:
@@ -87,15 +85,6 @@ class Timeline:
         """The largest blocks that were alive when most bytes were."""
         alive = [self.allocations[number] for number in self._alive_at(self._peak()[1])]
         return sorted(alive, key=lambda block: -block.size)[:count]
-
-    def modules_at_peak(self) -> Mapping[str, int]:
-        """Bytes of activations alive at the peak by the module that made them, largest first."""
-        found: Counter[str] = Counter()
-        for number in self._alive_at(self._peak()[1]):
-            block = self.allocations[number]
-            if block.category is Category.ACTIVATIONS:
-                found[block.module] += block.size
-        return dict(found.most_common())
 
     def _peak(self) -> tuple[int, int]:
         current = best = position = 0
