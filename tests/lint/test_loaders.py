@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from snellen.core.classes import class_counts, class_maps
-from snellen.core.loaders import Loader, dataset_classes, in_workers, loaders, spawns
+from snellen.core.code.classes import class_counts, class_maps
+from snellen.core.code.loaders import Loader, dataset_classes, in_workers, loaders, spawns
 from snellen.core.source import SourceFile
 from source_facts import facts as read
 

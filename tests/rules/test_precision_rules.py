@@ -14,7 +14,7 @@ import pytest
 from snellen.core.facts import MachineFacts
 from snellen.core.finding import Finding
 from snellen.core.log import Log, LogLine
-from snellen.core.messages import frameworks, loop_owner, narrowed, tensor_type
+from snellen.core.logs.messages import frameworks, loop_owner, narrowed, tensor_type
 from snellen.core.plan import NotApplicable
 from snellen.core.probe import Answer, Outcome, Ran
 from snellen.core.rule import BeforeFacet, LogFacet

@@ -9,10 +9,10 @@ from pathlib import Path
 import pytest
 import torch
 
-from snellen.core.memory import keeps_growing, memory_series
+from snellen.core.logs.memory import keeps_growing, memory_series
+from snellen.core.logs.state_dicts import read_misfit, renaming
 from snellen.core.probe import Answer, Outcome
 from snellen.core.rule import DuringFacet
-from snellen.core.state_dicts import read_misfit, renaming
 from snellen.core.step import Step, Verdict
 from snellen.explain import explain
 from snellen.explain.here import ThisMachine, probe

@@ -39,10 +39,10 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 
+from snellen.core.code.training import Backward, accumulations, callees, scope_of
 from snellen.core.finding import Evidence, Fix, FixSafety, Level, Location
 from snellen.core.rule import Rule, SourceFacet, absent
 from snellen.core.source import Argument, Assignment, Hit, SourceFile, Span
-from snellen.core.training import Backward, accumulations, callees, scope_of
 
 __all__ = ["RULE"]
 

@@ -40,12 +40,12 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 
+from snellen.core.code.training import backwards, loop_around, scope_of
 from snellen.core.finding import Evidence, Fix, Level, Location
 from snellen.core.log import Log, LogMatch
-from snellen.core.messages import find_message
+from snellen.core.logs.messages import find_message
 from snellen.core.rule import LogFacet, Rule, SourceFacet, absent
 from snellen.core.source import Assignment, CallSite, Hit, Loop, SourceFile
-from snellen.core.training import backwards, loop_around, scope_of
 
 __all__ = ["RULE"]
 

@@ -45,10 +45,10 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 
-from snellen.core.compiled import compiles
+from snellen.core.code.compiled import compiles
 from snellen.core.finding import Fix, FixSafety, Level
 from snellen.core.log import Log, LogLine, LogMatch
-from snellen.core.messages import Message, find_message, frameworks
+from snellen.core.logs.messages import Message, find_message, frameworks
 from snellen.core.rule import LogFacet, Rule, SourceFacet, absent
 from snellen.core.source import CallSite, Hit, SourceFile
 

@@ -44,7 +44,7 @@ from collections.abc import Iterator, Sequence
 
 from snellen.core.finding import Evidence, Fix, Level, Location
 from snellen.core.log import Log, LogLine, LogMatch
-from snellen.core.messages import Message, find_message, frameworks
+from snellen.core.logs.messages import Message, find_message, frameworks
 from snellen.core.rule import LogFacet, Rule, SourceFacet, absent
 from snellen.core.source import Assignment, CallSite, Hit, SourceFile
 

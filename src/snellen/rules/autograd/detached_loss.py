@@ -43,11 +43,11 @@ import math
 import re
 from collections.abc import Callable, Iterator
 
+from snellen.core.code.training import Backward, backwards, remove, scope_of, updates
 from snellen.core.finding import Evidence, Finding, Fix, FixSafety, Level, Location
 from snellen.core.rule import DuringFacet, Rule, SourceFacet, absent
 from snellen.core.source import UNKNOWN, Assignment, CallSite, Hit, SourceFile, Span
 from snellen.core.step import Action, Step, Verdict
-from snellen.core.training import Backward, backwards, remove, scope_of, updates
 
 __all__ = ["RULE"]
 

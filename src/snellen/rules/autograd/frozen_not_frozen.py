@@ -40,11 +40,11 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 
+from snellen.core.code.networks import frozen_statistics, is_module
+from snellen.core.code.training import unwrapped
 from snellen.core.finding import Edit, Fix, FixSafety, Level
-from snellen.core.networks import frozen_statistics, is_module
 from snellen.core.rule import Rule, SourceFacet, absent
 from snellen.core.source import Assignment, Hit, Origin, SourceFile, Span
-from snellen.core.training import unwrapped
 
 __all__ = ["RULE"]
 

@@ -47,7 +47,7 @@ from collections.abc import Iterator
 
 from snellen.core.finding import Evidence, Fix, FixSafety, Level, Location
 from snellen.core.log import Frame, Log, LogMatch
-from snellen.core.messages import Message, find_message
+from snellen.core.logs.messages import Message, find_message
 from snellen.core.rule import LogFacet, Rule, SourceFacet, absent
 from snellen.core.source import Assignment, CallSite, FunctionBlock, Hit, SourceFile, Span
 

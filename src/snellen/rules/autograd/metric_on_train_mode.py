@@ -38,11 +38,11 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 
+from snellen.core.code.mode import Training, called, has_modes, mode_calls, no_gradients, trainings
+from snellen.core.code.training import callees, insert_after, insert_before, loop_around
 from snellen.core.finding import Edit, Evidence, Fix, FixSafety, Level, Location
-from snellen.core.mode import Training, called, has_modes, mode_calls, no_gradients, trainings
 from snellen.core.rule import Rule, SourceFacet, absent
 from snellen.core.source import CallSite, FunctionBlock, Hit, Loop, SourceFile
-from snellen.core.training import callees, insert_after, insert_before, loop_around
 
 __all__ = ["RULE"]
 

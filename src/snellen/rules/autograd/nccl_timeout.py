@@ -46,7 +46,7 @@ from collections.abc import Iterator
 
 from snellen.core.finding import Evidence, Finding, Fix, Level, Location
 from snellen.core.log import Log, LoggedException, LogLine, LogMatch
-from snellen.core.messages import narrowed
+from snellen.core.logs.messages import narrowed
 from snellen.core.plan import Cost, NotApplicable, Plan
 from snellen.core.probe import Answer, Here, Outcome
 from snellen.core.rule import BeforeFacet, LogFacet, Rule, absent

@@ -42,12 +42,12 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 
+from snellen.core.code.training import Backward, backwards
 from snellen.core.finding import Evidence, Fix, FixSafety, Level, Location
 from snellen.core.log import Log, LogMatch
-from snellen.core.messages import Message, find_message, loop_owner
+from snellen.core.logs.messages import Message, find_message, loop_owner
 from snellen.core.rule import LogFacet, Rule, SourceFacet, absent
 from snellen.core.source import CallSite, Hit, Origin, SourceFile
-from snellen.core.training import Backward, backwards
 
 __all__ = ["RULE"]
 

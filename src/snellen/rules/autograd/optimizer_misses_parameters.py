@@ -40,11 +40,11 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 
+from snellen.core.code.networks import is_module, module_classes
+from snellen.core.code.training import backwards, insert_after, is_optimizer, remove, scope_of
 from snellen.core.finding import Evidence, Fix, FixSafety, Level, Location
-from snellen.core.networks import is_module, module_classes
 from snellen.core.rule import Rule, SourceFacet, absent
 from snellen.core.source import Assignment, CallSite, ClassBlock, Hit, SourceFile, Span
-from snellen.core.training import backwards, insert_after, is_optimizer, remove, scope_of
 
 __all__ = ["RULE"]
 

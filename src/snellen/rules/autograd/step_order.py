@@ -39,11 +39,11 @@ import math
 import re
 from collections.abc import Iterator
 
+from snellen.core.code.training import callees, insert_after, is_scheduler, loop_around, remove, updates
 from snellen.core.finding import Evidence, Fix, FixSafety, Level, Location
 from snellen.core.log import Log, LogMatch
 from snellen.core.rule import LogFacet, Rule, SourceFacet, absent
 from snellen.core.source import CallSite, Hit, Loop, SourceFile, Span
-from snellen.core.training import callees, insert_after, is_scheduler, loop_around, remove, updates
 
 __all__ = ["RULE"]
 

@@ -34,10 +34,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from snellen.core.code.training import Update, backwards, callees, insert_after, loop_around, remove, updates
 from snellen.core.finding import Evidence, Fix, FixSafety, Level, Location
 from snellen.core.rule import Rule, SourceFacet, absent
 from snellen.core.source import CallSite, Hit, SourceFile
-from snellen.core.training import Update, backwards, callees, insert_after, loop_around, remove, updates
 
 __all__ = ["RULE"]
 

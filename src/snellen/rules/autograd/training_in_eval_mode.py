@@ -36,12 +36,12 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 
+from snellen.core.code.mode import Training, called, has_modes, mode_calls, no_gradients, optimised, trainings
+from snellen.core.code.networks import is_module
+from snellen.core.code.training import callees, insert_before, scope_of, unwrapped
 from snellen.core.finding import Evidence, Fix, FixSafety, Level, Location
-from snellen.core.mode import Training, called, has_modes, mode_calls, no_gradients, optimised, trainings
-from snellen.core.networks import is_module
 from snellen.core.rule import Rule, SourceFacet, absent
 from snellen.core.source import CallSite, Hit, Loop, SourceFile, Span
-from snellen.core.training import callees, insert_before, scope_of, unwrapped
 
 __all__ = ["RULE"]
 

@@ -36,10 +36,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from snellen.core.finding import Evidence, Fix, FixSafety, Level, Location
-from snellen.core.rule import Rule, SourceFacet, absent
-from snellen.core.source import Hit, Loop, Origin, SourceFile
-from snellen.core.training import (
+from snellen.core.code.training import (
     Backward,
     Update,
     backwards,
@@ -50,6 +47,9 @@ from snellen.core.training import (
     reaches,
     updates,
 )
+from snellen.core.finding import Evidence, Fix, FixSafety, Level, Location
+from snellen.core.rule import Rule, SourceFacet, absent
+from snellen.core.source import Hit, Loop, Origin, SourceFile
 
 __all__ = ["RULE"]
 

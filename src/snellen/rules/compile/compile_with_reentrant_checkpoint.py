@@ -40,7 +40,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 
-from snellen.core.compiled import compiles
+from snellen.core.code.compiled import compiles
 from snellen.core.finding import Evidence, Fix, FixSafety, Level, Location
 from snellen.core.rule import Rule, SourceFacet, absent
 from snellen.core.source import Argument, CallSite, Hit, SourceFile

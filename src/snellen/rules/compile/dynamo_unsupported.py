@@ -44,10 +44,10 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 
-from snellen.core.compiled import Compiled, compiled_functions
+from snellen.core.code.compiled import Compiled, compiled_functions
 from snellen.core.finding import Evidence, Fix, FixSafety, Level, Location
 from snellen.core.log import Log, LoggedException, LogMatch
-from snellen.core.messages import find_message
+from snellen.core.logs.messages import find_message
 from snellen.core.rule import LogFacet, Rule, SourceFacet, absent
 from snellen.core.source import CallSite, Hit, SourceFile
 

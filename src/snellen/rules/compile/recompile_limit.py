@@ -42,10 +42,10 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 
-from snellen.core.compiled import compiled_functions
+from snellen.core.code.compiled import compiled_functions
 from snellen.core.finding import Evidence, Fix, Level
 from snellen.core.log import Log, LogMatch
-from snellen.core.messages import find_message
+from snellen.core.logs.messages import find_message
 from snellen.core.rule import LogFacet, Rule, SourceFacet, absent
 from snellen.core.source import Assignment, CallSite, FunctionBlock, Hit, SourceFile
 

@@ -43,14 +43,14 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 
-from snellen.core.backbones import place
+from snellen.core.code.flow import Flow, Step, Trail
+from snellen.core.code.trails import parts_of
 from snellen.core.finding import Edit, Evidence, Fix, FixSafety, Level
-from snellen.core.flow import Flow, Step, Trail
+from snellen.core.known.backbones import place
 from snellen.core.log import Log, LogMatch
-from snellen.core.messages import find_message
+from snellen.core.logs.messages import find_message
 from snellen.core.rule import LogFacet, Rule, SourceFacet, absent
 from snellen.core.source import Argument, Assignment, CallSite, Hit, SourceFile, Span
-from snellen.core.trails import parts_of
 
 __all__ = ["RULE"]
 

@@ -40,8 +40,8 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 
+from snellen.core.code.loaders import Loader, dataset_classes, in_workers, loaders, reachable
 from snellen.core.finding import Evidence, Fix, FixSafety, Level, Location
-from snellen.core.loaders import Loader, dataset_classes, in_workers, loaders, reachable
 from snellen.core.log import Log, LogLine, LogMatch
 from snellen.core.rule import LogFacet, Rule, SourceFacet, absent
 from snellen.core.source import Assignment, CallSite, ClassBlock, FunctionBlock, Hit, SourceFile, Span

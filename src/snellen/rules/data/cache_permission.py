@@ -44,7 +44,7 @@ from pathlib import Path
 from snellen.core.file_kinds import is_image
 from snellen.core.finding import Fix, Level
 from snellen.core.log import Frame, Log, LogMatch
-from snellen.core.messages import Message, find_message
+from snellen.core.logs.messages import Message, find_message
 from snellen.core.probe import Answer, Here, Outcome
 from snellen.core.rule import LogFacet, Rule, absent
 

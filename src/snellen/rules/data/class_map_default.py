@@ -38,7 +38,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 
-from snellen.core.classes import ClassMap, class_maps, is_map_name
+from snellen.core.code.classes import ClassMap, class_maps, is_map_name
 from snellen.core.finding import Fix, FixSafety, Level
 from snellen.core.rule import Rule, SourceFacet, absent
 from snellen.core.source import Assignment, CallSite, Hit, SourceFile, TryBlock

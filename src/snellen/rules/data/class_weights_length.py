@@ -39,10 +39,10 @@ import re
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from snellen.core.classes import ClassCount, class_counts
+from snellen.core.code.classes import ClassCount, class_counts
 from snellen.core.finding import Evidence, Finding, Fix, Level, Location
 from snellen.core.log import Log, LogMatch
-from snellen.core.messages import find_message
+from snellen.core.logs.messages import find_message
 from snellen.core.plan import Cost, NotApplicable, Plan
 from snellen.core.rule import BeforeFacet, LogFacet, Rule, SourceFacet, absent
 from snellen.core.source import Argument, CallSite, Hit, Origin, SourceFile

@@ -43,12 +43,12 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from snellen.core.backbones import NETWORK_WORDS, backbones, kind_of_constants, network_of, place
+from snellen.core.code.flow import Flow, Starts, Step, Trail
+from snellen.core.code.trails import parts_of
 from snellen.core.finding import Evidence, Fix, FixSafety, Level
-from snellen.core.flow import Flow, Starts, Step, Trail
+from snellen.core.known.backbones import NETWORK_WORDS, backbones, kind_of_constants, network_of, place
 from snellen.core.rule import Rule, SourceFacet, absent
 from snellen.core.source import Argument, Assignment, CallSite, Hit, SourceFile, Span
-from snellen.core.trails import parts_of
 
 __all__ = ["RULE"]
 

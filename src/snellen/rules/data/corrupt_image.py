@@ -39,7 +39,7 @@ from pathlib import Path
 
 from snellen.core.finding import Evidence, Finding, Fix, Level, Location
 from snellen.core.log import Log, LoggedException, LogMatch
-from snellen.core.messages import TOO_MANY_PIXELS
+from snellen.core.logs.messages import TOO_MANY_PIXELS
 from snellen.core.plan import Cost, NotApplicable, Plan
 from snellen.core.probe import Answer, Here, Outcome
 from snellen.core.rule import BeforeFacet, LogFacet, Rule, SourceFacet, absent

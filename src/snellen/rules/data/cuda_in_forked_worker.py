@@ -40,10 +40,10 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 
+from snellen.core.code.loaders import Loader, dataset_classes, in_workers, loaders, parallel_loader, spawns
 from snellen.core.finding import Fix, FixSafety, Level
-from snellen.core.loaders import Loader, dataset_classes, in_workers, loaders, parallel_loader, spawns
 from snellen.core.log import Log, LogMatch
-from snellen.core.messages import Message, find_message, in_loader
+from snellen.core.logs.messages import Message, find_message, in_loader
 from snellen.core.rule import LogFacet, Rule, SourceFacet, absent
 from snellen.core.source import CallSite, ClassBlock, FunctionBlock, Hit, SourceFile
 

@@ -41,7 +41,7 @@ from collections.abc import Iterator
 
 from snellen.core.finding import Evidence, Finding, Fix, FixSafety, Level, Location
 from snellen.core.log import Log, LogMatch
-from snellen.core.messages import TOO_MANY_PIXELS, find_message
+from snellen.core.logs.messages import TOO_MANY_PIXELS, find_message
 from snellen.core.plan import Cost, NotApplicable, Plan
 from snellen.core.rule import BeforeFacet, LogFacet, Rule, SourceFacet, absent
 from snellen.core.source import Hit, SourceFile

@@ -40,14 +40,14 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from snellen.core.backbones import network_of, place
+from snellen.core.code.flow import Flow, Step, Trail
+from snellen.core.code.trails import parts_of
 from snellen.core.finding import Evidence, Fix, FixSafety, Level
-from snellen.core.flow import Flow, Step, Trail
+from snellen.core.known.backbones import network_of, place
 from snellen.core.log import Log, LogMatch
-from snellen.core.messages import find_message, tensor_type
+from snellen.core.logs.messages import find_message, tensor_type
 from snellen.core.rule import LogFacet, Rule, SourceFacet, absent
 from snellen.core.source import UNKNOWN, Argument, Assignment, CallSite, Hit, SourceFile, Span
-from snellen.core.trails import parts_of
 
 __all__ = ["RULE"]
 

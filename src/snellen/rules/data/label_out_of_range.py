@@ -40,10 +40,10 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 
-from snellen.core.classes import ClassCount, ClassMap, class_counts, class_maps, is_map_name
+from snellen.core.code.classes import ClassCount, ClassMap, class_counts, class_maps, is_map_name
 from snellen.core.finding import Evidence, Fix, FixSafety, Level
 from snellen.core.log import Log, LogMatch
-from snellen.core.messages import Message, find_message
+from snellen.core.logs.messages import Message, find_message
 from snellen.core.rule import LogFacet, Rule, SourceFacet, absent
 from snellen.core.source import CallSite, Hit, SourceFile
 

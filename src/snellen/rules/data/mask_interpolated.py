@@ -42,13 +42,13 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from snellen.core.backbones import place
+from snellen.core.code.flow import Flow
+from snellen.core.code.masks import names_mask, names_no_classes
+from snellen.core.code.trails import parts_of
 from snellen.core.finding import Edit, Evidence, Fix, FixSafety, Level
-from snellen.core.flow import Flow
-from snellen.core.masks import names_mask, names_no_classes
+from snellen.core.known.backbones import place
 from snellen.core.rule import Rule, SourceFacet, absent
 from snellen.core.source import Argument, CallSite, Hit, SourceFile, Span
-from snellen.core.trails import parts_of
 
 __all__ = ["RULE"]
 

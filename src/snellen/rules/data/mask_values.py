@@ -43,14 +43,14 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from snellen.core.backbones import place
-from snellen.core.classes import class_counts
+from snellen.core.code.classes import class_counts
+from snellen.core.code.flow import Flow, Step, Trail
+from snellen.core.code.masks import names_mask, names_no_classes
+from snellen.core.code.trails import parts_of
 from snellen.core.finding import Edit, Evidence, Fix, FixSafety, Level
-from snellen.core.flow import Flow, Step, Trail
-from snellen.core.masks import names_mask, names_no_classes
+from snellen.core.known.backbones import place
 from snellen.core.rule import Rule, SourceFacet, absent
 from snellen.core.source import CallSite, Hit, SourceFile
-from snellen.core.trails import parts_of
 
 __all__ = ["RULE"]
 

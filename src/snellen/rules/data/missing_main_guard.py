@@ -46,10 +46,10 @@ import re
 from collections.abc import Iterator
 from pathlib import Path
 
+from snellen.core.code.loaders import Loader, loader_behind, loaders, spawns
 from snellen.core.finding import Evidence, Fix, Level, Location
-from snellen.core.loaders import Loader, loader_behind, loaders, spawns
 from snellen.core.log import Log, LogMatch
-from snellen.core.messages import find_message
+from snellen.core.logs.messages import find_message
 from snellen.core.probe import Answer, Here, Outcome
 from snellen.core.rule import LogFacet, Rule, SourceFacet, absent
 from snellen.core.source import CallSite, Hit, SourceFile

@@ -47,7 +47,7 @@ from typing import Any
 from snellen.core.facts import MachineFacts
 from snellen.core.finding import Finding, Fix, FixSafety, Level, Location
 from snellen.core.log import Log, LogMatch
-from snellen.core.messages import find_message, lost_worker, stated_workers
+from snellen.core.logs.messages import find_message, lost_worker, stated_workers
 from snellen.core.plan import Cost, NotApplicable, Plan
 from snellen.core.probe import Answer, Here, Outcome
 from snellen.core.rule import BeforeFacet, LogFacet, Rule, absent

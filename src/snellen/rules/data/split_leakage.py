@@ -42,9 +42,9 @@ import re
 from collections.abc import Iterator
 from pathlib import PurePath
 
-from snellen.core.backbones import place
+from snellen.core.code.flow import Flow, Trail
 from snellen.core.finding import Evidence, Finding, Fix, FixSafety, Level, Location
-from snellen.core.flow import Flow, Trail
+from snellen.core.known.backbones import place
 from snellen.core.plan import Cost, NotApplicable, Plan
 from snellen.core.rule import BeforeFacet, Rule, SourceFacet, absent
 from snellen.core.source import UNKNOWN, Argument, Assignment, CallSite, Hit, SourceFile

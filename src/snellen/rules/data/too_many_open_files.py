@@ -40,10 +40,10 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 
+from snellen.core.code.loaders import behind, loader_behind, loaders
 from snellen.core.finding import Fix, FixSafety, Level
-from snellen.core.loaders import behind, loader_behind, loaders
 from snellen.core.log import Log, LogMatch
-from snellen.core.messages import find_message, in_loader
+from snellen.core.logs.messages import find_message, in_loader
 from snellen.core.probe import Answer, Here, Outcome
 from snellen.core.rule import LogFacet, Rule, SourceFacet, absent
 from snellen.core.source import Argument, CallSite, Hit, SourceFile

@@ -41,8 +41,8 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 
+from snellen.core.code.loaders import dataset_classes, loaders, spawns
 from snellen.core.finding import Fix, Level
-from snellen.core.loaders import dataset_classes, loaders, spawns
 from snellen.core.log import Log, LoggedException, LogMatch
 from snellen.core.probe import Answer, Here, Outcome
 from snellen.core.rule import LogFacet, Rule, SourceFacet, absent

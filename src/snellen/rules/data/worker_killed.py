@@ -46,7 +46,7 @@ from pathlib import Path
 from snellen.core.environment import memory_limit
 from snellen.core.finding import Evidence, Fix, Level
 from snellen.core.log import Log, LogMatch
-from snellen.core.messages import find_message, lost_worker, stated_workers
+from snellen.core.logs.messages import find_message, lost_worker, stated_workers
 from snellen.core.probe import Answer, Here, Outcome
 from snellen.core.rule import LogFacet, Rule, absent
 

@@ -45,8 +45,8 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 
+from snellen.core.code.loaders import Loader, dataset_classes, in_workers, loaders, parallel_loader, reachable
 from snellen.core.finding import Fix, Level
-from snellen.core.loaders import Loader, dataset_classes, in_workers, loaders, parallel_loader, reachable
 from snellen.core.rule import Rule, SourceFacet, absent
 from snellen.core.source import UNKNOWN, Assignment, CallSite, ClassBlock, FunctionBlock, Hit, SourceFile
 

@@ -46,19 +46,8 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 
-from snellen.core.backbones import (
-    CONSTANTS,
-    NETWORK_WORDS,
-    Backbone,
-    backbones,
-    kind_of_constants,
-    kind_of_name,
-    network_of,
-    only_kind,
-)
-from snellen.core.finding import Edit, Evidence, Fix, FixSafety, Level
-from snellen.core.flow import Flow, Trail
-from snellen.core.normalising import (
+from snellen.core.code.flow import Flow, Trail
+from snellen.core.code.normalising import (
     Normalisation,
     Pixels,
     composed,
@@ -68,9 +57,20 @@ from snellen.core.normalising import (
     transformed,
     wanted_scale,
 )
+from snellen.core.code.trails import parts_of
+from snellen.core.finding import Edit, Evidence, Fix, FixSafety, Level
+from snellen.core.known.backbones import (
+    CONSTANTS,
+    NETWORK_WORDS,
+    Backbone,
+    backbones,
+    kind_of_constants,
+    kind_of_name,
+    network_of,
+    only_kind,
+)
 from snellen.core.rule import Rule, SourceFacet, absent
 from snellen.core.source import Argument, Assignment, CallSite, Hit, Setting, SourceFile, Span
-from snellen.core.trails import parts_of
 
 __all__ = ["RULE"]
 

@@ -44,14 +44,14 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 
+from snellen.core.code.requirements import Installation, installations
 from snellen.core.finding import Evidence, Fix, Level
+from snellen.core.known.wheels import Build, install, stated
 from snellen.core.log import Log, LogMatch
-from snellen.core.messages import Message, find_message
+from snellen.core.logs.messages import Message, find_message
 from snellen.core.probe import Answer, Here, Outcome
-from snellen.core.requirements import Installation, installations
 from snellen.core.rule import LogFacet, Rule, SourceFacet, absent
 from snellen.core.source import CallSite, Hit, SourceFile
-from snellen.core.wheels import Build, install, stated
 
 __all__ = ["RULE"]
 

@@ -44,11 +44,11 @@ from __future__ import annotations
 import re
 
 from snellen.core.finding import Evidence, Fix, Level
+from snellen.core.known.wheels import driver_for, stated
 from snellen.core.log import Log, LogMatch
-from snellen.core.messages import Message, find_message
+from snellen.core.logs.messages import Message, find_message
 from snellen.core.probe import Answer, Here, Outcome
 from snellen.core.rule import LogFacet, Rule, absent
-from snellen.core.wheels import driver_for, stated
 
 __all__ = ["RULE"]
 

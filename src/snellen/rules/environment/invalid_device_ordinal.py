@@ -48,7 +48,7 @@ from collections.abc import Iterator
 from snellen.core.facts import MachineFacts
 from snellen.core.finding import Finding, Fix, FixSafety, Level, Location
 from snellen.core.log import Log, LogMatch
-from snellen.core.messages import Message, find_message
+from snellen.core.logs.messages import Message, find_message
 from snellen.core.plan import Cost, NotApplicable, Plan
 from snellen.core.probe import Answer, Here, Outcome
 from snellen.core.rule import BeforeFacet, LogFacet, Rule, SourceFacet, absent

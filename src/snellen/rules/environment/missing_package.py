@@ -45,13 +45,13 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 
+from snellen.core.code.requirements import installations
 from snellen.core.finding import Evidence, Fix, FixSafety, Level
+from snellen.core.known.packages import install_name
 from snellen.core.log import Log, LogMatch
-from snellen.core.messages import Message, find_message
-from snellen.core.modules import MissingModule, Owner, missing_modules
-from snellen.core.packages import install_name
+from snellen.core.logs.messages import Message, find_message
+from snellen.core.logs.modules import MissingModule, Owner, missing_modules
 from snellen.core.probe import Answer, Here, Outcome
-from snellen.core.requirements import installations
 from snellen.core.rule import LogFacet, Rule, SourceFacet, absent
 from snellen.core.source import Hit, SourceFile
 

@@ -44,14 +44,14 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 
+from snellen.core.code.requirements import installations
 from snellen.core.finding import Fix, FixSafety, Level
+from snellen.core.known.wheels import Build, stated
 from snellen.core.log import Log, LogMatch
-from snellen.core.messages import Message, find_message
+from snellen.core.logs.messages import Message, find_message
 from snellen.core.probe import Answer, Here, Outcome
-from snellen.core.requirements import installations
 from snellen.core.rule import LogFacet, Rule, SourceFacet, absent
 from snellen.core.source import Hit, SourceFile
-from snellen.core.wheels import Build, stated
 
 __all__ = ["RULE"]
 

@@ -46,14 +46,14 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 
+from snellen.core.code.requirements import Installation, Requirement, installations
 from snellen.core.finding import Evidence, Fix, FixSafety, Level
+from snellen.core.known.wheels import Build, install, stated, torch_for, torchvision_for
 from snellen.core.log import Log, LogMatch
-from snellen.core.messages import Message, find_message
+from snellen.core.logs.messages import Message, find_message
 from snellen.core.probe import Answer, Here, Outcome
-from snellen.core.requirements import Installation, Requirement, installations
 from snellen.core.rule import LogFacet, Rule, SourceFacet, absent
 from snellen.core.source import Hit, SourceFile
-from snellen.core.wheels import Build, install, stated, torch_for, torchvision_for
 
 __all__ = ["RULE"]
 

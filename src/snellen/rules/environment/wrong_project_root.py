@@ -42,9 +42,9 @@ import re
 from collections.abc import Iterator
 
 from snellen.core.finding import Evidence, Finding, Fix, Level, Location
+from snellen.core.known.packages import OWN_NAMES
 from snellen.core.log import Frame, Log, LoggedException, LogMatch
-from snellen.core.modules import MissingModule, Owner, missing_modules
-from snellen.core.packages import OWN_NAMES
+from snellen.core.logs.modules import MissingModule, Owner, missing_modules
 from snellen.core.plan import Cost, Plan
 from snellen.core.probe import Answer, Here, Outcome
 from snellen.core.rule import BeforeFacet, LogFacet, Rule, SourceFacet, absent

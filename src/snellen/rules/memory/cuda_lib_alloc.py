@@ -43,8 +43,8 @@ import re
 from snellen.core.environment import gpus
 from snellen.core.finding import Fix, Level
 from snellen.core.log import Log, LogMatch
-from snellen.core.memory import readable
-from snellen.core.messages import Message, find_message, narrowed
+from snellen.core.logs.memory import readable
+from snellen.core.logs.messages import Message, find_message, narrowed
 from snellen.core.probe import Answer, Here, Outcome
 from snellen.core.rule import LogFacet, Rule, absent
 

@@ -46,8 +46,8 @@ from typing import TypeAlias
 from snellen.core.environment import gpus
 from snellen.core.finding import Fix, Level
 from snellen.core.log import Frame, Log, LogMatch
-from snellen.core.memory import bytes_of, growing_memory, readable
-from snellen.core.messages import Message, find_message
+from snellen.core.logs.memory import bytes_of, growing_memory, readable
+from snellen.core.logs.messages import Message, find_message
 from snellen.core.probe import Answer, Here, Outcome
 from snellen.core.rule import LogFacet, Rule, absent
 

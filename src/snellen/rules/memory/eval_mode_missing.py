@@ -37,12 +37,12 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 
+from snellen.core.code.inference import computes_gradients, data_loop, evaluates, in_framework, model_of
+from snellen.core.code.mode import has_modes, no_gradients
+from snellen.core.code.training import insert_before, unwrapped, updates
 from snellen.core.finding import Edit, Fix, FixSafety, Level
-from snellen.core.inference import computes_gradients, data_loop, evaluates, in_framework, model_of
-from snellen.core.mode import has_modes, no_gradients
 from snellen.core.rule import Rule, SourceFacet, absent
 from snellen.core.source import CallSite, FunctionBlock, Hit, Loop, SourceFile, Span
-from snellen.core.training import insert_before, unwrapped, updates
 
 __all__ = ["RULE"]
 

@@ -47,8 +47,8 @@ from pathlib import Path
 from snellen.core.environment import memory_limit
 from snellen.core.finding import Evidence, Fix, Level
 from snellen.core.log import Log, LoggedException, LogMatch
-from snellen.core.memory import bytes_of, readable
-from snellen.core.messages import Message, find_message, narrowed, numbers, stated_workers
+from snellen.core.logs.memory import bytes_of, readable
+from snellen.core.logs.messages import Message, find_message, narrowed, numbers, stated_workers
 from snellen.core.probe import Answer, Here, Outcome
 from snellen.core.rule import LogFacet, Rule, absent
 

@@ -43,7 +43,7 @@ from collections.abc import Callable
 
 from snellen.core.finding import Finding, Fix, Level
 from snellen.core.log import Log, LogMatch
-from snellen.core.memory import MemorySeries, growing_memory, memory_series, readable
+from snellen.core.logs.memory import MemorySeries, growing_memory, memory_series, readable
 from snellen.core.rule import DuringFacet, LogFacet, Rule, absent
 from snellen.core.step import Action, Step, Verdict
 

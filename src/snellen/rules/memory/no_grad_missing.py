@@ -38,12 +38,12 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 
+from snellen.core.code.inference import called_without_gradients, computes_gradients, data_loop, evaluates, in_framework
+from snellen.core.code.mode import called, no_gradients
+from snellen.core.code.training import backwards, loop_around, scope_of
 from snellen.core.finding import Edit, Fix, FixSafety, Level
-from snellen.core.inference import called_without_gradients, computes_gradients, data_loop, evaluates, in_framework
-from snellen.core.mode import called, no_gradients
 from snellen.core.rule import Rule, SourceFacet, absent
 from snellen.core.source import CallSite, FunctionBlock, Hit, Loop, SourceFile, Span
-from snellen.core.training import backwards, loop_around, scope_of
 
 __all__ = ["RULE"]
 

@@ -35,12 +35,12 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 
+from snellen.core.code.inference import computes_gradients, data_loop, in_framework, model_of
+from snellen.core.code.mode import no_gradients
+from snellen.core.code.training import scope_of
 from snellen.core.finding import Edit, Fix, FixSafety, Level
-from snellen.core.inference import computes_gradients, data_loop, in_framework, model_of
-from snellen.core.mode import no_gradients
 from snellen.core.rule import Rule, SourceFacet, absent
 from snellen.core.source import Argument, Assignment, CallSite, Hit, Loop, Origin, SourceFile, Span
-from snellen.core.training import scope_of
 
 __all__ = ["RULE"]
 

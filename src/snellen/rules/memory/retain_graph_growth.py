@@ -36,10 +36,10 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 
+from snellen.core.code.training import Backward, backwards, loop_around, scope_of
 from snellen.core.finding import Edit, Fix, FixSafety, Level
 from snellen.core.rule import Rule, SourceFacet, absent
 from snellen.core.source import Assignment, Hit, Loop, SourceFile, Span
-from snellen.core.training import Backward, backwards, loop_around, scope_of
 
 __all__ = ["RULE"]
 

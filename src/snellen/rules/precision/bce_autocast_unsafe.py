@@ -43,7 +43,7 @@ from pathlib import PurePath
 
 from snellen.core.finding import Edit, Evidence, Fix, FixSafety, Level, Location
 from snellen.core.log import Log, LogMatch
-from snellen.core.messages import find_message
+from snellen.core.logs.messages import find_message
 from snellen.core.rule import LogFacet, Rule, SourceFacet, absent
 from snellen.core.source import CallSite, Hit, SourceFile, Span, WithBlock
 

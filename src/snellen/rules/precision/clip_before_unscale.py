@@ -35,10 +35,10 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 
+from snellen.core.code.training import Update, backwards, callees, insert_before, loop_around, scope_of, updates
 from snellen.core.finding import Evidence, Fix, FixSafety, Level, Location
 from snellen.core.rule import Rule, SourceFacet, absent
 from snellen.core.source import CallSite, Hit, SourceFile, Span
-from snellen.core.training import Update, backwards, callees, insert_before, loop_around, scope_of, updates
 
 __all__ = ["RULE"]
 

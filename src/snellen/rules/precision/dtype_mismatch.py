@@ -47,7 +47,7 @@ from dataclasses import dataclass
 
 from snellen.core.finding import Fix, FixSafety, Level
 from snellen.core.log import Log, LogMatch
-from snellen.core.messages import Message, called_with, find_message, narrowed, tensor_type
+from snellen.core.logs.messages import Message, called_with, find_message, narrowed, tensor_type
 from snellen.core.rule import LogFacet, Rule, SourceFacet, absent
 from snellen.core.source import Argument, CallSite, Hit, SourceFile
 

@@ -44,7 +44,7 @@ from collections.abc import Iterator
 
 from snellen.core.finding import Fix, FixSafety, Level
 from snellen.core.log import Log, LogMatch
-from snellen.core.messages import Message, find_message, frameworks, loop_owner
+from snellen.core.logs.messages import Message, find_message, frameworks, loop_owner
 from snellen.core.rule import LogFacet, Rule, SourceFacet, absent
 from snellen.core.source import CallSite, Hit, SourceFile
 

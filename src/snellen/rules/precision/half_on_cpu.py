@@ -45,7 +45,7 @@ from collections.abc import Iterator
 
 from snellen.core.finding import Evidence, Finding, Fix, FixSafety, Level, Location
 from snellen.core.log import Log, LogMatch
-from snellen.core.messages import find_message
+from snellen.core.logs.messages import find_message
 from snellen.core.plan import Cost, NotApplicable, Plan
 from snellen.core.probe import Answer, Here, Outcome
 from snellen.core.rule import BeforeFacet, LogFacet, Rule, absent

@@ -48,7 +48,7 @@ from collections.abc import Callable, Iterator
 
 from snellen.core.finding import Evidence, Finding, Fix, FixSafety, Level, Location
 from snellen.core.log import Log, LogLine, LogMatch, MetricRecord
-from snellen.core.messages import narrowed
+from snellen.core.logs.messages import narrowed
 from snellen.core.rule import DuringFacet, LogFacet, Rule, SourceFacet, absent
 from snellen.core.source import CallSite, Hit, Origin, SourceFile
 from snellen.core.step import Action, Step, Verdict

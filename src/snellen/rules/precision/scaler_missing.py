@@ -39,11 +39,8 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 
-from snellen.core.finding import Edit, Evidence, Fix, FixSafety, Level, Location
-from snellen.core.rule import Rule, SourceFacet, absent
-from snellen.core.scaling import Autocast, autocasts
-from snellen.core.source import Hit, SourceFile, Span
-from snellen.core.training import (
+from snellen.core.code.scaling import Autocast, autocasts
+from snellen.core.code.training import (
     Backward,
     Update,
     backwards,
@@ -53,6 +50,9 @@ from snellen.core.training import (
     scope_of,
     updates,
 )
+from snellen.core.finding import Edit, Evidence, Fix, FixSafety, Level, Location
+from snellen.core.rule import Rule, SourceFacet, absent
+from snellen.core.source import Hit, SourceFile, Span
 
 __all__ = ["RULE"]
 

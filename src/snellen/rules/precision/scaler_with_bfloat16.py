@@ -38,9 +38,9 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 
+from snellen.core.code.scaling import SCALERS, autocasts
 from snellen.core.finding import Edit, Evidence, Fix, FixSafety, Level, Location
 from snellen.core.rule import Rule, SourceFacet, absent
-from snellen.core.scaling import SCALERS, autocasts
 from snellen.core.source import CallSite, Hit, SourceFile, Span
 
 __all__ = ["RULE"]

@@ -41,11 +41,11 @@ import itertools
 import re
 from collections.abc import Iterator
 
+from snellen.core.code.sizes import tensor_shape
 from snellen.core.finding import Evidence, Fix, FixSafety, Level, Location
 from snellen.core.log import Log, LogLine, LogMatch
-from snellen.core.messages import Message, find_message, numbers
+from snellen.core.logs.messages import Message, find_message, numbers
 from snellen.core.rule import LogFacet, Rule, SourceFacet, absent
-from snellen.core.sizes import tensor_shape
 from snellen.core.source import CallSite, Hit, SourceFile
 
 __all__ = ["RULE"]

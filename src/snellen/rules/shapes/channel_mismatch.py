@@ -43,12 +43,12 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 
+from snellen.core.code.layers import width_breaks
+from snellen.core.code.sizes import fed_shapes
 from snellen.core.finding import Evidence, Fix, FixSafety, Level, Location
-from snellen.core.layers import width_breaks
 from snellen.core.log import Log, LogMatch
-from snellen.core.messages import Message, channel_counts, find_message, numbers
+from snellen.core.logs.messages import Message, channel_counts, find_message, numbers
 from snellen.core.rule import LogFacet, Rule, SourceFacet, absent
-from snellen.core.sizes import fed_shapes
 from snellen.core.source import Hit, SourceFile
 
 __all__ = ["RULE"]

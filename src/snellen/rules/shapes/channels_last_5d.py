@@ -36,8 +36,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from snellen.core.code.memory_formats import FormatCall, format_calls, ranks
 from snellen.core.finding import Fix, FixSafety, Level
-from snellen.core.memory_formats import FormatCall, format_calls, ranks
 from snellen.core.rule import Rule, SourceFacet, absent
 from snellen.core.source import Hit, SourceFile
 

@@ -40,12 +40,12 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 
+from snellen.core.code.memory_formats import FormatCall, format_calls, ranks
+from snellen.core.code.sizes import tensor_shape
 from snellen.core.finding import Fix, Level
 from snellen.core.log import Log, LogMatch
-from snellen.core.memory_formats import FormatCall, format_calls, ranks
-from snellen.core.messages import find_message
+from snellen.core.logs.messages import find_message
 from snellen.core.rule import LogFacet, Rule, SourceFacet, absent
-from snellen.core.sizes import tensor_shape
 from snellen.core.source import Hit, SourceFile
 
 __all__ = ["RULE"]

@@ -44,7 +44,7 @@ from collections.abc import Iterator
 
 from snellen.core.finding import Evidence, Finding, Fix, FixSafety, Level
 from snellen.core.log import Log, LogMatch
-from snellen.core.messages import Message, find_message, numbers
+from snellen.core.logs.messages import Message, find_message, numbers
 from snellen.core.plan import Cost, Plan
 from snellen.core.rule import BeforeFacet, LogFacet, Rule, SourceFacet, absent
 from snellen.core.source import CallSite, Hit, Origin, SourceFile

@@ -44,10 +44,10 @@ import math
 import re
 from collections.abc import Iterator
 
+from snellen.core.code.layers import width_breaks
 from snellen.core.finding import Fix, FixSafety, Level
-from snellen.core.layers import width_breaks
 from snellen.core.log import Log, LogMatch
-from snellen.core.messages import Message, find_message
+from snellen.core.logs.messages import Message, find_message
 from snellen.core.rule import LogFacet, Rule, SourceFacet, absent
 from snellen.core.source import Hit, SourceFile
 

@@ -38,12 +38,12 @@ import math
 import re
 from collections.abc import Iterator, Mapping
 
+from snellen.core.code.sizes import patch_of_name
 from snellen.core.finding import Evidence, Finding, Fix, FixSafety, Level, Location
 from snellen.core.log import Log, LogMatch
-from snellen.core.messages import Message, find_message
+from snellen.core.logs.messages import Message, find_message
 from snellen.core.plan import Cost, Plan
 from snellen.core.rule import BeforeFacet, LogFacet, Rule, SourceFacet, absent
-from snellen.core.sizes import patch_of_name
 from snellen.core.source import Argument, Assignment, Hit, SourceFile, Span
 
 __all__ = ["RULE"]

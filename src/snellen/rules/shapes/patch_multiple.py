@@ -43,11 +43,11 @@ import math
 import re
 from collections.abc import Iterator
 
+from snellen.core.code.sizes import NamedModel, fed_shapes, fixed_sizes, named_model
 from snellen.core.finding import Evidence, Fix, FixSafety, Level, Location
 from snellen.core.log import Log, LogMatch
-from snellen.core.messages import Message, find_message, numbers
+from snellen.core.logs.messages import Message, find_message, numbers
 from snellen.core.rule import LogFacet, Rule, SourceFacet, absent
-from snellen.core.sizes import NamedModel, fed_shapes, fixed_sizes, named_model
 from snellen.core.source import Argument, CallSite, Hit, Setting, SourceFile, Span
 
 __all__ = ["RULE"]

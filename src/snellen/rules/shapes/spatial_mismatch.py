@@ -45,11 +45,11 @@ import math
 import re
 from collections.abc import Iterator
 
+from snellen.core.code.sizes import NamedModel, fed_shapes, fixed_sizes, named_model
 from snellen.core.finding import Evidence, Fix, Level, Location
 from snellen.core.log import Log, LogMatch
-from snellen.core.messages import Message, channel_counts, find_message, numbers
+from snellen.core.logs.messages import Message, channel_counts, find_message, numbers
 from snellen.core.rule import LogFacet, Rule, SourceFacet, absent
-from snellen.core.sizes import NamedModel, fed_shapes, fixed_sizes, named_model
 from snellen.core.source import Hit, SourceFile, Span
 
 __all__ = ["RULE"]

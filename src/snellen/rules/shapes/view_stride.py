@@ -41,10 +41,10 @@ import itertools
 import re
 from collections.abc import Iterator
 
+from snellen.core.code.makers import Makers
 from snellen.core.finding import Fix, FixSafety, Level
 from snellen.core.log import Frame, Log, LogMatch
-from snellen.core.makers import Makers
-from snellen.core.messages import find_message
+from snellen.core.logs.messages import find_message
 from snellen.core.rule import LogFacet, Rule, SourceFacet, absent
 from snellen.core.source import CallSite, Hit, SourceFile
 

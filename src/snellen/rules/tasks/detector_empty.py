@@ -47,8 +47,8 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 
+from snellen.core.code.layers import whole
 from snellen.core.finding import Fix, FixSafety, Level
-from snellen.core.layers import whole
 from snellen.core.log import Log, LoggedException, LogLine, LogMatch
 from snellen.core.rule import LogFacet, Rule, SourceFacet, absent
 from snellen.core.source import Argument, CallSite, Hit, SourceFile

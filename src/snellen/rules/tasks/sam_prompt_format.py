@@ -42,10 +42,10 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 
+from snellen.core.code.makers import Makers
 from snellen.core.finding import Fix, FixSafety, Level
 from snellen.core.log import Log, LoggedException, LogMatch
-from snellen.core.makers import Makers
-from snellen.core.messages import find_message
+from snellen.core.logs.messages import find_message
 from snellen.core.rule import LogFacet, Rule, SourceFacet, absent
 from snellen.core.source import Argument, CallSite, Hit, Origin, SourceFile
 

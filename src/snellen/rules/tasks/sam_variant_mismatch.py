@@ -46,12 +46,12 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from snellen.core.finding import Edit, Evidence, Finding, Fix, FixSafety, Level, Location
+from snellen.core.known.sam import FILE_BYTES, WIDTHS, file_variant, model_variant, same_variant
 from snellen.core.log import Log, LogMatch
-from snellen.core.messages import Message, find_message
+from snellen.core.logs.messages import Message, find_message
 from snellen.core.plan import Cost, NotApplicable, Plan
 from snellen.core.probe import Answer, Here, Outcome
 from snellen.core.rule import BeforeFacet, LogFacet, Rule, SourceFacet, absent
-from snellen.core.sam import FILE_BYTES, WIDTHS, file_variant, model_variant, same_variant
 from snellen.core.source import Argument, CallSite, Hit, Setting, SourceFile, Span
 
 __all__ = ["RULE"]

@@ -35,8 +35,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from snellen.core.code.networks import Ending, ending_of, without_ending
 from snellen.core.finding import Evidence, Fix, FixSafety, Level, Location
-from snellen.core.networks import Ending, ending_of, without_ending
 from snellen.core.rule import Rule, SourceFacet, absent
 from snellen.core.source import Argument, CallSite, Hit, SourceFile
 

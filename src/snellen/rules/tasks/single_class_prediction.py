@@ -45,9 +45,9 @@ import re
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
 
+from snellen.core.code.outputs import one_class_outputs
 from snellen.core.finding import Evidence, Finding, Fix, Level, Location
 from snellen.core.log import Log, LogLine, LogMatch
-from snellen.core.outputs import one_class_outputs
 from snellen.core.rule import DuringFacet, LogFacet, Rule, SourceFacet, absent
 from snellen.core.source import Hit, SourceFile
 from snellen.core.step import Action, Step, Verdict

@@ -40,9 +40,9 @@ import math
 import re
 from collections.abc import Iterator
 
+from snellen.core.code.networks import Ending, ending_of, without_ending
 from snellen.core.finding import Evidence, Fix, FixSafety, Level, Location
 from snellen.core.log import Log, LogMatch
-from snellen.core.networks import Ending, ending_of, without_ending
 from snellen.core.rule import LogFacet, Rule, SourceFacet, absent
 from snellen.core.source import Argument, CallSite, Hit, SourceFile
 

@@ -46,7 +46,7 @@ from dataclasses import dataclass
 
 from snellen.core.finding import Evidence, Fix, FixSafety, Level
 from snellen.core.log import Log, LoggedException, LogMatch
-from snellen.core.messages import Message, find_message
+from snellen.core.logs.messages import Message, find_message
 from snellen.core.probe import Answer, Here, Outcome
 from snellen.core.rule import LogFacet, Rule, SourceFacet, absent
 from snellen.core.source import CallSite, Hit, SourceFile, Span

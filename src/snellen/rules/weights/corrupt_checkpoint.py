@@ -50,7 +50,7 @@ from pathlib import Path
 from snellen.core.checkpoints import begins_a_pickle, inspect_weights, named_weights
 from snellen.core.finding import Finding, Fix, Level, Location
 from snellen.core.log import Log, LogMatch
-from snellen.core.messages import Message, find_message, narrowed
+from snellen.core.logs.messages import Message, find_message, narrowed
 from snellen.core.plan import Cost, NotApplicable, Plan
 from snellen.core.probe import Answer, Here, Outcome
 from snellen.core.rule import BeforeFacet, LogFacet, Rule, absent

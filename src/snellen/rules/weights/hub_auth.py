@@ -42,9 +42,9 @@ import re
 from collections.abc import Iterator
 
 from snellen.core.finding import Fix, FixSafety, Level
-from snellen.core.hub import TRACKERS, repository, target_file
 from snellen.core.log import Log, LogMatch
-from snellen.core.messages import Message, find_message
+from snellen.core.logs.hub import TRACKERS, repository, target_file
+from snellen.core.logs.messages import Message, find_message
 from snellen.core.probe import Answer, Here, Outcome
 from snellen.core.rule import LogFacet, Rule, SourceFacet, absent
 from snellen.core.source import Hit, SourceFile, Span

@@ -44,9 +44,9 @@ import re
 from collections.abc import Iterator
 
 from snellen.core.finding import Evidence, Fix, Level, Location
-from snellen.core.hub import HOSTS, TRACKERS, repository, target_file
 from snellen.core.log import Log, LogMatch
-from snellen.core.messages import Message, find_message
+from snellen.core.logs.hub import HOSTS, TRACKERS, repository, target_file
+from snellen.core.logs.messages import Message, find_message
 from snellen.core.probe import Answer, Here, Outcome
 from snellen.core.rule import LogFacet, Rule, SourceFacet, absent
 from snellen.core.source import Hit, Import, SourceFile, Span

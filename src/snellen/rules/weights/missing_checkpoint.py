@@ -41,7 +41,7 @@ from snellen.core.checkpoints import named_weights
 from snellen.core.file_kinds import is_weights, name_of, nearest
 from snellen.core.finding import Evidence, Finding, Fix, Level, Location
 from snellen.core.log import Log, LoggedException, LogMatch
-from snellen.core.messages import narrowed
+from snellen.core.logs.messages import narrowed
 from snellen.core.plan import Cost, NotApplicable, Plan
 from snellen.core.probe import Answer, Here, Outcome
 from snellen.core.rule import BeforeFacet, LogFacet, Rule, SourceFacet, absent

@@ -38,10 +38,10 @@ from collections.abc import Iterator
 
 from snellen.core.finding import Evidence, Finding, Fix, Level, Location
 from snellen.core.log import Log, LogMatch
+from snellen.core.logs.state_dicts import renaming
 from snellen.core.plan import Cost, Plan
 from snellen.core.rule import BeforeFacet, LogFacet, Rule, SourceFacet, absent
 from snellen.core.source import CallSite, Hit, SourceFile
-from snellen.core.state_dicts import renaming
 
 __all__ = ["RULE"]
 

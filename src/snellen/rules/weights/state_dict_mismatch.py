@@ -42,14 +42,14 @@ import re
 from collections.abc import Iterator
 
 from snellen.core.checkpoints import named_weights
+from snellen.core.code.training import unwrapped
 from snellen.core.finding import Fix, FixSafety, Level
 from snellen.core.log import Log, LoggedException, LogMatch
-from snellen.core.messages import find_message
+from snellen.core.logs.messages import find_message
+from snellen.core.logs.state_dicts import Misfit, SizeMismatch, grid_sides, read_misfit, renaming
 from snellen.core.probe import Answer, Here, Outcome
 from snellen.core.rule import LogFacet, Rule, SourceFacet, absent
 from snellen.core.source import CallSite, Hit, SourceFile
-from snellen.core.state_dicts import Misfit, SizeMismatch, grid_sides, read_misfit, renaming
-from snellen.core.training import unwrapped
 
 __all__ = ["RULE"]
 

@@ -43,7 +43,7 @@ from collections.abc import Iterator
 from snellen.core.checkpoints import begins_a_pickle, named_weights, used_as_module
 from snellen.core.finding import Fix, FixSafety, Level
 from snellen.core.log import Log, LogMatch
-from snellen.core.messages import Message, find_message
+from snellen.core.logs.messages import Message, find_message
 from snellen.core.probe import Answer, Here, Outcome
 from snellen.core.rule import LogFacet, Rule, SourceFacet, absent
 from snellen.core.source import Hit, SourceFile

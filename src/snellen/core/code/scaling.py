@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+from snellen.core.code.training import constant_name
 from snellen.core.source import CallSite, SourceFile, Span
-from snellen.core.training import constant_name
 
 __all__ = ["SCALERS", "Autocast", "autocasts", "dtype_of"]
 

@@ -6,8 +6,8 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+from snellen.core.code.training import backwards, loop_around, neighbours, unwrapped, updates
 from snellen.core.source import UNKNOWN, CallSite, Loop, SourceFile, Span
-from snellen.core.training import backwards, loop_around, neighbours, unwrapped, updates
 
 __all__ = ["Training", "called", "has_modes", "mode_calls", "no_gradients", "optimised", "trainings"]
 

@@ -6,10 +6,10 @@ import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
-from snellen.core.backbones import kind_of_constants
 from snellen.core.calls import UNKNOWN, Argument, CallSite, Span
+from snellen.core.code.trails import Step, Trail
+from snellen.core.known.backbones import kind_of_constants
 from snellen.core.source import SourceFile
-from snellen.core.trails import Step, Trail
 
 __all__ = [
     "BYTE_READERS",

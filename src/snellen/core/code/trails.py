@@ -1,4 +1,4 @@
-"""What `snellen.core.flow` answers with, and what it looks names up in."""
+"""What `snellen.core.code.flow` answers with, and what it looks names up in."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import TypeAlias
 
 from snellen.core.calls import UNKNOWN, Assignment, CallSite, Span
-from snellen.core.expressions import Keys, parsed
+from snellen.core.code.expressions import Keys, parsed
 from snellen.core.source import FunctionBlock, Loop, SourceFile
 
 __all__ = ["WRITTEN", "Given", "Names", "Step", "Trail", "parts_of", "targets_of"]

@@ -8,11 +8,11 @@ from pathlib import Path
 import pytest
 
 import source_facts
-from snellen.core.backbones import kind_of_name
-from snellen.core.expressions import parsed, place_of, text_of
-from snellen.core.flow import Flow, Trail
+from snellen.core.code.expressions import parsed, place_of, text_of
+from snellen.core.code.flow import Flow, Trail
+from snellen.core.code.trails import targets_of
+from snellen.core.known.backbones import kind_of_name
 from snellen.core.source import CallSite, SourceFile, Span
-from snellen.core.trails import targets_of
 
 HEAD = "import cv2\nimport numpy as np\nimport torch\nfrom torch.utils.data import DataLoader\n"
 

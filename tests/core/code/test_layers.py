@@ -9,11 +9,11 @@ from pathlib import Path
 import pytest
 
 import source_facts
-from snellen.core.layers import width_breaks
-from snellen.core.makers import Makers
-from snellen.core.memory_formats import format_calls, ranks
-from snellen.core.outputs import one_class_outputs
-from snellen.core.sizes import fed_shapes, fixed_sizes, named_model
+from snellen.core.code.layers import width_breaks
+from snellen.core.code.makers import Makers
+from snellen.core.code.memory_formats import format_calls, ranks
+from snellen.core.code.outputs import one_class_outputs
+from snellen.core.code.sizes import fed_shapes, fixed_sizes, named_model
 
 HEAD = """\
 import timm

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from snellen.core.requirements import Installation, installations, pins
+from snellen.core.code.requirements import Installation, installations, pins
 from source_facts import facts_of_file as facts
 
 

@@ -6,10 +6,10 @@ from pathlib import Path
 
 import pytest
 
-from snellen.core.mode import trainings
-from snellen.core.networks import ending_of
-from snellen.core.scaling import autocasts
-from snellen.core.training import accumulations, backwards, callees, is_optimizer, is_scheduler, updates
+from snellen.core.code.mode import trainings
+from snellen.core.code.networks import ending_of
+from snellen.core.code.scaling import autocasts
+from snellen.core.code.training import accumulations, backwards, callees, is_optimizer, is_scheduler, updates
 from source_facts import facts
 
 

@@ -7,7 +7,7 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
-from snellen.core.makers import Makers
+from snellen.core.code.makers import Makers
 from snellen.core.source import Argument, CallSite, SourceFile, Span
 
 __all__ = ["WidthBreak", "unpacks", "whole", "width_breaks"]

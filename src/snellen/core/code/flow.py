@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 
 from snellen.core.calls import UNKNOWN, Argument, Assignment, CallSite, Span
-from snellen.core.expressions import (
+from snellen.core.code.expressions import (
     Keys,
     beside,
     constant_of,
@@ -23,8 +23,8 @@ from snellen.core.expressions import (
     place_of,
     text_of,
 )
+from snellen.core.code.trails import WRITTEN, Given, Names, Step, Trail, parts_of, targets_of
 from snellen.core.source import FunctionBlock, Loop, SourceFile
-from snellen.core.trails import WRITTEN, Given, Names, Step, Trail, parts_of, targets_of
 
 __all__ = ["Flow", "Starts", "Step", "Trail"]
 

@@ -7,9 +7,9 @@ import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
+from snellen.core.code.training import neighbours, unwrapped
 from snellen.core.finding import Edit
 from snellen.core.source import Argument, CallSite, Origin, SourceFile
-from snellen.core.training import neighbours, unwrapped
 
 __all__ = ["Ending", "ending_of", "frozen_statistics", "is_module", "module_classes", "without_ending"]
 

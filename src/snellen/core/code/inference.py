@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import re
 
-from snellen.core.loaders import loader_behind
-from snellen.core.mode import called, no_gradients
+from snellen.core.code.loaders import loader_behind
+from snellen.core.code.mode import called, no_gradients
+from snellen.core.code.training import backwards
 from snellen.core.source import CallSite, ClassBlock, FunctionBlock, Loop, SourceFile, Span
-from snellen.core.training import backwards
 
 __all__ = [
     "called_without_gradients",

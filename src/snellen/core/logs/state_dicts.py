@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from snellen.core.log import Log
-from snellen.core.messages import Message, find_message, numbers
+from snellen.core.logs.messages import Message, find_message, numbers
 
 __all__ = ["Misfit", "Renaming", "SizeMismatch", "grid_sides", "read_misfit", "renaming"]
 

@@ -6,8 +6,8 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from snellen.core.layers import unpacks, whole
-from snellen.core.makers import Makers
+from snellen.core.code.layers import unpacks, whole
+from snellen.core.code.makers import Makers
 from snellen.core.source import CallSite, SourceFile
 
 __all__ = ["OneClassOutput", "one_class_outputs"]

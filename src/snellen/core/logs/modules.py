@@ -7,9 +7,9 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from enum import StrEnum
 
+from snellen.core.known.packages import CLONED, OWN_NAMES, is_package
 from snellen.core.log import Log, LoggedException
-from snellen.core.messages import find_message
-from snellen.core.packages import CLONED, OWN_NAMES, is_package
+from snellen.core.logs.messages import find_message
 
 __all__ = ["MissingModule", "Owner", "missing_modules"]
 

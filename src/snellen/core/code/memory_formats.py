@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from snellen.core.sizes import tensor_shape
+from snellen.core.code.sizes import tensor_shape
 from snellen.core.source import Argument, CallSite, Origin, SourceFile
 
 __all__ = ["FormatCall", "format_calls", "ranks"]

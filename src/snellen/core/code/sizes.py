@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from snellen.core.layers import unpacks, whole
+from snellen.core.code.layers import unpacks, whole
 from snellen.core.source import Argument, CallSite, Origin, SourceFile, Span
 
 __all__ = ["FixedSize", "NamedModel", "fed_shapes", "fixed_sizes", "named_model", "patch_of_name", "tensor_shape"]

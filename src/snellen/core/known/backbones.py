@@ -8,9 +8,9 @@ from dataclasses import dataclass
 from typing import Final
 
 from snellen.core.calls import UNKNOWN, CallSite, Span
+from snellen.core.code.trails import parts_of
 from snellen.core.finding import Evidence, Location
 from snellen.core.source import SourceFile
-from snellen.core.trails import parts_of
 
 __all__ = [
     "CONSTANTS",

@@ -6,10 +6,10 @@ import re
 from collections.abc import Iterator
 
 from snellen.core.calls import Argument, CallSite, Span
+from snellen.core.code.scaling import SCALERS, dtype_of
+from snellen.core.code.trails import parts_of
 from snellen.core.finding import Evidence, Location
-from snellen.core.scaling import SCALERS, dtype_of
 from snellen.core.source import SourceFile
-from snellen.core.trails import parts_of
 
 __all__ = ["float16_evidence"]
 

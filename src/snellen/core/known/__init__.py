@@ -1,0 +1,1 @@
+"""What is known of libraries: names of models and packages, builds that go together."""

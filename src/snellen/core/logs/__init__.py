@@ -1,0 +1,1 @@
+"""Readers of logs: what messages of libraries say, whoever printed them."""
