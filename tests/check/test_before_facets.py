@@ -13,7 +13,8 @@ from PIL import Image
 from snellen.check import CheckSettings, check, plan_of
 from snellen.check.fix import mend
 from snellen.config.load import load
-from snellen.core.facts import FitFacts, UnfoldFacts
+from snellen.core.facts.memory import UnfoldFacts
+from snellen.core.facts.weights import FitFacts
 from snellen.core.finding import Edit, Finding, Fix, FixSafety, Level, State
 from snellen.tasks.forgery.config import ForgeryRun
 

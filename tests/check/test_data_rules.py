@@ -2,43 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 
 import pytest
 
-from snellen.core.facts import ImagesFacts, MachineFacts
-from snellen.core.finding import Finding
-from snellen.core.plan import FactUnavailable, NotApplicable
-from snellen.core.rule import BeforeFacet
-from snellen.rules.catalogue import catalogue
+from plans import Known, findings
+from snellen.core.facts.data import ImagesFacts
+from snellen.core.facts.machine import MachineFacts
+from snellen.core.plan import NotApplicable
 
 MIB = 1 << 20
-
-
-class Known:
-    """A plan of which only these facts are known."""
-
-    path = Path("run.yaml")
-    root = Path()
-
-    def __init__(self, settings: Mapping[str, Any], **facts: object) -> None:
-        self.settings, self.facts = settings, facts
-
-    def line_of(self, key: str) -> int | None:
-        return 1
-
-    def fact(self, name: str) -> Any:
-        if name not in self.facts:
-            raise FactUnavailable(f"{name} is not known")
-        return self.facts[name]
-
-
-def findings(slug: str, plan: Known) -> list[Finding]:
-    facet = catalogue()[slug].before
-    assert isinstance(facet, BeforeFacet)
-    return list(facet.examine(plan))
 
 
 def machine(shared: int | None) -> MachineFacts:

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from snellen.check.plan import RunPlan
-from snellen.core.facts import MachineFacts
+from snellen.core.facts.machine import MachineFacts
 from snellen.core.finding import Level
 from snellen.core.plan import NotApplicable
 from snellen.core.probe import Answer, Outcome, Ran

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from snellen.core.facts import MachineFacts
+from snellen.core.facts.machine import MachineFacts
 from snellen.core.finding import Finding
 from snellen.core.log import Log, LogLine
 from snellen.core.logs.messages import frameworks, loop_owner, narrowed, tensor_type

@@ -8,7 +8,7 @@ import re
 import zipfile
 from pathlib import Path
 
-from snellen.core.facts import WeightsFacts
+from snellen.core.facts.weights import WeightsFacts
 from snellen.core.file_kinds import is_weights
 from snellen.core.log import Log
 from snellen.core.source import CallSite, SourceFile

@@ -10,7 +10,8 @@ from itertools import islice
 from pathlib import Path
 from typing import Final
 
-from snellen.core.facts import FolderFacts, ImagesFacts, PathFacts
+from snellen.core.facts.data import ImagesFacts
+from snellen.core.facts.paths import FolderFacts, PathFacts
 from snellen.core.file_kinds import is_image
 from snellen.core.plan import Plan
 from snellen.errors import SnellenError

@@ -10,7 +10,7 @@ from typing import Any
 
 from snellen.config.machines import MACHINES, Machine
 from snellen.core.environment import cpu_count, gpus, memory_limit
-from snellen.core.facts import MachineFacts
+from snellen.core.facts.machine import MachineFacts
 from snellen.core.plan import Plan
 
 __all__ = ["as_machine", "machine_facts", "provide_machine", "provide_precision", "this_machine"]

@@ -12,7 +12,7 @@ import warnings
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 
-from snellen.core.facts import StaleModule
+from snellen.core.facts.project import StaleModule
 from snellen.core.plan import Plan
 
 __all__ = ["loaded_from", "provide_stale_modules", "reload_stale_modules", "stale_modules"]

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from snellen.core.facts import PathFacts
+from snellen.core.facts.paths import PathFacts
 from snellen.core.plan import Plan
 
 __all__ = ["look_at", "named_paths", "provide_paths", "true_case"]

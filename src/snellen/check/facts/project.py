@@ -8,7 +8,7 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
-from snellen.core.facts import ProjectFacts
+from snellen.core.facts.project import ProjectFacts
 from snellen.core.plan import Plan
 
 __all__ = ["find_project_root", "provide_project"]

@@ -6,7 +6,8 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from snellen.core.checkpoints import inspect_weights
-from snellen.core.facts import PathFacts, WeightsFacts
+from snellen.core.facts.paths import PathFacts
+from snellen.core.facts.weights import WeightsFacts
 from snellen.core.file_kinds import is_weights
 from snellen.core.plan import Plan
 

@@ -44,7 +44,7 @@ import re
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from snellen.core.facts import MachineFacts
+from snellen.core.facts.machine import MachineFacts
 from snellen.core.finding import Finding, Fix, FixSafety, Level, Location
 from snellen.core.log import Log, LogMatch
 from snellen.core.logs.messages import find_message, lost_worker, stated_workers

@@ -44,7 +44,7 @@ import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
-from snellen.core.facts import MachineFacts
+from snellen.core.facts.machine import MachineFacts
 from snellen.core.finding import Finding, Fix, Level, Location
 from snellen.core.log import Log, LogMatch
 from snellen.core.logs.messages import Message, find_message

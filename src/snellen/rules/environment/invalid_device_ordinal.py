@@ -45,7 +45,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 
-from snellen.core.facts import MachineFacts
+from snellen.core.facts.machine import MachineFacts
 from snellen.core.finding import Finding, Fix, FixSafety, Level, Location
 from snellen.core.log import Log, LogMatch
 from snellen.core.logs.messages import Message, find_message

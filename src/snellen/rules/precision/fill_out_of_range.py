@@ -42,7 +42,7 @@ from collections.abc import Iterator
 from dataclasses import replace
 
 from snellen.core.code.half import float16_evidence
-from snellen.core.facts import FLOAT16_MAX, clamped_fill, oversized_fills
+from snellen.core.facts.fills import FLOAT16_MAX, clamped_fill, oversized_fills
 from snellen.core.finding import Finding, Fix, FixSafety, Level, Location
 from snellen.core.plan import Cost, NotApplicable, Plan
 from snellen.core.rule import BeforeFacet, Rule, SourceFacet, absent

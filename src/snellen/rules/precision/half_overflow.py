@@ -40,7 +40,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 
-from snellen.core.facts import FLOAT16_MAX, clamped_fill, oversized_fills
+from snellen.core.facts.fills import FLOAT16_MAX, clamped_fill, oversized_fills
 from snellen.core.finding import Finding, Fix, Level, Location
 from snellen.core.log import Log, LogMatch
 from snellen.core.plan import Cost, NotApplicable, Plan

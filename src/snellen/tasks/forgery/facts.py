@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any
 from snellen.config.load import parse_section
 from snellen.config.machines import Machine
 from snellen.config.resolve import Resolver
-from snellen.core.facts import FitFacts, UnfoldFacts
+from snellen.core.facts.memory import UnfoldFacts
+from snellen.core.facts.weights import FitFacts
 from snellen.core.plan import FactUnavailable, NotApplicable, Plan
 from snellen.data.folders import discover
 from snellen.errors import ConfigError, SnellenError

@@ -1,0 +1,18 @@
+"""The facts that before facets ask a plan for, as plain data; the names are those of `Plan.fact`.
+
+config_findings     tuple[Finding, ...]             what is wrong with the run file
+source_findings     tuple[Finding, ...]             what the linter says of the run's own code
+machine             MachineFacts                    the machine that the run is meant for
+precision           str                             fp32, fp16 or bf16, as it will be
+paths               tuple[PathFacts, ...]           every path that the run file names
+folders             tuple[FolderFacts, ...]         data folders
+images              tuple[ImagesFacts, ...]         what their images look like, bad ones by name
+audit               tuple[FolderAudit, ...]         data folders listed by layout, every image opened, pixels measured
+twins               tuple[Twin, ...]                images that show the same, within and across the folders
+weights             tuple[WeightsFacts, ...]        checkpoint files that the run file names
+weights_fit         tuple[FitFacts, ...]            how far they fit, from the task
+contracts           tuple[dict, ...]                one per model part, from the task
+unfold              UnfoldFacts                     sizes for the correlation of features, from the task
+stale_modules       tuple[StaleModule, ...]         modules loaded in this process that changed on disk
+project             ProjectFacts                    root of the user's code
+"""
