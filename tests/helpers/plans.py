@@ -31,6 +31,9 @@ class Known:
             raise FactUnavailable(f"{name} is not known")
         return self.facts[name]
 
+    def notify(self, what: str, done: int = 0, total: int = 0) -> None:
+        pass
+
 
 def findings(slug: str, plan: Known) -> list[Finding]:
     facet = catalogue()[slug].before

@@ -9,10 +9,13 @@ from typing import Any
 from snellen.core.plan import FactUnavailable, NotApplicable, Plan
 from snellen.errors import SnellenError
 
-__all__ = ["Provider", "RunPlan"]
+__all__ = ["Notify", "Provider", "RunPlan"]
 
 Provider = Callable[[Plan], Any]
 """Computes one fact; it may ask the plan for others."""
+
+Notify = Callable[[str, int, int], None]
+"""Is told what is going on, how many are done, and of how many (0: nobody knows)."""
 
 
 class RunPlan:
@@ -24,6 +27,7 @@ class RunPlan:
         settings: Its keys and values as plain nested data.
         lines: Line of each key path.
         providers: Fact name to the function that computes it.
+        notify: Is told how far long facts are.
 
     Example:
         >>> plan = RunPlan(root=Path("."), providers={"half": lambda plan: 21, "all": lambda p: 2 * p.fact("half")})
@@ -39,6 +43,7 @@ class RunPlan:
         settings: Mapping[str, Any] | None = None,
         lines: Mapping[str, int] | None = None,
         providers: Mapping[str, Provider] | None = None,
+        notify: Notify | None = None,
     ) -> None:
         self._root = root
         self._path = path
@@ -48,6 +53,7 @@ class RunPlan:
         self._answers: dict[str, Any] = {}
         self._refusals: dict[str, str] = {}
         self._asking: list[str] = []
+        self._notify = notify
 
     @property
     def path(self) -> Path | None:
@@ -67,6 +73,11 @@ class RunPlan:
     def line_of(self, key: str) -> int | None:
         """The line on which a key path stands."""
         return self._lines.get(key)
+
+    def notify(self, what: str, done: int = 0, total: int = 0) -> None:
+        """Tell whoever waits how far a long fact is."""
+        if self._notify is not None:
+            self._notify(what, done, total)
 
     def knows(self, name: str) -> bool:
         """Whether anybody provides the fact; it may still turn out not to be had."""

@@ -59,3 +59,13 @@ class Plan(Protocol):
             FactUnavailable: It could not be had; the check becomes not-applicable with this reason.
         """
         ...
+
+    def notify(self, what: str, done: int = 0, total: int = 0) -> None:
+        """Tell whoever waits how far a long fact is; cheap enough to be called for every file.
+
+        Args:
+            what: What is going on, such as `opening images`.
+            done: How many are done.
+            total: Of how many; 0 when nobody knows.
+        """
+        ...
