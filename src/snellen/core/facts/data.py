@@ -149,9 +149,11 @@ class MaskRecord:
         values: `(value, pixels)` of the most frequent values, at most 256, most frequent first; the value of a colour
             is 65536 R + 256 G + B, of a palette image the index.
         distinct: Number of different values.
-        edge_values: Of the values that are not 0 nor the most frequent other one, how many of their pixels lie on a
-            border between two regions, as a share: near 1 for a mask that was resized with a smoothing filter.
+        ramps: Of the pixels whose two neighbours in their row (or in their column) differ, the share that lies strictly
+            between the two: under 0.02 for regions with hard borders, from 0.1 on after a smoothing filter or JPEG.
         colour: Whether the three channels differ anywhere.
+        digest: Hash of the file's content, as that of an image, `""` when it could not be read.
+        fingerprint: As that of an image's pixels, `None` when it was not computed.
         problem: Why it cannot be decoded, `""` when nothing was found.
     """
 
@@ -162,8 +164,10 @@ class MaskRecord:
     width: int = 0
     values: tuple[tuple[int, int], ...] = ()
     distinct: int = 0
-    edge_values: float = 0.0
+    ramps: float = 0.0
     colour: bool = False
+    digest: str = ""
+    fingerprint: int | None = None
     problem: str = ""
 
 

@@ -1,0 +1,76 @@
+"""What rules about data have in common: which folders there are, where a finding points, how files are named in it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from pathlib import PurePath
+from typing import Final
+
+from snellen.core.facts.data import FolderAudit
+from snellen.core.finding import Evidence, Location
+from snellen.core.plan import NotApplicable, Plan
+
+__all__ = ["MAX_EVIDENCE", "audited", "file_evidence", "listed", "place_of", "share", "short"]
+
+MAX_EVIDENCE: Final = 20
+"""Files that one finding names."""
+
+
+def audited(plan: Plan) -> Sequence[FolderAudit]:
+    """The data folders of a run that hold at least one sample.
+
+    Raises:
+        NotApplicable: There is none.
+    """
+    folders: Sequence[FolderAudit] = plan.fact("audit")
+    found = [folder for folder in folders if len(folder.samples)]
+    if not found:
+        raise NotApplicable("no data folder holds a sample")
+    return found
+
+
+def place_of(plan: Plan, key: str) -> Location:
+    """The setting that names a data folder."""
+    return Location(str(plan.path or "the settings"), plan.line_of(key), key=key)
+
+
+def file_evidence(files: Iterable[tuple[str, str]]) -> tuple[Evidence, ...]:
+    """Path and what was seen there, of the first files.
+
+    Example:
+        >>> [str(one.location) for one in file_evidence([("masks/a.png", "holds 0 and 7")])]
+        ['masks/a.png']
+    """
+    return tuple(Evidence(text, Location(path)) for (path, text), _ in zip(files, range(MAX_EVIDENCE), strict=False))
+
+
+def short(path: str) -> str:
+    """A path as people recognise it: its folder and its name.
+
+    Example:
+        >>> short("/data/set/train/masks/a.png")
+        'masks/a.png'
+    """
+    return "/".join(PurePath(path).parts[-2:])
+
+
+def listed(names: Sequence[str], limit: int = 3) -> str:
+    """The first names, and how many more there are.
+
+    Example:
+        >>> listed(["a", "b", "c", "d", "e"])
+        'a, b, c and 2 more'
+    """
+    more = f" and {len(names) - limit} more" if len(names) > limit else ""
+    return ", ".join(names[:limit]) + more
+
+
+def share(count: int, of: int) -> str:
+    """A count among others, with its percentage.
+
+    Example:
+        >>> share(3, 40), share(1, 4000)
+        ('3 of 40 (8%)', '1 of 4000 (0.03%)')
+    """
+    percent = 100 * count / of if of else 0.0
+    return f"{count} of {of} ({percent:.0f}%)" if percent >= 1 or not count else f"{count} of {of} ({percent:.1g}%)"
