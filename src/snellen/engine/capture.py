@@ -33,7 +33,7 @@ from snellen.engine.seeding import Purpose, keep_random_state, seed_all
 from snellen.engine.settings import AcceleratorName, TrainSettings
 from snellen.engine.store import savable
 from snellen.errors import DataError, RunFolderError
-from snellen.models.weights import load_into
+from snellen.models.weights.loading import load_into
 
 __all__ = ["Place", "blame", "pack", "replay", "save_capture", "unpack"]
 

@@ -19,7 +19,7 @@ from snellen.engine.position import Position
 from snellen.engine.sampling import SamplePlan
 from snellen.engine.store import CheckpointStore, Kind, Stored
 from snellen.errors import RunFolderError, WeightsError
-from snellen.models.weights import load_into, read_state_dict
+from snellen.models.weights.loading import load_into, read_state_dict
 
 __all__ = ["Trained", "load_weights", "restore", "save_best", "save_last"]
 

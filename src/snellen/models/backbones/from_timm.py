@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from snellen.errors import UsageError, WeightsError
 from snellen.models.contract import Contract, check_features
-from snellen.models.weights import LoadReport, compare_state, load_into, read_state_dict
+from snellen.models.weights.loading import LoadReport, compare_state, load_into, read_state_dict
 
 __all__ = ["ALIASES", "TimmBackbone", "describe_backbone", "fit_of_weights", "load_backbone"]
 

@@ -12,7 +12,7 @@ from safetensors.torch import save_file
 from torch import nn
 
 from snellen.errors import WeightsError
-from snellen.models.weights import load_into, read_state_dict
+from snellen.models.weights.loading import load_into, read_state_dict
 
 
 class Evil:
