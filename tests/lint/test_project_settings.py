@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
+from snellen.core.baseline import new_findings, read_baseline, write_baseline
 from snellen.errors import UsageError
-from snellen.lint.baseline import new_findings, read_baseline, write_baseline
 from snellen.lint.configuration import find_configuration
 from snellen.lint.runner import chosen_rules, run
 
@@ -75,7 +75,7 @@ def test_known_findings_stay_known_when_lines_move_and_new_ones_count(tmp_path: 
     kept = tmp_path / "known.json"
     assert write_baseline(kept, run([tmp_path], rules).findings) == 3
     (tmp_path / "a.py").write_text(f"# moved\n\n{MASK}    y = scores.masked_fill(mask, -1e9)\n{MASK}")
-    fresh = new_findings(run([tmp_path], rules).findings, read_baseline(kept), tmp_path)
+    fresh = new_findings(run([tmp_path], rules).findings, read_baseline(kept, verb="lint"), tmp_path)
     assert [(finding.location.line) for finding in fresh if finding.location] == [6, 9]
 
 
@@ -83,6 +83,6 @@ def test_known_findings_stay_known_when_lines_move_and_new_ones_count(tmp_path: 
 def test_what_is_no_baseline_is_said(tmp_path: Path, text: str) -> None:
     (tmp_path / "known.json").write_text(text)
     with pytest.raises(UsageError, match="is not a baseline"):
-        read_baseline(tmp_path / "known.json")
+        read_baseline(tmp_path / "known.json", verb="lint")
     with pytest.raises(UsageError, match="does not exist"):
-        read_baseline(tmp_path / "absent.json")
+        read_baseline(tmp_path / "absent.json", verb="lint")

@@ -116,16 +116,16 @@ def _new(paths: Sequence[Path], rules: Mapping[str, Rule], configuration: Config
 
 
 def _only_new(report: Report, known: Path | None) -> Report:
-    from snellen.lint.baseline import new_findings, read_baseline
+    from snellen.core.baseline import new_findings, read_baseline
 
     if known is not None:
-        fresh = new_findings(report.findings, read_baseline(known), known.parent)
+        fresh = new_findings(report.findings, read_baseline(known, verb="lint"), known.parent)
         report = replace(report, findings=fresh, known=len(report.findings) - len(fresh))
     return report
 
 
 def _keep(report: Report, path: Path) -> None:
-    from snellen.lint.baseline import write_baseline
+    from snellen.core.baseline import write_baseline
 
     count = write_baseline(path, report.findings)
     typer.echo(f"{count} finding{'s' * (count != 1)} of {report.files} files kept in {path}")

@@ -1,6 +1,7 @@
 """Findings that are known and wait: a file that tells old ones from new ones.
 
-A finding is recognised by its rule, its file and the text of its line, so that it stays known when lines move.
+A finding is recognised by its rule, its file and the text of its line, so that it stays known when lines move; one
+that names no line, such as that of a data folder, by its rule and its place.
 """
 
 from __future__ import annotations
@@ -39,8 +40,12 @@ def write_baseline(path: Path, findings: Iterable[Finding]) -> int:
     return known.total()
 
 
-def read_baseline(path: Path) -> Known:
+def read_baseline(path: Path, *, verb: str) -> Known:
     """The known findings of a file.
+
+    Args:
+        path: The file.
+        verb: The command that reads it, for the hint: `lint` or `check`.
 
     Raises:
         UsageError: It is missing or was not written by `--write-baseline`.
@@ -52,11 +57,11 @@ def read_baseline(path: Path) -> Known:
         return Counter({(str(e["slug"]), str(e["path"]), str(e["code"])): int(e["count"]) for e in data["findings"]})
     except FileNotFoundError as error:
         raise UsageError(
-            f"the baseline {path} does not exist", hint=f"write it: snellen lint --write-baseline {path}"
+            f"the baseline {path} does not exist", hint=f"write it: snellen {verb} --write-baseline {path}"
         ) from error
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise UsageError(
-            f"{path} is not a baseline: {error}", hint=f"write it anew: snellen lint --write-baseline {path}"
+            f"{path} is not a baseline: {error}", hint=f"write it anew: snellen {verb} --write-baseline {path}"
         ) from error
 
 
@@ -86,13 +91,15 @@ class _Lines:
         self._files: dict[str, list[str]] = {}
 
     def at(self, path: str, line: int) -> str:
+        if line <= 0:
+            return ""
         if path not in self._files:
             try:
                 self._files[path] = Path(path).read_text(encoding="utf-8", errors="replace").split("\n")
             except OSError:
                 self._files[path] = []
         lines = self._files[path]
-        return " ".join(lines[line - 1].split())[:200] if 0 < line <= len(lines) else ""
+        return " ".join(lines[line - 1].split())[:200] if line <= len(lines) else ""
 
 
 def _key(finding: Finding, folder: Path, lines: _Lines) -> tuple[str, str, str]:
