@@ -57,15 +57,15 @@ def cases() -> list[Case]:
     image, small = (3, 224, 224), (3, 128, 128)
     return [
         Case("resnet18", "torchvision:resnet18", image, 8, "sgd"),
-        Case("resnet18", "torchvision:resnet18", image, 8, phase="evaluate"),
+        Case("resnet18", "torchvision:resnet18", image, 8, phase="predict"),
         Case("resnet50", "torchvision:resnet50", image, 4, "sgd"),
         Case("resnet50", "torchvision:resnet50", image, 4),
         Case("resnet50", "torchvision:resnet50", image, 4, "sgd", "bf16"),
-        Case("resnet50", "torchvision:resnet50", image, 8, phase="evaluate"),
+        Case("resnet50", "torchvision:resnet50", image, 8, phase="predict"),
         Case("resnet50", "torchvision:resnet50", (3, 160, 256), 4, accumulate=2),
         Case("efficientnet_b0", "timm:efficientnet_b0", image, 4),
         Case("efficientnet_b0", "timm:efficientnet_b0", image, 4, "sgd", "bf16"),
-        Case("efficientnet_b0", "timm:efficientnet_b0", image, 8, phase="evaluate"),
+        Case("efficientnet_b0", "timm:efficientnet_b0", image, 8, phase="predict"),
         Case("convnext_tiny", "timm:convnext_tiny", image, 4),
         Case("convnext_tiny", "timm:convnext_tiny", image, 4, precision="bf16"),
         Case("convnext_tiny", "timm:convnext_tiny", image, 4, checkpointing=True),
@@ -73,21 +73,21 @@ def cases() -> list[Case]:
         Case("vit_small", "timm:vit_small_patch16_224", image, 8, precision="bf16"),
         Case("vit_small", "timm:vit_small_patch16_224", image, 8, precision="fp16"),
         Case("vit_small", "timm:vit_small_patch16_224", image, 8, checkpointing=True),
-        Case("vit_small", "timm:vit_small_patch16_224", image, 8, phase="evaluate"),
+        Case("vit_small", "timm:vit_small_patch16_224", image, 8, phase="predict"),
         Case("vit_b_16", "torchvision:vit_b_16", image, 4),
         Case("swin_tiny", "timm:swin_tiny_patch4_window7_224", image, 4),
         Case("dinov2_s", "timm:vit_small_patch14_dinov2", (3, 518, 518), 2),
         Case("dinov2_s", "timm:vit_small_patch14_dinov2", (3, 518, 518), 2, precision="bf16"),
-        Case("dinov2_s", "timm:vit_small_patch14_dinov2", (3, 518, 518), 4, phase="evaluate"),
+        Case("dinov2_s", "timm:vit_small_patch14_dinov2", (3, 518, 518), 4, phase="predict"),
         Case("dinov2_b", "timm:vit_base_patch14_dinov2", (3, 518, 518), 1, "sgd"),
         Case("unet_resnet18", "smp:Unet", (3, 256, 256), 4),
         Case("unet_resnet18", "smp:Unet", (3, 256, 256), 4, "sgd", "bf16"),
-        Case("unet_resnet18", "smp:Unet", (3, 320, 192), 4, phase="evaluate"),
+        Case("unet_resnet18", "smp:Unet", (3, 320, 192), 4, phase="predict"),
         Case("deeplabv3plus", "smp:DeepLabV3Plus", (3, 256, 256), 4),
         Case("deeplabv3", "torchvision:segmentation.deeplabv3_resnet50", (3, 256, 256), 2, "sgd"),
-        Case("maskrcnn", "torchvision:detection.maskrcnn_resnet50_fpn", (3, 320, 320), 1, phase="evaluate"),
+        Case("maskrcnn", "torchvision:detection.maskrcnn_resnet50_fpn", (3, 320, 320), 1, phase="predict"),
         Case("fcos_backbone", "timm:resnet26d", (3, 320, 320), 4),
-        Case("sam_vit_b_encoder", "timm:samvit_base_patch16", (3, 512, 512), 1, phase="evaluate"),
+        Case("sam_vit_b_encoder", "timm:samvit_base_patch16", (3, 512, 512), 1, phase="predict"),
         Case("sam_vit_b_encoder", "timm:samvit_base_patch16", (3, 512, 512), 1, "sgd"),
         Case("r3d_18", "torchvision:video.r3d_18", (3, 8, 112, 112), 2, "sgd"),
         Case("mc3_18", "torchvision:video.mc3_18", (3, 8, 112, 112), 2),
@@ -170,7 +170,7 @@ def steps(model: nn.Module, work: Workload, case: Case) -> None:
     dtype = {"bf16": torch.bfloat16, "fp16": torch.float16}.get(case.precision)
     scope = torch.autocast("cpu", dtype=dtype or torch.bfloat16, enabled=dtype is not None)
 
-    if case.phase == "evaluate":
+    if case.phase == "predict":
         with torch.no_grad():
             for _ in range(2):
                 with scope:

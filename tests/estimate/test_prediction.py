@@ -102,7 +102,7 @@ def test_parts_add_up_and_states_of_adam_are_two_per_parameter() -> None:
 
 
 def test_evaluation_keeps_no_activations() -> None:
-    trained, evaluated = record(workload("convolutions")), record(workload("convolutions"), "evaluate")
+    trained, evaluated = record(workload("convolutions")), record(workload("convolutions"), "predict")
     assert evaluated.peak < trained.peak / 2
 
 

@@ -4,13 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from typing import Final
 
 from snellen.estimate.allocator import OutOfMemory, replay
 from snellen.estimate.devices import Device, overhead
 from snellen.estimate.step import NeedsNumbers, Phase, Workload, record
 from snellen.trace.timeline import Allocation, Category, Timeline
 
-__all__ = ["Need", "Predictor", "Verdict"]
+__all__ = ["TRAINING", "Need", "Predictor", "Verdict"]
+
+TRAINING: Final[tuple[Phase, ...]] = ("train", "validate", "save")
+"""The phases of the process that trains."""
 
 _LARGEST_BATCH = 1 << 16
 _TWO = 2
@@ -24,7 +28,7 @@ class Need:
     """Memory that a phase of a run needs on one device, in bytes.
 
     Args:
-        phase: `train` or `evaluate`.
+        phase: `train`, `validate`, `save` or `predict`.
         allocated: What tensors take at the peak.
         low: The least that the device must have: tensors and the smallest context.
         high: What is enough: all that the allocator would hold without pressure, workspaces and the largest context.
@@ -63,22 +67,29 @@ class Predictor:
 
     Args:
         workload: What a step does.
-        phases: What the run consists of.
+        phases: What the run consists of; prediction alone where nothing is trained.
     """
 
-    def __init__(self, workload: Workload, phases: Sequence[Phase] = ("train", "evaluate")) -> None:
+    def __init__(self, workload: Workload, phases: Sequence[Phase] = TRAINING) -> None:
         self.workload = workload
-        self.phases = phases if workload.optimiser is not None else ("evaluate",)
+        self.phases = phases if workload.optimiser is not None else ("predict",)
         self._timelines: dict[tuple[int, Phase], tuple[Timeline, str]] = {}
 
     def timeline(self, batch_size: int, phase: Phase) -> tuple[Timeline, str]:
         """What happens to memory in a phase, and how that was found: by `shapes` or by `numbers`."""
+        if self._does_not_grow(phase):
+            return self._recorded(1, phase)
         key = batch_size, phase
         if key not in self._timelines:
             small, large = self._recorded(_TWO, phase), self._recorded(_TWO + 1, phase)
             grown = _grown(small[0], large[0], batch_size) if batch_size not in (_TWO, _TWO + 1) else None
             self._timelines[key] = (grown, small[1]) if grown is not None else self._recorded(batch_size, phase)
         return self._timelines[key]
+
+    def _does_not_grow(self, phase: Phase) -> bool:
+        """Whether the batch size makes no difference."""
+        alone = phase == "predict" and self.workload.prediction is not None
+        return alone or phase == "save" or (phase == "validate" and self.workload.one_by_one)
 
     def _recorded(self, batch_size: int, phase: Phase) -> tuple[Timeline, str]:
         key = batch_size, phase

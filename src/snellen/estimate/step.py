@@ -21,7 +21,7 @@ from snellen.trace.timeline import Category, Timeline
 
 __all__ = ["NeedsNumbers", "Phase", "StepFailed", "Workload", "record"]
 
-Phase = Literal["train", "evaluate"]
+Phase = Literal["train", "validate", "save", "predict"]
 _DTYPES = {"fp32": None, "fp16": torch.float16, "bf16": torch.bfloat16}
 _STEPS = 2
 """The state of an optimiser is made in the first step; the second is what every later one looks like."""
@@ -50,6 +50,9 @@ class Workload:
         loss: The loss of a batch; the mean of all outputs by default, which keeps what any loss keeps of the model and
             nothing of its own.
         outputs: What validation and prediction ask of the model.
+        validation: Makes what validation looks at, for so many samples; as `batch` without it.
+        prediction: Makes what prediction looks at: its largest input; a batch without it.
+        one_by_one: Whether validation looks at its samples one after the other, so that their number does not matter.
         optimiser: Makes the optimiser of the trainable parameters; `None` when nothing is trained.
         batch_size: Samples of a micro-batch.
         accumulate: Micro-batches of one optimiser step.
@@ -63,6 +66,9 @@ class Workload:
     batch: Callable[[int], Any]
     loss: Callable[[nn.Module, Any], Tensor] = field(default=lambda model, batch: _mean(_call(model, batch)))
     outputs: Callable[[nn.Module, Any], Any] = field(default=_call)
+    validation: Callable[[int], Any] | None = None
+    prediction: Callable[[], Any] | None = None
+    one_by_one: bool = False
     optimiser: Callable[[list[nn.Parameter]], Optimizer] | None = None
     batch_size: int = 1
     accumulate: int = 1
@@ -77,7 +83,8 @@ def record(workload: Workload, phase: Phase = "train", *, real: bool = False) ->
 
     Args:
         workload: What is done.
-        phase: `train`: two optimiser steps; `evaluate`: two batches without gradients.
+        phase: `train`: two optimiser steps; `validate`: two batches without gradients while the optimiser keeps its
+            state; `save`: everything that a checkpoint holds; `predict`: two inputs of a model that is not trained.
         real: Compute with real numbers on the CPU, for models whose shapes depend on values.
 
     Raises:
@@ -91,10 +98,12 @@ def record(workload: Workload, phase: Phase = "train", *, real: bool = False) ->
         with ExitStack() as stack:
             if not real:
                 stack.enter_context(fake_tensors())
-            stack.enter_context(recorder)
-            if not real:
                 give_weights(model)
-            _Run(workload, model, recorder, rules).go(phase)
+            run = _Run(workload, model, recorder, rules)
+            if phase in ("validate", "save"):
+                run.have_trained()
+            stack.enter_context(recorder)
+            run.go(phase)
     except (DataDependentOutputException, DynamicOutputShapeException) as error:
         raise NeedsNumbers(str(error).partition("\n")[0]) from error
     except SnellenError:
@@ -128,23 +137,58 @@ class _Run:
     model: nn.Module
     recorder: Recorder
     rules: CudaRules | _CpuRules
+    optimiser: Optimizer | None = None
+
+    def have_trained(self) -> None:
+        """Give the optimiser the state that it has in the midst of a training; not recorded."""
+        if self.workload.optimiser is None:
+            return
+        trained = self._trained()
+        self.optimiser = self.workload.optimiser(trained)
+        for parameter in trained:
+            parameter.grad = torch.zeros_like(parameter)
+        self.optimiser.step()
+        self.optimiser.zero_grad()
 
     def go(self, phase: Phase) -> None:
-        recorder, model = self.recorder, self.model
+        recorder, model, workload = self.recorder, self.model, self.workload
         recorder.follow(model.parameters(), Category.PARAMETERS)
         recorder.follow(model.buffers(), Category.BUFFERS)
         undo = recorder.watch_modules(model)
-        training = phase == "train" and self.workload.optimiser is not None
+        training = phase == "train" and workload.optimiser is not None
         model.train(training)
-        kept = [torch.empty_like(p) for p in model.parameters()] if self.workload.average and training else []
+        averaged = workload.average and phase != "predict"
+        kept = [torch.empty_like(tensor) for tensor in (*model.parameters(), *model.buffers())] if averaged else []
         recorder.follow(kept, Category.AVERAGE)
+        if self.optimiser is not None:
+            recorder.follow(_tensors(list(self.optimiser.state.values())), Category.OPTIMISER)
         try:
-            if training and self.workload.optimiser is not None:
-                self._train(self.workload.optimiser)
+            if training and workload.optimiser is not None:
+                self._train(workload.optimiser)
+            elif phase == "save":
+                self._save(kept)
             else:
-                self._evaluate()
+                self._evaluate(self._given(phase))
         finally:
             undo()
+
+    def _trained(self) -> list[nn.Parameter]:
+        return [parameter for parameter in self.model.parameters() if parameter.requires_grad]
+
+    def _given(self, phase: Phase) -> Callable[[], Any]:
+        """What makes the input of a phase without gradients."""
+        workload = self.workload
+        if phase == "predict" and workload.prediction is not None:
+            return workload.prediction
+        make = workload.validation if phase == "validate" and workload.validation is not None else workload.batch
+        return lambda: make(workload.batch_size)
+
+    def _save(self, kept: Sequence[Tensor]) -> None:
+        """On the device only what has to be made contiguous is copied; the rest goes to the host as it is."""
+        self.recorder.phase = Category.UPDATE
+        state = [] if self.optimiser is None else list(_tensors(list(self.optimiser.state.values())))
+        for tensor in (*self.model.state_dict().values(), *kept, *state):
+            tensor.detach().contiguous()
 
     @contextmanager
     def _scope(self) -> Iterator[None]:
@@ -152,22 +196,22 @@ class _Run:
             yield
         self.rules.forget_weights()
 
-    def _batch(self) -> Any:
+    def _batch(self, make: Callable[[], Any]) -> Any:
         self.recorder.phase = Category.INPUTS
-        given = self.workload.batch(self.workload.batch_size)
+        given = make()
         self.recorder.follow(_tensors(given), Category.INPUTS)
         self.recorder.phase = Category.ACTIVATIONS
         return given
 
     def _train(self, make_optimiser: Callable[[list[nn.Parameter]], Optimizer]) -> None:
         workload, recorder = self.workload, self.recorder
-        trained = [parameter for parameter in self.model.parameters() if parameter.requires_grad]
+        trained, make = self._trained(), self._given("train")
         optimiser = make_optimiser(trained)
         for _ in range(_STEPS):
             recorder.count_anew()
             for _ in range(workload.accumulate):
                 with self._scope():
-                    loss = workload.loss(self.model, self._batch())
+                    loss = workload.loss(self.model, self._batch(make))
                 recorder.phase = Category.BACKWARD
                 # Gradient checkpointing runs the forward pass again in here, under autocast as the first time.
                 with self._scope():
@@ -181,12 +225,12 @@ class _Run:
             recorder.follow(_tensors(list(optimiser.state.values())), Category.OPTIMISER)
             optimiser.zero_grad()
 
-    def _evaluate(self) -> None:
+    def _evaluate(self, make: Callable[[], Any]) -> None:
         with torch.no_grad():
             for _ in range(_STEPS):
                 self.recorder.count_anew()
                 with self._scope():
-                    self.workload.outputs(self.model, self._batch())
+                    self.workload.outputs(self.model, self._batch(make))
 
 
 def _backward(loss: Tensor) -> None:
