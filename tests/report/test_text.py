@@ -9,8 +9,9 @@ from rich.console import Console
 
 from snellen.core.check_report import CheckReport
 from snellen.core.finding import CheckResult, Edit, Evidence, Finding, Fix, FixSafety, Level, Location, State
+from snellen.report.check_text import report_text
 from snellen.report.json import render
-from snellen.report.text import count_words, findings_text, report_text
+from snellen.report.text import count_words, findings_text
 
 FINDING = Finding(
     "half-overflow",
@@ -23,13 +24,16 @@ FINDING = Finding(
 REPORT = CheckReport(
     "run.yaml",
     (
-        CheckResult("half-overflow", State.FAILED, "A constant", (FINDING,)),
+        CheckResult("half-overflow", State.FAILED, "A constant", (FINDING,), family="precision"),
         CheckResult("nan-loss", State.SKIPPED, "NaN", reason="costs minutes"),
         CheckResult("split-case", State.PASSED, "Case"),
         CheckResult("corrupt-image", State.PASSED, "Bad", reason="in the run's code"),
         CheckResult("missing-file", State.MUTED, "Gone", (FINDING,), "ignored"),
     ),
     (("precision", "fp32", "no accelerator"), ("machine", "auto", "this machine")),
+    ("data.train: opened 12 images",),
+    ("3 GB of memory",),
+    seconds=1.25,
 )
 
 
@@ -51,15 +55,17 @@ def test_a_finding_has_place_message_evidence_and_fix():
 def test_a_report_tells_what_was_not_checked():
     text = shown(report_text(REPORT))
     assert text.startswith("run.yaml: 1 error\n")
+    assert "\n1 error · precision\nerror   half-overflow  a.py:3:5\n" in text
+    assert "\nlooked at\n  data.train: opened 12 images\n\nit will take\n  3 GB of memory\n" in text
     assert "precision  fp32  no accelerator" in text
     assert "machine" not in text
     for title, line in (
-        ("not checked", "nan-loss  skipped  costs minutes"),
+        ("not checked, because", "costs minutes\n      1: nan-loss"),
         ("checked in part", "corrupt-image  passed  in the run's code"),
         ("muted", "missing-file  muted  1 finding: ignored"),
     ):
         assert f"\n{title}\n  {line}\n" in text
-    assert text.endswith("5 checks: 1 failed, 2 passed, 1 skipped, 1 muted\n")
+    assert text.endswith("5 checks in 1.2 s: 1 failed, 2 passed, 1 skipped, 1 muted\n")
     assert "split-case" not in text
     assert "split-case" in shown(report_text(REPORT, verbose=True))
 

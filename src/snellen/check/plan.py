@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import threading
+import time
 from collections.abc import Callable, Mapping
+from concurrent.futures import Future
+from contextvars import ContextVar, copy_context
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +21,11 @@ Provider = Callable[[Plan], Any]
 Notify = Callable[[str, int, int], None]
 """Is told what is going on, how many are done, and of how many (0: nobody knows)."""
 
+_ASKING: ContextVar[tuple[str, ...]] = ContextVar("snellen_asking", default=())
+"""The facts that are being computed, each for the one before it. A given-up thread must not tangle those of others."""
+
+_POLL_SECONDS = 0.25
+
 
 class RunPlan:
     """What is known of a run; implements `snellen.core.plan.Plan`.
@@ -28,6 +37,8 @@ class RunPlan:
         lines: Line of each key path.
         providers: Fact name to the function that computes it.
         notify: Is told how far long facts are.
+        patience: Facts that touch disks, mounts or the network, and the seconds after which one that neither ends
+            nor tells how far it is has hung: it is given up, and the rest goes on.
 
     Example:
         >>> plan = RunPlan(root=Path("."), providers={"half": lambda plan: 21, "all": lambda p: 2 * p.fact("half")})
@@ -44,6 +55,7 @@ class RunPlan:
         lines: Mapping[str, int] | None = None,
         providers: Mapping[str, Provider] | None = None,
         notify: Notify | None = None,
+        patience: Mapping[str, float] | None = None,
     ) -> None:
         self._root = root
         self._path = path
@@ -52,8 +64,9 @@ class RunPlan:
         self._providers = dict(providers or {})
         self._answers: dict[str, Any] = {}
         self._refusals: dict[str, str] = {}
-        self._asking: list[str] = []
         self._notify = notify
+        self._patience = dict(patience or {})
+        self._heard = time.monotonic()
 
     @property
     def path(self) -> Path | None:
@@ -76,12 +89,17 @@ class RunPlan:
 
     def notify(self, what: str, done: int = 0, total: int = 0) -> None:
         """Tell whoever waits how far a long fact is."""
+        self._heard = time.monotonic()
         if self._notify is not None:
             self._notify(what, done, total)
 
     def knows(self, name: str) -> bool:
         """Whether anybody provides the fact; it may still turn out not to be had."""
         return name in self._providers
+
+    def answered(self, name: str) -> Any:
+        """The fact of that name if a check has asked for it and got it, else `None`; nothing is computed."""
+        return self._answers.get(name)
 
     def fact(self, name: str) -> Any:
         """The fact of that name, computed once; a refusal is remembered, too.
@@ -103,10 +121,13 @@ class RunPlan:
         provider = self._providers.get(name)
         if provider is None:
             raise FactUnavailable(f"nothing here tells the {name.replace('_', ' ')} of this run")
-        if name in self._asking:
-            raise FactUnavailable(f"{' needs '.join([*self._asking, name])}: a circle")
-        self._asking.append(name)
+        asking = _ASKING.get()
+        if name in asking:
+            raise FactUnavailable(f"{' needs '.join([*asking, name])}: a circle")
+        token = _ASKING.set((*asking, name))
         try:
+            if name in self._patience:
+                return self._guarded(name, provider, self._patience[name])
             return provider(self)
         except FactUnavailable:
             raise
@@ -120,4 +141,28 @@ class RunPlan:
             what = name.replace("_", " ")
             raise FactUnavailable(f"the {what} could not be had: {type(error).__name__}: {error}") from error
         finally:
-            self._asking.pop()
+            _ASKING.reset(token)
+
+    def _guarded(self, name: str, provider: Provider, patience: float) -> Any:
+        """Compute a fact in a thread of its own, which can be left behind: a read from a dead mount never returns."""
+        outcome: Future[Any] = Future()
+        context = copy_context()
+
+        def work() -> None:
+            try:
+                outcome.set_result(context.run(provider, self))
+            except BaseException as error:  # noqa: BLE001 - handed over to the thread that waits
+                outcome.set_exception(error)
+
+        self._heard = time.monotonic()
+        threading.Thread(target=work, name=f"fact {name}", daemon=True).start()
+        while True:
+            try:
+                return outcome.result(timeout=min(_POLL_SECONDS, patience))
+            except TimeoutError:
+                if outcome.done():
+                    raise
+                if time.monotonic() - self._heard > patience:
+                    what = name.replace("_", " ")
+                    message = f"the {what} did not answer for {patience:.0f} s: a disk or a network that hangs"
+                    raise FactUnavailable(message) from None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from pathlib import Path
 from typing import Any
 
 from snellen.check.facts.data import provide_folders, provide_images
@@ -11,17 +12,17 @@ from snellen.check.facts.modules import provide_stale_modules
 from snellen.check.facts.paths import provide_paths
 from snellen.check.facts.project import provide_project
 from snellen.check.facts.weights import provide_weights
-from snellen.check.plan import Provider, RunPlan
+from snellen.check.plan import Notify, Provider, RunPlan
 from snellen.check.runner import CheckSettings, run_checks
 from snellen.config.describe import SchemaView
 from snellen.config.load import Loaded
 from snellen.config.schema import RunConfig
 from snellen.core.check_report import CheckReport
-from snellen.core.plan import Plan
+from snellen.core.plan import NotApplicable, Plan
 from snellen.core.rule import Rule
 from snellen.rules.catalogue import catalogue
 
-__all__ = ["GENERAL_FACTS", "check", "plan_of"]
+__all__ = ["GENERAL_FACTS", "PATIENCE", "check", "plan_of", "plan_of_folder"]
 
 GENERAL_FACTS: Mapping[str, Provider] = {
     "machine": provide_machine,
@@ -36,7 +37,37 @@ GENERAL_FACTS: Mapping[str, Provider] = {
 """Facts that need no knowledge of the task."""
 
 
-def plan_of(loaded: Loaded[Any], schema: type[RunConfig], *, facts: Mapping[str, Provider] | None = None) -> RunPlan:
+RUN_FACTS = (
+    "config_findings",
+    "source_findings",
+    "contracts",
+    "unfold",
+    "weights_fit",
+    "unpaired",
+    "memory",
+    "duration",
+)
+"""Facts about a run that a task or a caller provides."""
+
+NO_RUN = "it needs a run, and this is a data folder: give a run file"
+
+PATIENCE: Mapping[str, float] = dict.fromkeys(
+    ("paths", "folders", "images", "audit", "twins", "weights", "project", "unpaired", "source_findings"), 60.0
+)
+"""Facts that read what may lie on a mount, and how long one may be silent; the slowest single file read here, one of
+300 megapixels on a busy disk, takes about 10 s."""
+
+DATA_FACTS = ("paths", "folders", "images", "audit", "twins")
+"""General facts that a bare data folder has; the others are about a run."""
+
+
+def plan_of(
+    loaded: Loaded[Any],
+    schema: type[RunConfig],
+    *,
+    facts: Mapping[str, Provider] | None = None,
+    notify: Notify | None = None,
+) -> RunPlan:
     """A plan of a run that was read.
 
     Args:
@@ -44,6 +75,7 @@ def plan_of(loaded: Loaded[Any], schema: type[RunConfig], *, facts: Mapping[str,
         schema: The task's run model.
         facts: What only the task or the caller can tell, by the names of `snellen.core.facts`; they win over the
             general ones.
+        notify: Is told how far long facts are.
     """
     keys = SchemaView(schema).path_keys()
 
@@ -60,6 +92,42 @@ def plan_of(loaded: Loaded[Any], schema: type[RunConfig], *, facts: Mapping[str,
         settings=loaded.data,
         lines={key: place.line for key, place in loaded.positions.items()},
         providers={**GENERAL_FACTS, **own, **(facts or {})},
+        notify=notify,
+        patience=PATIENCE,
+    )
+
+
+def plan_of_folder(
+    folder: Path,
+    settings: Mapping[str, Any],
+    *,
+    facts: Mapping[str, Provider] | None = None,
+    notify: Notify | None = None,
+) -> RunPlan:
+    """A plan of a data folder without a run: what only a run has is refused with that reason.
+
+    Args:
+        folder: The data.
+        settings: The part of a run file that follows from it: `data.train` and so on.
+        facts: What only the caller can tell.
+        notify: Is told how far long facts are.
+    """
+
+    def refuse(_plan: Plan) -> Any:
+        raise NotApplicable(NO_RUN)
+
+    keys = tuple(f"data.{name}" for name in settings.get("data", {}))
+    about_runs = {name: refuse for name in (*GENERAL_FACTS, *RUN_FACTS) if name not in DATA_FACTS}
+    own: Mapping[str, Provider] = {
+        **{name: GENERAL_FACTS[name] for name in DATA_FACTS if name in GENERAL_FACTS},
+        "path_keys": lambda _plan: keys,
+    }
+    return RunPlan(
+        root=folder,
+        settings=settings,
+        providers={**about_runs, **own, **(facts or {})},
+        notify=notify,
+        patience=PATIENCE,
     )
 
 

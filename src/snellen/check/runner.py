@@ -6,8 +6,10 @@ import re
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from fnmatch import fnmatchcase
 from pathlib import Path
 
+from snellen.core.baseline import new_findings, read_baseline
 from snellen.core.check_report import CheckReport
 from snellen.core.finding import CheckResult, Finding, Level, State
 from snellen.core.plan import Cost, NotApplicable, Plan
@@ -25,8 +27,10 @@ class CheckSettings:
 
     Args:
         max_cost: Checks that cost more are skipped.
-        select: Slugs or families; without any, all.
-        ignore: Slugs or families whose findings are muted.
+        select: Slugs, families or patterns such as `mask-*`; without any, all.
+        ignore: The same; their findings are muted.
+        without_code: Why there is no source of the run to look into, when it names none.
+        baseline: A file of findings that are known and muted, from `snellen.core.baseline`.
         on_start: Is told the title of each check before it starts.
         clock: Seconds.
     """
@@ -34,6 +38,8 @@ class CheckSettings:
     max_cost: Cost = Cost.SECONDS
     select: Sequence[str] = ()
     ignore: Sequence[str] = ()
+    without_code: str = "the run names no `code` to look into"
+    baseline: Path | None = None
     on_start: Callable[[str], None] | None = None
     clock: Callable[[], float] = field(default=time.perf_counter)
 
@@ -52,23 +58,52 @@ def run_checks(
         subject: What is checked, for people; the run file without it.
 
     Raises:
-        UsageError: A selected or ignored name is neither a rule nor a family.
+        UsageError: A selected or ignored name fits neither a rule nor a family, or the baseline is none.
     """
     settings = settings or CheckSettings()
-    known = list(rules)
-    _refuse_unknown_names(known, settings)
+    started = settings.clock()
+    present = list(rules)
+    _refuse_unknown_names(present, settings)
     judge = _Judge(plan, settings)
-    checked = [rule for rule in known if not (isinstance(rule.before, Absent) and isinstance(rule.source, Absent))]
+    checked = [rule for rule in present if not (isinstance(rule.before, Absent) and isinstance(rule.source, Absent))]
     checked.sort(key=lambda rule: (list(Cost).index(_cost(rule)), rule.slug))
+    if settings.baseline is not None:
+        read_baseline(settings.baseline, verb="check")  # one that is none is said before minutes are spent
     results = tuple(judge.judge(rule) for rule in checked)
-    return CheckReport(subject or str(plan.path or "this run"), results)
+    if settings.baseline is not None:
+        results = _without_known(results, settings.baseline)
+    return CheckReport(subject or str(plan.path or "this run"), results, seconds=settings.clock() - started)
 
 
 def _refuse_unknown_names(rules: Sequence[Rule], settings: CheckSettings) -> None:
     names = {rule.slug for rule in rules} | {rule.family for rule in rules}
-    unknown = [name for name in (*settings.select, *settings.ignore) if name not in names]
+    given = dict.fromkeys((*settings.select, *settings.ignore))
+    unknown = [one for one in given if not any(fnmatchcase(name, one) for name in names)]
     if unknown:
-        raise UsageError(f"{unknown[0]!r} is neither a rule nor a family of rules", hint="snellen rules lists them")
+        said = ", ".join(repr(one) for one in unknown)
+        raise UsageError(f"{said}: neither a rule nor a family of rules", hint="snellen rules lists them")
+
+
+def _without_known(results: Sequence[CheckResult], baseline: Path) -> tuple[CheckResult, ...]:
+    """The results, where findings that the baseline holds are muted."""
+    counted = [one for result in results if result.state in (State.FAILED, State.WARNED) for one in result.findings]
+    new = {id(finding) for finding in new_findings(counted, read_baseline(baseline, verb="check"), baseline.parent)}
+    answer = []
+    for result in results:
+        fresh = tuple(finding for finding in result.findings if id(finding) in new)
+        old = len(result.findings) - len(fresh)
+        if result.state not in (State.FAILED, State.WARNED) or not old:
+            answer.append(result)
+        elif not fresh:
+            answer.append(replace(result, state=State.MUTED, reason=f"known to {baseline}"))
+        else:
+            state, reason = _state_of(fresh), f"{old} more known to {baseline}"
+            answer.append(replace(result, state=state, findings=fresh, reason=reason))
+    return tuple(answer)
+
+
+def _state_of(findings: Iterable[Finding]) -> State:
+    return State.FAILED if any(finding.level is Level.ERROR for finding in findings) else State.WARNED
 
 
 def _cost(rule: Rule) -> Cost:
@@ -76,7 +111,7 @@ def _cost(rule: Rule) -> Cost:
 
 
 def _named(rule: Rule, names: Sequence[str]) -> bool:
-    return rule.slug in names or rule.family in names
+    return any(fnmatchcase(rule.slug, name) or fnmatchcase(rule.family, name) for name in names)
 
 
 class _Judge:
@@ -110,7 +145,7 @@ class _Judge:
                 found = examine(rule)
             except NotApplicable as answer:
                 reasons[examine.__name__] = str(answer)
-            except Exception as error:  # noqa: BLE001 - a check that crashes is reported, never fatal
+            except (Exception, SystemExit) as error:  # noqa: BLE001 - a check that crashes is reported, never fatal
                 return self._end(rule, State.CRASHED, findings, f"{type(error).__name__}: {error}")
             else:
                 answered = True
@@ -124,7 +159,7 @@ class _Judge:
 
     def _source(self, rule: Rule) -> list[Finding]:
         if not self._plan.settings.get("code"):
-            raise NotApplicable("the run names no `code` to look into")
+            raise NotApplicable(self._settings.without_code)
         found: Sequence[Finding] = self._plan.fact("source_findings")
         return [finding for finding in found if finding.slug == rule.slug]
 
@@ -138,9 +173,7 @@ class _Judge:
         if not open_findings:
             reason = f"in the run's code; of the run itself: {unanswered}" if unanswered else ""
             return self._end(rule, State.PASSED, reason=reason)
-        worst = Level.ERROR if any(finding.level is Level.ERROR for finding in open_findings) else Level.WARNING
-        state = State.FAILED if worst is Level.ERROR else State.WARNED
-        return self._end(rule, state, open_findings)
+        return self._end(rule, _state_of(open_findings), open_findings)
 
     def _muted(self, finding: Finding) -> bool:
         slugs = self._mutes.get(0, frozenset())
@@ -150,7 +183,7 @@ class _Judge:
         return finding.slug in slugs
 
     def _end(self, rule: Rule, state: State, findings: Sequence[Finding] = (), reason: str = "") -> CheckResult:
-        return CheckResult(rule.slug, state, rule.title, tuple(findings), reason)
+        return CheckResult(rule.slug, state, rule.title, tuple(findings), reason, family=rule.family)
 
 
 def _mutes_in(path: Path | None) -> Mapping[int, frozenset[str]]:

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import contextlib
-import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -16,87 +15,158 @@ from snellen.core.plan import Cost
 if TYPE_CHECKING:
     from snellen.check.fix import Mended
     from snellen.core.check_report import CheckReport
+    from snellen.tasks.check import Examined
 
 __all__ = ["check", "register"]
 
 _ROUNDS = 5
+_EXAMPLES = """\b
+Examples:
+  snellen check run.yaml                     everything that can be known before the run
+  snellen check run.yaml --machine kaggle-t4 judged for another machine
+  snellen check run.yaml --rehearse          and two steps, validation, kill -9, resume, prediction, export, shrunk
+  snellen check data/train                   a data folder, without a run
+  snellen check data --html audit.html       as a page, with pictures of the worst examples
+  snellen check run.yaml --select data --ignore 'near-*'
+  snellen check run.yaml --write-baseline .snellen-check.json   what is there now is known
+  snellen check run.yaml --baseline .snellen-check.json         only what is new
+
+\b
+Exit code 0: no finding of level error; 1: there are some; 2: the target cannot be judged.
+A line of the run file that says # snellen: ignore[slug] mutes that rule."""
 
 
 def register(app: typer.Typer) -> None:
     """Add the verb to the command line."""
-    app.command()(check)
+    app.command(epilog=_EXAMPLES)(check)
 
 
-def check(
-    run: Annotated[Path, typer.Argument(metavar="RUN.yaml", help="The run file.")],
+def check(  # noqa: PLR0913 - one parameter an option
+    target: Annotated[Path, typer.Argument(metavar="TARGET", help="A run file, or a folder of data.")],
     overrides: Annotated[
-        list[str] | None, typer.Argument(metavar="[KEY=VALUE]...", help="Settings that win over the file.")
+        list[str] | None, typer.Argument(metavar="[KEY=VALUE]...", help="Settings that win over the run file.")
     ] = None,
     *,
+    rehearse: Annotated[
+        bool, typer.Option("--rehearse", help="Also go through the whole life of the run, shrunk, within a minute.")
+    ] = False,
     fix: Annotated[bool, typer.Option("--fix", help="Apply the fixes that are safe, then check again.")] = False,
-    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
-    verbose: Annotated[bool, typer.Option("--verbose", "-v", help="Also name the checks that passed.")] = False,
+    machine: Annotated[
+        str | None, typer.Option(metavar="NAME", help="Judge for this machine, such as kaggle-t4.")
+    ] = None,
+    layout: Annotated[str | None, typer.Option(metavar="NAME", help="Layout of a data folder.")] = None,
+    classes: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="Names of a data folder's classes, one a line.")
+    ] = None,
     select: Annotated[
-        list[str] | None, typer.Option(metavar="RULE", help="Only this rule or family; may be repeated.")
+        list[str] | None, typer.Option(metavar="RULE", help="Only this rule, family or pattern; repeatable.")
     ] = None,
     ignore: Annotated[
-        list[str] | None, typer.Option(metavar="RULE", help="Mute this rule or family; may be repeated.")
+        list[str] | None, typer.Option(metavar="RULE", help="Mute this rule, family or pattern; repeatable.")
     ] = None,
     max_cost: Annotated[
         Cost, typer.Option(help="How long a check may take: settings only, files and imports, or whole steps.")
     ] = Cost.SECONDS,
+    baseline: Annotated[Path | None, typer.Option(metavar="FILE", help="Known findings: only new ones count.")] = None,
+    write_baseline: Annotated[
+        Path | None, typer.Option("--write-baseline", metavar="FILE", help="Write what is found as known.")
+    ] = None,
+    html: Annotated[Path | None, typer.Option(metavar="FILE", help="Also write the report as a page.")] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
+    verbose: Annotated[bool, typer.Option("--verbose", "-v", help="Also name the checks that passed.")] = False,
 ) -> None:
-    """Find what would go wrong in a run, before it costs any time.
+    """Find what would go wrong in a run, or what is wrong with a folder of data, before it costs any time.
 
-    Exit code 1 when something would, 2 when the file cannot be judged.
+    Exit code 1 when something would, 2 when the target cannot be judged.
     """
     from snellen.check import CheckSettings
-    from snellen.tasks.check import check_run
+    from snellen.report.progress import Telling
+    from snellen.tasks.check import FolderOptions, check_target
 
-    with _progress() as tell:
-        settings = CheckSettings(max_cost=max_cost, select=select or (), ignore=ignore or (), on_start=tell)
+    with Telling(silent=as_json) as tell:
+        settings = CheckSettings(
+            max_cost=max_cost, select=select or (), ignore=ignore or (), baseline=baseline, on_start=tell
+        )
 
-        def look() -> CheckReport:
-            return check_run(run, overrides=overrides or (), settings=settings)
+        def look() -> Examined:
+            return check_target(
+                target,
+                overrides=overrides or (),
+                machine=machine,
+                options=FolderOptions(layout, classes),
+                settings=settings,
+                notify=tell,
+            )
 
-        report = look()
+        examined = look()
         mended = None
         if fix:
-            report, mended = _mend(run, report, look)
+            examined, mended = _mend(examined, look)
+        if rehearse:
+            examined = _rehearsed(examined, overrides or (), tell)
+    report = examined.report
+    if write_baseline is not None:
+        _keep(report, write_baseline, target)
+        return
+    if html is not None:
+        _write_page(examined, html)
     if as_json:
         _print_json(report, mended)
     else:
-        _print_text(run, report, mended, verbose=verbose)
+        _print_text(target, report, mended, verbose=verbose)
+        if html is not None:
+            typer.echo(f"the same with pictures: {html}")
     raise typer.Exit(report.exit_code)
 
 
-def _mend(run: Path, report: CheckReport, look: Callable[[], CheckReport]) -> tuple[CheckReport, Mended]:
+def _mend(examined: Examined, look: Callable[[], Examined]) -> tuple[Examined, Mended]:
     """Mend and check again until nothing more can be mended: one mistake may hide another."""
     from snellen.check.fix import Mended, mend
 
     applied: list[Any] = []
     files: set[str] = set()
-    outcome = mend(report.findings, run_file=run)
+    outcome = mend(examined.report.findings, run_file=examined.run_file)
     for _ in range(_ROUNDS):
         applied += outcome.applied
         files.update(outcome.files)
         if not outcome.files:
             break
-        report = look()
-        outcome = mend(report.findings, run_file=run)
-    return report, Mended(tuple(applied), outcome.left, tuple(sorted(files)))
+        examined = look()
+        outcome = mend(examined.report.findings, run_file=examined.run_file)
+    return examined, Mended(tuple(applied), outcome.left, tuple(sorted(files)))
 
 
-@contextlib.contextmanager
-def _progress() -> Iterator[Callable[[str], None]]:
-    """Say on stderr which check is under way; nothing where nobody watches."""
-    if not sys.stderr.isatty():
-        yield lambda _title: None
-        return
-    from rich.console import Console
+def _rehearsed(examined: Examined, overrides: list[str] | tuple[str, ...], tell: Any) -> Examined:
+    """The same with the stages of a rehearsal as further checks."""
+    from snellen.errors import UsageError
+    from snellen.rehearsal import rehearse
 
-    with Console(stderr=True).status("reading the run file") as status:
-        yield status.update
+    if examined.run_file is None:
+        raise UsageError("--rehearse is for runs, and this is a data folder", hint="give a run file")
+    stages, seconds = rehearse(
+        examined.run_file, overrides=overrides, audits=examined.plan.answered("audit") or (), notify=tell
+    )
+    report = examined.report
+    return replace(
+        examined, report=replace(report, results=(*report.results, *stages), seconds=report.seconds + seconds)
+    )
+
+
+def _keep(report: CheckReport, path: Path, target: Path) -> None:
+    from snellen.core.baseline import write_baseline
+
+    count = write_baseline(path, report.findings)
+    typer.echo(f"{count} finding{'s' * (count != 1)} kept in {path}")
+    typer.echo(f"next: snellen check {target} --baseline {path} reports only new ones")
+
+
+def _write_page(examined: Examined, path: Path) -> None:
+    from snellen.core.files import write_text
+    from snellen.report.check_page import check_page
+
+    plan = examined.plan
+    page = check_page(examined.report, audits=plan.answered("audit") or (), machine=plan.answered("machine"))
+    write_text(path, page)
 
 
 def _print_json(report: CheckReport, mended: Mended | None) -> None:
@@ -110,32 +180,42 @@ def _print_json(report: CheckReport, mended: Mended | None) -> None:
     typer.echo(render(data))
 
 
-def _print_text(run: Path, report: CheckReport, mended: Mended | None, *, verbose: bool) -> None:
+def _print_text(target: Path, report: CheckReport, mended: Mended | None, *, verbose: bool) -> None:
     from rich.console import Console
 
-    from snellen.report.text import plural, report_text
+    from snellen.report.check_text import report_text
+    from snellen.report.text import harmless, plural
 
     console = Console(soft_wrap=True, highlight=False)
     if mended is not None and mended.applied:
         console.print(f"mended {plural(len(mended.applied), 'finding')} in {', '.join(mended.files)}", markup=False)
         for finding in mended.applied:
             text = finding.fix.text if finding.fix else finding.message
-            console.print(f"  {finding.slug}: {text}", markup=False)
+            console.print(harmless(f"  {finding.slug}: {text}"), markup=False)
         console.print()
     console.print(report_text(report, verbose=verbose), end="")
     if mended is not None and mended.left:
         console.print("\nleft for you", markup=False)
         for finding, why in mended.left:
-            console.print(f"  {finding.slug}: {why}", markup=False)
-    console.print(f"next: {_next(run, report, fixed=mended is not None)}", markup=False)
+            console.print(harmless(f"  {finding.slug}: {why}"), markup=False)
+    console.print(harmless(f"next: {_next(target, report, fixed=mended is not None)}"), markup=False)
 
 
-def _next(run: Path, report: CheckReport, *, fixed: bool) -> str:
-    if not fixed and any(
-        finding.fix is not None and finding.fix.applicable and finding.fix.safety is FixSafety.SAFE
-        for finding in report.findings
+def _next(target: Path, report: CheckReport, *, fixed: bool) -> str:
+    from snellen.rules.catalogue import catalogue
+
+    if (
+        not fixed
+        and not target.is_dir()
+        and any(
+            finding.fix is not None and finding.fix.applicable and finding.fix.safety is FixSafety.SAFE
+            for finding in report.findings
+        )
     ):
-        return f"snellen check {run} --fix"
+        return f"snellen check {target} --fix"
+    known = [finding.slug for finding in report.findings if finding.slug in catalogue()]
+    if known:
+        return f"snellen explain {known[0]}"
     if report.findings:
-        return f"snellen explain {report.findings[0].slug}"
-    return f"snellen train {run}"
+        return f"mend the first of these, then snellen check {target} --rehearse"
+    return f"snellen check {target} --html audit.html" if target.is_dir() else f"snellen train {target}"

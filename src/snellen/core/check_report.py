@@ -21,6 +21,9 @@ class CheckReport:
         subject: What was checked: the run file, or `this process`.
         results: In the order in which they ran.
         settled: What `auto` became: key path, value, why.
+        looked_at: What was looked at, a sentence each.
+        forecast: What the run will take, a sentence each.
+        seconds: Time taken.
 
     Example:
         >>> report = CheckReport("run.yaml", (CheckResult("nan-loss", State.SKIPPED, reason="takes minutes"),))
@@ -31,6 +34,9 @@ class CheckReport:
     subject: str
     results: tuple[CheckResult, ...]
     settled: tuple[tuple[str, Any, str], ...] = ()
+    looked_at: tuple[str, ...] = ()
+    forecast: tuple[str, ...] = ()
+    seconds: float = 0.0
 
     @property
     def findings(self) -> tuple[Finding, ...]:
@@ -68,4 +74,7 @@ class CheckReport:
             "findings": [finding.to_dict() for finding in self.findings],
             "checks": [result.to_dict() for result in self.results],
             "settled": [{"key": key, "value": value, "why": why} for key, value, why in self.settled],
+            "looked_at": list(self.looked_at),
+            "forecast": list(self.forecast),
+            "seconds": round(self.seconds, 3),
         }

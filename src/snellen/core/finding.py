@@ -132,6 +132,7 @@ class CheckResult:
         findings: Not empty when failed, warned or muted.
         reason: Why it did not apply, was skipped or crashed; what was looked at when it passed.
         seconds: Time taken.
+        family: The rule's family; `rehearsal` for a stage of a rehearsal.
     """
 
     slug: str
@@ -140,11 +141,13 @@ class CheckResult:
     findings: tuple[Finding, ...] = ()
     reason: str = ""
     seconds: float = 0.0
+    family: str = ""
 
     def to_dict(self) -> dict[str, Any]:
         """Plain data for JSON."""
         return {
             "slug": self.slug,
+            "family": self.family,
             "state": self.state.value,
             "title": self.title,
             "findings": [finding.to_dict() for finding in self.findings],

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import sys
+import time
 from collections.abc import Iterator, Sequence
-from typing import TypeVar
+from types import TracebackType
+from typing import Final, Self, TypeVar
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
-__all__ = ["note", "progress_bar", "track"]
+__all__ = ["Telling", "note", "progress_bar", "track"]
 
 T = TypeVar("T")
 
@@ -43,3 +45,48 @@ def track(items: Sequence[T], *, description: str) -> Iterator[T]:
     """
     with progress_bar() as progress:
         yield from progress.track(items, description=description)
+
+
+class Telling:
+    """Says on the error stream how far a long look is: a bar in a terminal, else a plain line every few seconds.
+
+    Args:
+        silent: Say nothing at all.
+
+    Example:
+        >>> with Telling(silent=True) as telling:
+        ...     telling("opening images", 3, 10)
+    """
+
+    _EVERY_SECONDS: Final = 5.0
+
+    def __init__(self, *, silent: bool = False) -> None:
+        self._bar = progress_bar() if not silent else None
+        self._lines = not silent and self._bar is not None and self._bar.disable
+        self._task = self._bar.add_task("", total=None) if self._bar is not None else None
+        self._due = time.monotonic() + self._EVERY_SECONDS
+        self._what = ""
+
+    def __enter__(self) -> Self:
+        if self._bar is not None:
+            self._bar.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self._bar is not None:
+            self._bar.stop()
+
+    def __call__(self, what: str, done: int = 0, total: int = 0) -> None:
+        """Say what goes on, how many are done, and of how many (0: nobody knows)."""
+        if self._bar is not None and self._task is not None and not self._lines:
+            if what != self._what:
+                self._bar.reset(self._task, description=what)
+                self._what = what
+            self._bar.update(self._task, completed=done, total=total or None)
+        elif self._lines and time.monotonic() >= self._due:
+            self._due = time.monotonic() + self._EVERY_SECONDS
+            of = f" of {total}" if total else ""
+            count = f": {done}{of}" if done or total else ""
+            print(f"{what}{count}", file=sys.stderr, flush=True)  # noqa: T201

@@ -1,33 +1,65 @@
-"""Checking a run file of any task: the task's facts and the linter meet the checks here."""
+"""Checking a run file of any task, or a bare data folder: the task's facts and the linter meet the checks here."""
 
 from __future__ import annotations
 
+import difflib
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from snellen.check import CheckSettings, check, plan_of
+from snellen.check import CheckSettings, check, plan_of, plan_of_folder
 from snellen.check.facts.machine import as_machine
-from snellen.check.plan import Provider
+from snellen.check.plan import Notify, Provider, RunPlan
+from snellen.check.run import NO_RUN
 from snellen.config.load import load, read_task
+from snellen.config.machines import MACHINES
 from snellen.config.resolve import resolve
 from snellen.core.check_report import CheckReport
 from snellen.core.finding import Finding
 from snellen.core.plan import FactUnavailable, Plan
-from snellen.errors import SnellenError
+from snellen.errors import SnellenError, UsageError
 from snellen.tasks.base import Task
 from snellen.tasks.catalogue import get
+from snellen.tasks.overview import forecast, looked_at
 
-__all__ = ["check_run"]
+__all__ = ["Examined", "FolderOptions", "check_run", "check_target"]
+
+
+@dataclass(frozen=True, slots=True)
+class FolderOptions:
+    """How a bare data folder is read.
+
+    Args:
+        layout: Name of its layout; recognised without it.
+        classes: A file that names the classes, one a line.
+    """
+
+    layout: str | None = None
+    classes: Path | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Examined:
+    """A check and what it was made on.
+
+    Args:
+        report: Every check with its state.
+        plan: With the facts that the checks asked for.
+        run_file: What was checked; `None` for a data folder.
+    """
+
+    report: CheckReport
+    plan: RunPlan
+    run_file: Path | None
 
 
 def check_run(path: str | Path, *, overrides: Sequence[str] = (), settings: CheckSettings | None = None) -> CheckReport:
-    """Check a run file before it costs any time.
+    """Check a run file, or a data folder, before it costs any time.
 
     Args:
-        path: The run file.
-        overrides: Settings that win over it, such as `"optim.epochs=1"`.
+        path: The run file, the folder of a run, or a folder of data.
+        overrides: Settings that win over a run file, such as `"optim.epochs=1"`.
         settings: Which checks, and how far they may go.
 
     Returns:
@@ -37,19 +69,88 @@ def check_run(path: str | Path, *, overrides: Sequence[str] = (), settings: Chec
         ConfigError: The file cannot be read as a run file at all.
         UsageError: Its task, or a selected rule, does not exist.
     """
+    return check_target(Path(path), overrides=overrides, settings=settings).report
+
+
+def check_target(
+    target: Path,
+    *,
+    overrides: Sequence[str] = (),
+    machine: str | None = None,
+    options: FolderOptions | None = None,
+    settings: CheckSettings | None = None,
+    notify: Notify | None = None,
+) -> Examined:
+    """As `check_run`, with the plan, for those who show more of it.
+
+    Args:
+        target: The run file, the folder of a run, or a folder of data.
+        overrides: Settings that win over a run file.
+        machine: Judge for this machine, whatever the run file says.
+        options: How a folder of data is read.
+        settings: Which checks, and how far they may go.
+        notify: Is told how far long facts are.
+
+    Raises:
+        ConfigError: The file cannot be read as a run file at all.
+        UsageError: The task, the machine, the layout or a selected rule does not exist.
+    """
+    settings = settings or CheckSettings()
+    run_file = target / "run.yaml" if target.is_dir() else target
+    if target.is_dir() and not run_file.is_file():
+        if overrides:
+            raise UsageError(
+                f"{target} is a data folder, which has no setting {overrides[0]!r}", hint="give a run file"
+            )
+        return _check_folder(target, options or FolderOptions(), settings, notify)
+    if options not in (None, FolderOptions()):
+        raise UsageError("--layout and --classes are for data folders", hint=f"say it in {run_file}: data.layout, ...")
+    if machine is not None:
+        overrides = (*overrides, f"machine={_known(machine)}")
+    return _check_run_file(run_file, overrides, settings, notify)
+
+
+def _known(machine: str) -> str:
+    if machine not in MACHINES and machine != "auto":
+        nearest = difflib.get_close_matches(machine, MACHINES, n=1)
+        raise UsageError(
+            f"--machine {machine}, expected one of {', '.join(MACHINES)}",
+            hint=f"did you mean {nearest[0]}?" if nearest else None,
+        )
+    return machine
+
+
+def _check_run_file(path: Path, overrides: Sequence[str], settings: CheckSettings, notify: Notify | None) -> Examined:
     task = get(read_task(path))
     loaded = load(path, task.schema(), overrides=overrides)
-    plan = plan_of(loaded, task.schema(), facts=_facts(task))
+    plan = plan_of(loaded, task.schema(), facts=_facts(task), notify=notify)
     report = check(plan, settings=settings)
+    report = replace(report, looked_at=looked_at(plan), forecast=forecast(plan))
     if loaded.config is None:
-        return report
+        return Examined(report, plan, path)
     try:
         here = as_machine(plan.fact("machine"))
         resolved = resolve(loaded.config, here, root=loaded.root, resolvers=task.resolvers())
     except (SnellenError, ImportError):
         # Without torch, or with a backbone that does not exist, nothing is settled; the checks say so.
-        return report
-    return replace(report, settled=tuple((one.key, one.value, one.why) for one in resolved.table))
+        return Examined(report, plan, path)
+    settled = tuple((one.key, one.value, one.why) for one in resolved.table)
+    return Examined(replace(report, settled=settled), plan, path)
+
+
+def _check_folder(folder: Path, options: FolderOptions, settings: CheckSettings, notify: Notify | None) -> Examined:
+    from snellen.data.layouts import splits_of  # noqa: PLC0415 - the layouts only when a folder is looked at
+
+    splits = splits_of(folder, layout=options.layout)
+    data: dict[str, Any] = {name: str(path) for name, path in splits.items()}
+    if options.layout is not None:
+        data["layout"] = options.layout
+    if options.classes is not None:
+        data["classes"] = str(options.classes.absolute())
+    plan = plan_of_folder(folder.absolute(), {"data": data}, notify=notify)
+    report = check(plan, settings=replace(settings, without_code=NO_RUN))
+    report = replace(report, subject=str(folder), looked_at=looked_at(plan), forecast=forecast(plan))
+    return Examined(report, plan, None)
 
 
 def _facts(task: Task) -> Mapping[str, Provider]:

@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+from snellen.check.alive import problems_of
 from snellen.core.facts.paths import PathFacts
 from snellen.core.plan import Plan
 
@@ -17,7 +18,9 @@ _MADE_BY_THE_RUN = {"output"}
 
 def provide_paths(plan: Plan) -> tuple[PathFacts, ...]:
     """The fact `paths`: every path that the run reads."""
-    return tuple(look_at(key, given, plan.root) for key, given in named_paths(plan) if key not in _MADE_BY_THE_RUN)
+    named = [(key, given) for key, given in named_paths(plan) if key not in _MADE_BY_THE_RUN]
+    problems = problems_of(plan.root / given for _, given in named)
+    return tuple(look_at(key, given, plan.root, problem=problems.get(plan.root / given, "")) for key, given in named)
 
 
 def named_paths(plan: Plan) -> Iterator[tuple[str, str]]:
@@ -37,9 +40,11 @@ def named_paths(plan: Plan) -> Iterator[tuple[str, str]]:
             yield from ((f"{key}[{index}]", item) for index, item in enumerate(value) if isinstance(item, str))
 
 
-def look_at(key: str, given: str, root: Path) -> PathFacts:
-    """Facts about one path."""
+def look_at(key: str, given: str, root: Path, *, problem: str = "") -> PathFacts:
+    """Facts about one path; with a problem it is not touched."""
     path = root / given
+    if problem:
+        return PathFacts(key, given, str(path), exists=False, problem=problem)
     exists = _exists(path)
     spelled = true_case(path)
     # A file system that ignores case finds `Train` for `train`; the machine that trains may not.

@@ -20,6 +20,7 @@ class PathFacts:
         nearest: The name beside it that is spelled most like it.
         siblings: What else stands there, a few names.
         parent_exists: Whether the folder that should hold it is there.
+        problem: Why it cannot be looked at: `permission denied`, or a dead mount; `""` when it can.
     """
 
     key: str
@@ -30,6 +31,7 @@ class PathFacts:
     nearest: str | None = None
     siblings: tuple[str, ...] = ()
     parent_exists: bool = True
+    problem: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -165,6 +165,12 @@ def _examine_plan(plan: Plan) -> Iterator[Finding]:
         # Another case is split-case, weights are missing-checkpoint.
         if path.exists or path.other_case is not None or path.key.endswith("weights"):
             continue
+        if path.problem:
+            message = f"{path.key}: {path.path} cannot be looked at: {path.problem}"
+            place = Location(str(plan.path or "the settings"), plan.line_of(path.key), key=path.key)
+            fix = Fix("Mount it again, give yourself the right to read it, or name another path.")
+            yield Finding("missing-file", Level.ERROR, message, place, fix=fix)
+            continue
         beside = f"; beside it: {', '.join(path.siblings)}" if path.siblings else ""
         beside = beside if path.parent_exists else "; the folder that should hold it is not there either"
         yield Finding(
