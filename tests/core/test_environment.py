@@ -8,6 +8,7 @@ import sys
 
 import pytest
 
+from drivers import Card, nvidia_smi
 from snellen.core.edits import apply_edits
 from snellen.core.environment import collect, cpu_count, memory_limit, repository_state
 from snellen.core.finding import Edit
@@ -58,15 +59,13 @@ def test_without_git_there_is_no_state(tmp_path, monkeypatch):
 
 
 def test_a_broken_driver_tool_is_no_gpu(tmp_path, monkeypatch):
-    tool = tmp_path / "nvidia-smi"
-    tool.write_text("#!/bin/sh\necho NVIDIA-SMI has failed >&2; exit 9\n")
-    tool.chmod(0o755)
+    nvidia_smi(tmp_path, fails="NVIDIA-SMI has failed")
     monkeypatch.setenv("PATH", f"{tmp_path}:/bin:/usr/bin")
     assert collect()["gpus"] == []
-    tool.write_text("#!/bin/sh\necho 'Tesla T4, 15360, 550.54, 7.5'; echo 'Odd, [N/A]'\n")
+    nvidia_smi(tmp_path, Card("Tesla T4", "7.5", 15360), Card("Odd", "", None), driver="550.54.15")
     gpus = collect()["gpus"]
     assert gpus[0] == {
-        "name": "Tesla T4", "memory_bytes": 15360 * 2**20, "driver": "550.54", "compute_capability": "7.5"
+        "name": "Tesla T4", "memory_bytes": 15360 * 2**20, "driver": "550.54.15", "compute_capability": "7.5"
     }  # fmt: skip
     assert gpus[1]["memory_bytes"] is None
 

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import contextlib
 import hashlib
 import os
 import platform
-import shutil
+import re
 import subprocess
 import sys
 from collections.abc import Iterable, Mapping, Sequence
@@ -15,7 +14,22 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
-__all__ = ["PACKAGES", "collect", "cpu_count", "gpus", "memory_limit", "package_versions", "repository_state"]
+from snellen.core.control_groups import control_groups
+from snellen.core.nvidia import read_driver
+
+__all__ = [
+    "PACKAGES",
+    "collect",
+    "cpu_count",
+    "gpus",
+    "memory_limit",
+    "memory_total",
+    "package_versions",
+    "repository_state",
+    "run_git",
+    "seen_cpus",
+    "variables",
+]
 
 PACKAGES = (
     "snellen",
@@ -38,27 +52,19 @@ PACKAGES = (
 )
 """Distributions whose versions can change what a run does."""
 
-_VARIABLES = (
-    "CUBLAS_WORKSPACE_CONFIG",
-    "CUDA_LAUNCH_BLOCKING",
-    "CUDA_VISIBLE_DEVICES",
-    "LD_LIBRARY_PATH",
-    "LOCAL_RANK",
-    "MASTER_ADDR",
-    "MKL_NUM_THREADS",
-    "NCCL_DEBUG",
-    "NCCL_P2P_DISABLE",
-    "OMP_NUM_THREADS",
-    "PYTHONHASHSEED",
-    "PYTHONPATH",
-    "PYTORCH_ALLOC_CONF",
-    "PYTORCH_CUDA_ALLOC_CONF",
-    "PYTORCH_ENABLE_MPS_FALLBACK",
-    "RANK",
-    "TORCH_HOME",
-    "WORLD_SIZE",
-)
-"""Variables that change how torch behaves; their values hold no secrets."""
+_NAMES = """
+    CUBLAS_WORKSPACE_CONFIG CUDA_DEVICE_ORDER CUDA_LAUNCH_BLOCKING CUDA_VISIBLE_DEVICES HF_DATASETS_OFFLINE
+    HF_ENDPOINT HF_HOME HF_HUB_CACHE HF_HUB_OFFLINE HTTPS_PROXY HTTP_PROXY LD_LIBRARY_PATH LD_PRELOAD LOCAL_RANK
+    MASTER_ADDR MASTER_PORT MKL_NUM_THREADS NCCL_DEBUG NCCL_P2P_DISABLE NCCL_SOCKET_IFNAME NO_PROXY
+    NVIDIA_VISIBLE_DEVICES OMP_NUM_THREADS OPENBLAS_NUM_THREADS PYTHONHASHSEED PYTHONHOME PYTHONNOUSERSITE
+    PYTHONPATH PYTORCH_ALLOC_CONF PYTORCH_CUDA_ALLOC_CONF PYTORCH_ENABLE_MPS_FALLBACK
+    PYTORCH_MPS_HIGH_WATERMARK_RATIO PYTORCH_NO_CUDA_MEMORY_CACHING RANK SLURM_CPUS_PER_TASK SLURM_JOB_ID
+    SLURM_MEM_PER_NODE TMPDIR TORCHDYNAMO_DISABLE TORCH_DISTRIBUTED_DEBUG TORCH_HOME TORCH_SHOW_CPP_STACKTRACES
+    TORCH_USE_CUDA_DSA TRANSFORMERS_OFFLINE WANDB_MODE WORLD_SIZE XDG_CACHE_HOME http_proxy https_proxy no_proxy
+"""
+_VARIABLES = tuple(_NAMES.split())
+"""Variables that change how torch and its libraries behave; their values hold no secrets."""
+_PASSWORD = re.compile(r"//[^/@\s]*@")
 
 
 _CODE_SUFFIXES = frozenset(
@@ -107,7 +113,7 @@ def collect(*, code: Sequence[str | Path] = (), seed: int | None = None) -> dict
         "memory_bytes": memory_limit(),
         "gpus": gpus(),
         "packages": package_versions(PACKAGES),
-        "variables": {name: os.environ[name] for name in _VARIABLES if name in os.environ},
+        "variables": variables(),
         "code": _code_state(code),
     }
 
@@ -125,47 +131,46 @@ def package_versions(names: Iterable[str]) -> dict[str, str]:
 
 def cpu_count() -> int:
     """Processor cores that this process may use: affinity and the container's quota are respected."""
-    count = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    quota = _first_words("/sys/fs/cgroup/cpu.max")
-    if len(quota) == 2 and quota[0].isdigit() and quota[1].isdigit() and int(quota[1]):
-        count = min(count, max(1, int(quota[0]) // int(quota[1])))
-    return count
+    quota = control_groups().cpus
+    return seen_cpus() if quota is None else min(seen_cpus(), max(1, int(quota)))
+
+
+def seen_cpus() -> int:
+    """Processor cores that libraries count when they start their threads: a container's quota does not show there."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def memory_limit() -> int | None:
     """Memory in bytes that this process may use: the machine's, or the container's limit where it is less."""
-    limits = []
-    for path in ("/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory/memory.limit_in_bytes"):
-        words = _first_words(path)
-        if words and words[0].isdigit():
-            limits.append(int(words[0]))
-    # Windows has no sysconf.
-    with contextlib.suppress(AttributeError, ValueError, OSError):
-        limits.append(os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES"))
+    limits = [size for size in (control_groups().memory_bytes, memory_total()) if size is not None]
     return min(limits) if limits else None
+
+
+def memory_total() -> int | None:
+    """Main memory of the machine, `None` where the system does not tell (Windows)."""
+    try:
+        return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    except (AttributeError, ValueError, OSError):
+        return None
 
 
 def gpus() -> list[dict[str, Any]]:
     """NVIDIA GPUs as the driver reports them; empty without a driver."""
-    program = shutil.which("nvidia-smi")
-    if program is None:
-        return []
-    query = ["--query-gpu=name,memory.total,driver_version,compute_cap", "--format=csv,noheader,nounits"]
-    try:
-        answer = subprocess.run(
-            [program, *query], capture_output=True, text=True, timeout=10, check=True, errors="replace"
-        )
-    except (OSError, subprocess.SubprocessError):
-        return []
-    found = []
-    for line in answer.stdout.splitlines():
-        name, _, rest = line.partition(",")
-        memory, driver, capability = (part.strip() for part in (*rest.split(","), "", "", "")[:3])
-        memory_bytes = int(memory) * 2**20 if memory.isdigit() else None
-        found.append(
-            {"name": name.strip(), "memory_bytes": memory_bytes, "driver": driver, "compute_capability": capability}
-        )
-    return found
+    driver = read_driver()
+    return [
+        {
+            "name": gpu.name,
+            "memory_bytes": gpu.memory_bytes,
+            "driver": driver.version,
+            "compute_capability": ".".join(map(str, gpu.capability or ())),
+        }
+        for gpu in driver.gpus
+    ]
+
+
+def variables() -> dict[str, str]:
+    """Environment variables that change how a run behaves; a password in the address of a proxy is left out."""
+    return {name: _PASSWORD.sub("//", os.environ[name]) for name in _VARIABLES if name in os.environ}
 
 
 def repository_state(path: str | Path) -> dict[str, Any] | None:
@@ -178,12 +183,12 @@ def repository_state(path: str | Path) -> dict[str, Any] | None:
     """
     folder = Path(path).absolute()
     folder = folder if folder.is_dir() else folder.parent
-    root = _git(folder, "rev-parse", "--show-toplevel")
+    root = run_git(folder, "rev-parse", "--show-toplevel")
     if not root:
         return None
     top = Path(root.decode(errors="replace").strip())
-    status = _git(top, "status", "--porcelain", "-z", "--no-renames", "--untracked-files=all")
-    commit = _git(top, "rev-parse", "--verify", "-q", "HEAD")
+    status = run_git(top, "status", "--porcelain", "-z", "--no-renames", "--untracked-files=all")
+    commit = run_git(top, "rev-parse", "--verify", "-q", "HEAD")
     return {
         "root": str(top),
         "commit": commit.decode().strip() if commit else None,
@@ -195,7 +200,7 @@ def repository_state(path: str | Path) -> dict[str, Any] | None:
 def _hash_changes(top: Path, status: bytes, *, has_commit: bool) -> str:
     digest = hashlib.sha256()
     if has_commit:
-        digest.update(_git(top, "diff", "HEAD", "--binary", "--no-ext-diff") or b"")
+        digest.update(run_git(top, "diff", "HEAD", "--binary", "--no-ext-diff") or b"")
     for entry in status.split(b"\0"):
         if entry.startswith(b"?? ") or (entry and not has_commit):
             name = entry[3:]
@@ -215,7 +220,8 @@ def _hash_file(path: Path) -> bytes:
         return b"unreadable"
 
 
-def _git(folder: Path, *arguments: str) -> bytes | None:
+def run_git(folder: Path, *arguments: str) -> bytes | None:
+    """What a git command prints in a folder; `None` when it fails, hangs or git is not installed."""
     # Somebody else's repository may name programs to run in its configuration; none of these may start.
     quiet = ["-c", "core.fsmonitor=false", "-c", "core.hooksPath=/dev/null", "--no-optional-locks"]
     try:
@@ -232,10 +238,3 @@ def _code_state(code: Sequence[str | Path]) -> list[Mapping[str, Any]]:
         if state is not None:
             states.setdefault(str(state["root"]), state)
     return list(states.values())
-
-
-def _first_words(path: str) -> list[str]:
-    try:
-        return Path(path).read_text(encoding="ascii").split()
-    except (OSError, UnicodeDecodeError):
-        return []

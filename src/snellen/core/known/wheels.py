@@ -12,7 +12,7 @@ from typing import Final
 
 from snellen.core.log import Log
 
-__all__ = ["Build", "driver_for", "install", "stated", "torch_for", "torchvision_for", "triton_for"]
+__all__ = ["Build", "architectures", "driver_for", "install", "stated", "torch_for", "torchvision_for", "triton_for"]
 
 Release = tuple[int, int, int]
 
@@ -85,6 +85,34 @@ _DRIVERS: Final[tuple[tuple[tuple[int, int], str], ...]] = (
     ((8, 0), "375.26"),
 )
 """Oldest Linux driver for each CUDA, newest first; from 11 on one for the whole major version."""
+
+
+_MAXWELL_TO_HOPPER: Final = "50 60 70 75 80 86 90"
+_ARCHITECTURES: Final[tuple[tuple[Release, str, str, str], ...]] = (
+    ((2, 12, 0), "x86_64", "cu126", _MAXWELL_TO_HOPPER),
+    ((2, 12, 0), "x86_64", "cu130 cu132", "75 80 86 90 100 120+"),
+    ((2, 12, 0), "aarch64", "cu126", "80 90"),
+    ((2, 12, 0), "aarch64", "cu130 cu132", "80 90 100 110 120+"),
+    ((2, 11, 0), "x86_64", "cu126", _MAXWELL_TO_HOPPER),
+    ((2, 11, 0), "x86_64", "cu128 cu130", "75 80 86 90 100 120"),
+    ((2, 11, 0), "aarch64", "cu126", "80 90"),
+    ((2, 11, 0), "aarch64", "cu128", "80 90 100 120"),
+    ((2, 11, 0), "aarch64", "cu130", "80 90 100 110 120+"),
+    ((2, 8, 0), "x86_64", "cu126", _MAXWELL_TO_HOPPER),
+    ((2, 8, 0), "x86_64", "cu128", "70 75 80 86 90 100 120"),
+    ((2, 8, 0), "x86_64", "cu129", "70 75 80 86 90 100 120+"),
+    ((2, 8, 0), "x86_64", "cu130", "75 80 86 90 100 120+"),
+    ((2, 7, 0), "x86_64", "cu118", "37 50 60 70 75 80 86 90"),
+    ((2, 7, 0), "x86_64", "cu126", _MAXWELL_TO_HOPPER),
+    ((2, 7, 0), "x86_64", "cu128", "75 80 86 90 100 120+"),
+    ((2, 0, 0), "x86_64", "cu117", "37 50 60 70 75 80 86"),
+    ((2, 0, 0), "x86_64", "cu118", "37 50 60 70 75 80 86 90"),
+    ((2, 0, 0), "x86_64", "cu121 cu124 cu126", _MAXWELL_TO_HOPPER),
+)
+"""What published wheels hold code for, by release, processor and CUDA; `+` stands for code that later GPUs run, too.
+
+From .ci/manywheel/build_cuda.sh of the releases, and the support matrix of RELEASE.md.
+"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -189,6 +217,34 @@ def driver_for(cuda: tuple[int, int]) -> str | None:
         ('525.60.13', '418.39')
     """
     return next((driver for since, driver in _DRIVERS if since <= cuda), None)
+
+
+def architectures(torch: Build, processor: str) -> tuple[tuple[tuple[int, int], ...], bool]:
+    """The compute capabilities that a published wheel holds code for, and whether later GPUs run it as well.
+
+    Args:
+        torch: The build; it has to say its CUDA.
+        processor: As `platform.machine()` says it.
+
+    Returns:
+        No capabilities for a build that is not known.
+
+    Example:
+        >>> architectures(Build.read("2.8.0+cu128"), "x86_64")
+        (((7, 0), (7, 5), (8, 0), (8, 6), (9, 0), (10, 0), (12, 0)), False)
+    """
+    machine = {"amd64": "x86_64", "arm64": "aarch64"}.get(processor.lower(), processor)
+    since = next((release for release, *_ in _ARCHITECTURES if release <= torch.release), None)
+    held = next(
+        (
+            capabilities
+            for release, kind, tags, capabilities in _ARCHITECTURES
+            if release == since and kind == machine and torch.local in tags.split() and torch.final
+        ),
+        "",
+    )
+    numbers = [int(number) for number in held.rstrip("+").split()]
+    return tuple((number // 10, number % 10) for number in numbers), held.endswith("+")
 
 
 def install(torch: Build, *names: str) -> str:

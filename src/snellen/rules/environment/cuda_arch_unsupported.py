@@ -47,6 +47,7 @@ import re
 from collections.abc import Iterator
 
 from snellen.core.finding import Fix, FixSafety, Level
+from snellen.core.known.gpus import GPUS
 from snellen.core.known.wheels import Build, install, stated
 from snellen.core.log import Log, LogMatch
 from snellen.core.logs.messages import Message, find_message
@@ -88,24 +89,6 @@ _OFFERED = re.compile(
 _OUTSIDE = re.compile(r"^(?:torch|torchvision|torchaudio|lightning|pytorch_lightning|accelerate|transformers|timm)$")
 _PACKAGE = re.compile(r"[/\\](?:site|dist)-packages[/\\](?P<name>[A-Za-z]\w*)")
 _WHEELS = "https://download.pytorch.org/whl"
-_GPUS = (
-    (r"RTX (?:PRO )?(?:50[5-9]0|[2-6]\d00 Blackwell)", 120),
-    (r"\bGB10\b", 121),
-    (r"\bB300\b|GB300", 103),
-    (r"\bB200\b|GB200\b", 100),
-    (r"\bH(?:100|200|20|800)\b|GH200", 90),
-    (r"RTX 40[5-9]0|\bL40S?\b|\bL4\b|RTX \d{4} Ada", 89),
-    (r"RTX 30[5-9]0|\bA(?:10|10G|40|16|2)\b|RTX A\d{4}", 86),
-    (r"\bA100\b|\bA800\b|\bA30\b", 80),
-    (r"RTX 20[6-8]0|GTX 16[5-6]0|Tesla T4|\bT4\b|TITAN RTX|Quadro RTX", 75),
-    (r"\bV100\b|TITAN V\b|GV100", 70),
-    (r"GTX 10[5-8]0|TITAN Xp?\b|\bP40\b|\bP4\b|Quadro P\d{4}", 61),
-    (r"\bP100\b", 60),
-    (r"GTX 9[5-8]0|\bM60\b|\bM40\b", 52),
-    (r"GTX 750", 50),
-    (r"\bK80\b", 37),
-)
-"""Names of GPUs, and their compute capability."""
 
 
 def _examine_log(log: Log) -> LogMatch | None:
@@ -223,7 +206,7 @@ def _extension(said: Message) -> str:
 def _named(log: Log) -> tuple[int | None, str]:
     """The GPU that the log names."""
     for line in log.lines:
-        for pattern, capability in _GPUS:
+        for pattern, capability in GPUS:
             if found := re.search(pattern, line.text):
                 return capability, found[0]
     return None, ""
