@@ -7,10 +7,9 @@ from pathlib import Path
 from typing import Any
 
 from snellen.check.facts.data import provide_folders, provide_images
-from snellen.check.facts.machine import provide_machine, provide_precision
-from snellen.check.facts.modules import provide_stale_modules
+from snellen.check.facts.here import MACHINE_FACTS
+from snellen.check.facts.names import provide_names
 from snellen.check.facts.paths import provide_paths
-from snellen.check.facts.project import provide_project
 from snellen.check.facts.weights import provide_weights
 from snellen.check.plan import Notify, Provider, RunPlan
 from snellen.check.runner import CheckSettings, run_checks
@@ -25,14 +24,12 @@ from snellen.rules.catalogue import catalogue
 __all__ = ["GENERAL_FACTS", "PATIENCE", "check", "plan_of", "plan_of_folder"]
 
 GENERAL_FACTS: Mapping[str, Provider] = {
-    "machine": provide_machine,
-    "precision": provide_precision,
+    **MACHINE_FACTS,
     "paths": provide_paths,
     "folders": provide_folders,
     "images": provide_images,
+    "names": provide_names,
     "weights": provide_weights,
-    "stale_modules": provide_stale_modules,
-    "project": provide_project,
 }
 """Facts that need no knowledge of the task."""
 
@@ -52,12 +49,25 @@ RUN_FACTS = (
 NO_RUN = "it needs a run, and this is a data folder: give a run file"
 
 PATIENCE: Mapping[str, float] = dict.fromkeys(
-    ("paths", "folders", "images", "audit", "twins", "weights", "project", "unpaired", "source_findings"), 60.0
+    (
+        "paths",
+        "folders",
+        "images",
+        "names",
+        "audit",
+        "twins",
+        "weights",
+        "project",
+        "unpaired",
+        "source_findings",
+        "code",
+    ),
+    60.0,
 )
 """Facts that read what may lie on a mount, and how long one may be silent; the slowest single file read here, one of
 300 megapixels on a busy disk, takes about 10 s."""
 
-DATA_FACTS = ("paths", "folders", "images", "audit", "twins")
+DATA_FACTS = ("paths", "folders", "images", "names", "audit", "twins")
 """General facts that a bare data folder has; the others are about a run."""
 
 

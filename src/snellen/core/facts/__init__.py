@@ -3,11 +3,17 @@
 config_findings     tuple[Finding, ...]             what is wrong with the run file
 source_findings     tuple[Finding, ...]             what the linter says of the run's own code
 machine             MachineFacts                    the machine that the run is meant for
+environment         EnvironmentFacts                Python, packages and variables that it would be started with
+places              tuple[PlaceFacts, ...]          folders that the run writes to: output, caches, temporary files
+hub                 HubFacts                        where weights come from, only for a run that fetches some
+code                CodeFacts                       what the run's own code imports and compiles
+repository          RepositoryFacts                 the git repository of the run's own code
 precision           str                             fp32, fp16 or bf16, as it will be
 paths               tuple[PathFacts, ...]           every path that the run file names
 folders             tuple[FolderFacts, ...]         data folders
 images              tuple[ImagesFacts, ...]         what their images look like, bad ones by name
 audit               tuple[FolderAudit, ...]         data folders listed by layout, every image opened, pixels measured
+names               tuple[FolderNames, ...]         names of files that make trouble, hidden ones included
 twins               tuple[Twin, ...]                images that show the same, within and across the folders
 weights             tuple[WeightsFacts, ...]        checkpoint files that the run file names
 weights_fit         tuple[FitFacts, ...]            how far they fit, from the task
