@@ -52,8 +52,14 @@ class Picture:
     caption: str
 
 
-def render_page(title: str, subtitle: str, sections: Sequence[Section]) -> str:
+def render_page(title: str, subtitle: str, sections: Sequence[Section], *, style: str = "") -> str:
     """A whole HTML document.
+
+    Args:
+        title: Of the page.
+        subtitle: The line below it.
+        sections: Its parts.
+        style: Further rules, after those that every page has.
 
     Example:
         >>> "<h2>Data</h2>" in render_page("Run", "a run", [Section("Data", text_block("fine"))])
@@ -63,7 +69,7 @@ def render_page(title: str, subtitle: str, sections: Sequence[Section]) -> str:
     return (
         '<!doctype html><html lang="en"><head><meta charset="utf-8">'
         '<meta name="viewport" content="width=device-width,initial-scale=1">'
-        f"<title>{html.escape(title)}</title><style>{_STYLE}</style></head><body>"
+        f"<title>{html.escape(title)}</title><style>{_STYLE}{style}</style></head><body>"
         f"<h1>{html.escape(title)}</h1><p class=muted>{html.escape(subtitle)}</p>{body}</body></html>\n"
     )
 
