@@ -21,19 +21,25 @@ from snellen.report.thumbnails import Thumbnails
 __all__ = ["check_page"]
 
 _STYLE: Final = """
-.chips{display:flex;flex-wrap:wrap;gap:8px;margin:14px 0}.chips span{background:var(--card);border-radius:99px;
-padding:3px 12px;font-size:13px}.card{background:var(--card);border-left:4px solid var(--line);border-radius:8px;
-padding:12px 16px;margin:12px 0;overflow-wrap:anywhere}.card.error{border-color:var(--bad)}.card.warning{
-border-color:var(--warn)}.card.note{border-color:var(--s0)}.card h3{margin:0 0 4px;font-size:16px}.card p{margin:4px 0}
-.card ul{margin:4px 0;padding-left:20px;font-size:13px;color:var(--soft)}.fix{color:var(--good)}
-.shots{display:flex;flex-wrap:wrap;gap:10px;margin-top:10px}.shot{background:var(--page);max-width:420px;width:auto;
-border:1px solid var(--line)}.pair{display:flex;gap:2px;align-items:flex-start}.shot img{width:auto;max-width:200px;
-max-height:200px}.shot figcaption{max-width:410px;padding:5px 8px;font-size:12px;overflow-wrap:anywhere}
-.hole{width:180px;min-height:110px;padding:10px;font-size:12px;color:var(--soft);border:2px dashed var(--line);overflow-wrap:anywhere}
+.chips{display:flex;flex-wrap:wrap;gap:8px;margin:14px 0}
+.chips span{background:var(--card);border-radius:99px;padding:3px 12px;font-size:13px}
+.card{background:var(--card);border-left:4px solid var(--line);border-radius:8px;padding:12px 16px;margin:12px 0;
+overflow-wrap:anywhere}
+.card.error{border-color:var(--bad)}.card.warning{border-color:var(--warn)}.card.note{border-color:var(--s0)}
+.card h3{margin:0 0 4px;font-size:16px}.card p{margin:4px 0}.fix{color:var(--good)}
+.card ul{margin:4px 0;padding-left:20px;font-size:13px;color:var(--soft)}
+.shots{display:flex;flex-wrap:wrap;gap:10px;margin-top:10px}
+.shot{background:var(--page);max-width:420px;border:1px solid var(--line)}
+.pair{display:flex;gap:2px;align-items:flex-start}.shot img{width:auto;max-width:200px;max-height:200px}
+.shot figcaption{max-width:410px;padding:5px 8px;font-size:12px;overflow-wrap:anywhere}
+.hole{width:180px;min-height:110px;padding:10px;font-size:12px;color:var(--soft);border:2px dashed var(--line);
+overflow-wrap:anywhere}
 .hole b{display:block;color:var(--bad)}
-.bars{display:grid;grid-template-columns:minmax(60px,max-content) 1fr max-content;gap:2px 10px;font-size:13px;max-width:640px;align-items:center}.bars i{height:12px;background:var(--s0);
-border-radius:3px;min-width:1px}.bars span{overflow-wrap:anywhere}.two{display:grid;gap:8px 40px;
-grid-template-columns:repeat(auto-fit,minmax(300px,1fr))}h4{margin:14px 0 6px;font-size:14px}
+.bars{display:grid;grid-template-columns:minmax(60px,max-content) 1fr max-content;gap:2px 10px;font-size:13px;
+max-width:640px;align-items:center}
+.bars i{height:12px;background:var(--s0);border-radius:3px;min-width:1px}.bars span{overflow-wrap:anywhere}
+.two{display:grid;gap:8px 40px;grid-template-columns:repeat(auto-fit,minmax(300px,1fr))}
+h4{margin:14px 0 6px;font-size:14px}
 """
 _SHOTS_PER_FINDING: Final = 8
 _EXAMPLES_PER_FOLDER: Final = 6
