@@ -10,7 +10,7 @@ from snellen.core.facts.data import FolderAudit
 from snellen.core.finding import Evidence, Location
 from snellen.core.plan import NotApplicable, Plan
 
-__all__ = ["MAX_EVIDENCE", "audited", "file_evidence", "listed", "place_of", "share", "short"]
+__all__ = ["MAX_EVIDENCE", "audited", "clips", "file_evidence", "listed", "place_of", "share", "short"]
 
 MAX_EVIDENCE: Final = 20
 """Files that one finding names."""
@@ -26,6 +26,18 @@ def audited(plan: Plan) -> Sequence[FolderAudit]:
     found = [folder for folder in folders if len(folder.samples)]
     if not found:
         raise NotApplicable("no data folder holds a sample")
+    return found
+
+
+def clips(plan: Plan) -> Sequence[FolderAudit]:
+    """The data folders that hold sequences of frames.
+
+    Raises:
+        NotApplicable: There is none.
+    """
+    found = [folder for folder in audited(plan) if folder.layout in ("frames", "frame-pairs")]
+    if not found:
+        raise NotApplicable("no data folder holds sequences of frames")
     return found
 
 

@@ -1,0 +1,109 @@
+"""A mask has another size than its image.
+
+What happens
+------------
+`ValueError: operands could not be broadcast together`, `The size of tensor a (480) must match the size of tensor b
+(640)`, or albumentations' `Height and Width of image, mask or masks should be equal`. Code that resizes both to a
+square says nothing, and the mask lies turned or shifted over its image.
+
+Why
+---
+One of the two was resized, cropped or exported in another resolution. A phone writes the picture lying on its side and
+notes the turn in EXIF; labelling tools show it upright and save an upright mask, while a reader without EXIF gives the
+picture as it is stored.
+
+How to confirm
+--------------
+`Image.open(image).size` against `Image.open(mask).size`; for photographs from phones also
+`ImageOps.exif_transpose(image).size`.
+
+Fix
+---
+Export the mask in the size of its image. For EXIF apply `ImageOps.exif_transpose` when the image is read. A mask that
+is smaller by a whole factor may be enlarged with `Image.NEAREST`.
+
+When it is something else
+-------------------------
+Sizes that differ between images are normal and handled by resizing, cropping or padding: see `collate-size-mismatch`.
+Maps inside of the network: see `spatial-mismatch`.
+
+Sources
+-------
+- Pillow, `ImageOps.exif_transpose`:
+  https://pillow.readthedocs.io/en/stable/reference/ImageOps.html#PIL.ImageOps.exif_transpose
+- albumentations, `is_check_shapes`: https://albumentations.ai/docs/api-reference/albumentations/core/composition/
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+from snellen.core.audits import audited, file_evidence, place_of, share, short
+from snellen.core.facts.data import ImageRecord, MaskRecord
+from snellen.core.finding import Finding, Fix, Level
+from snellen.core.plan import Cost, NotApplicable, Plan
+from snellen.core.rule import BeforeFacet, Rule, absent
+
+__all__ = ["RULE"]
+
+
+def _examine(plan: Plan) -> Iterator[Finding]:
+    folders = [folder for folder in audited(plan) if folder.masks]
+    if not folders:
+        raise NotApplicable("no data folder holds masks")
+    for folder in folders:
+        compared, wrong = 0, list[tuple[str, str]]()
+        for sample in folder.samples:
+            image = folder.images.get(sample.image)
+            for path in sample.masks:
+                mask = folder.masks.get(path)
+                if image is None or mask is None or not image.height or not mask.height:
+                    continue
+                compared += 1
+                if (mask.height, mask.width) != image.upright_size:
+                    wrong.append((path, _described(mask, image)))
+        if wrong:
+            path, text = wrong[0]
+            yield Finding(
+                "mask-size-mismatch",
+                Level.ERROR,
+                f"{folder.key}: {share(len(wrong), compared)} masks have another size than their image: "
+                f"{short(path)} {text}",
+                place_of(plan, folder.key),
+                file_evidence(wrong),
+                Fix(_remedy([text for _, text in wrong])),
+            )
+
+
+def _described(mask: MaskRecord, image: ImageRecord) -> str:
+    height, width = image.upright_size
+    sizes = f"is {mask.width} x {mask.height}, its image {width} x {height}"
+    if (mask.height, mask.width) == (image.height, image.width):
+        return f"{sizes} once its EXIF orientation {image.orientation} is applied"
+    if (mask.width, mask.height) == (height, width):
+        return f"{sizes}: it is turned by a quarter"
+    factor = height / mask.height
+    if abs(width / mask.width - factor) < 0.02 * factor:
+        return f"{sizes}: a factor of {factor:.3g}"
+    return f"{sizes}: another shape"
+
+
+def _remedy(texts: Sequence[str]) -> str:
+    if all("EXIF" in text for text in texts):
+        return "Read these images as stored (without applying EXIF), or save the masks upright."
+    if all("turned" in text for text in texts):
+        return "Turn the masks: `mask.transpose(Image.ROTATE_90)` or `ROTATE_270`, whichever lies over the image."
+    return "Export the masks in the size of their images; enlarge by whole factors with `Image.NEAREST` only."
+
+
+RULE = Rule(
+    slug="mask-size-mismatch",
+    family="data",
+    title="A mask and its image differ in size",
+    level=Level.ERROR,
+    log=absent("the message names shapes of arrays, see `spatial-mismatch`"),
+    source=absent("only the files tell, no line of code does"),
+    before=BeforeFacet(Cost.SECONDS, _examine),
+    during=absent("the loader fails before the batch reaches a step"),
+    module=__name__,
+)

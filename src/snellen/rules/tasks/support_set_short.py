@@ -1,0 +1,98 @@
+"""A support set holds fewer images of a class than it should.
+
+What happens
+------------
+Prototypes are means over fewer images than planned; code that reshapes the support set to ways x shots stops with
+`shape '[5, 5, -1]' is invalid for input of size`. A class without any support image can never be answered.
+
+Why
+---
+An upload lost files, the folders of the shots were filled by hand, or the shots of the run file are more than the
+folder holds.
+
+How to confirm
+--------------
+Count images by class in each support set; every class should have as many as the set is named after.
+
+Fix
+---
+Add the missing images, which the finding names by set and class, or lower the number of shots.
+
+When it is something else
+-------------------------
+Uneven support sets may be meant (a class with one known picture): mute the rule then. A class of the queries that no
+support set knows is `unknown-query-class`.
+
+Sources
+-------
+- Snell et al., Prototypical networks: https://arxiv.org/abs/1703.05175
+- Chen et al., A closer look at few-shot classification: https://arxiv.org/abs/1904.04232
+"""
+
+from __future__ import annotations
+
+from collections import Counter, defaultdict
+from collections.abc import Iterator
+
+from snellen.core.audits import MAX_EVIDENCE, audited, place_of
+from snellen.core.classes_of import folded
+from snellen.core.finding import Evidence, Finding, Fix, Level
+from snellen.core.plan import Cost, NotApplicable, Plan
+from snellen.core.rule import BeforeFacet, Rule, absent
+
+__all__ = ["RULE"]
+
+
+def _examine(plan: Plan) -> Iterator[Finding]:
+    judged = False
+    for folder in audited(plan):
+        sets: defaultdict[tuple[str, int | None], Counter[str]] = defaultdict(Counter)
+        classes: dict[str, str] = {}
+        for sample in folder.samples:
+            if sample.role == "support" and sample.label is not None:
+                sets[sample.group, sample.shot][sample.label] += 1
+                classes.setdefault(folded(sample.label), sample.label)
+        classes |= {folded(name): name for name in folder.classes if sets}
+        judged = judged or bool(sets)
+        brief, alone = list[str](), 0
+        for (group, shot), counts in sorted(sets.items(), key=str):
+            held = {folded(name): count for name, count in counts.items()}
+            # Without a number in its name, a set is as large as most of its classes.
+            wanted = shot or Counter(held.values()).most_common(1)[0][0]
+            name = f"{group or 'the support set'}{f' of {shot} shots' if shot else ''}"
+            # Episodes that each hold classes of their own miss nothing.
+            expected = set(classes) if len(sets) == 1 or shot else set(held)
+            alone += len(expected) == 1
+            brief += [
+                f"{name} holds {held.get(key, 0)} of {wanted} images of {classes[key]}"
+                for key in sorted(expected)
+                if held.get(key, 0) < wanted
+            ]
+        if alone:
+            brief.append("a support set holds a single class: there is nothing to tell apart")
+        if not brief:
+            continue
+        yield Finding(
+            "support-set-short",
+            Level.ERROR,
+            f"{folder.key}: in {len(brief)} {'case' if len(brief) == 1 else 'cases'} a support set is too small: "
+            f"{brief[0]}",
+            place_of(plan, folder.key),
+            tuple(Evidence(text) for text in brief[:MAX_EVIDENCE]),
+            Fix(f"Add the missing images, beginning where {brief[0]}; or lower the number of shots."),
+        )
+    if not judged:
+        raise NotApplicable("no data folder holds a support set")
+
+
+RULE = Rule(
+    slug="support-set-short",
+    family="tasks",
+    title="A support set lacks images",
+    level=Level.ERROR,
+    log=absent("the message is about a reshape, see `view-stride`"),
+    source=absent("only the files tell, no line of code does"),
+    before=BeforeFacet(Cost.SECONDS, _examine),
+    during=absent("which files there are no step tells"),
+    module=__name__,
+)
