@@ -11,6 +11,8 @@ from pathlib import Path
 from typing import Final
 
 __all__ = [
+    "CACHE",
+    "CACHE_HOME",
     "CONDA",
     "PROJECT_RULES",
     "SHARED",
@@ -18,6 +20,7 @@ __all__ = [
     "VENV",
     "Variable",
     "active_environments",
+    "cache_folder",
     "project_rules_wanted",
     "shared_folder",
 ]
@@ -54,7 +57,16 @@ VENV: Final = Variable(
 
 CONDA: Final = Variable("CONDA_PREFIX", "folder", "", "The active conda environment, asked when there is no other.")
 
-VARIABLES: Final = (PROJECT_RULES, SHARED, VENV, CONDA)
+CACHE: Final = Variable(
+    "SNELLEN_CACHE",
+    "folder, or off",
+    "",
+    "Where what was measured of images is remembered; without it `snellen` in XDG_CACHE_HOME. Safe to delete.",
+)
+
+CACHE_HOME: Final = Variable("XDG_CACHE_HOME", "folder", "~/.cache", "The user's caches, where SNELLEN_CACHE is not set.")
+
+VARIABLES: Final = (CACHE, PROJECT_RULES, SHARED, CACHE_HOME, VENV, CONDA)
 """All of them."""
 
 
@@ -71,3 +83,11 @@ def project_rules_wanted() -> bool:
 def active_environments() -> list[Path]:
     """The environments that are switched on, the one that counts first."""
     return [Path(os.environ[one.name]) for one in (VENV, CONDA) if os.environ.get(one.name)]
+
+
+def cache_folder() -> Path | None:
+    """Folder of what is remembered between two calls; it need not exist. `None` when nothing is to be remembered."""
+    named = os.environ.get(CACHE.name)
+    if named:
+        return None if named == "off" else Path(named).expanduser()
+    return Path(os.environ.get(CACHE_HOME.name) or CACHE_HOME.default).expanduser() / "snellen"

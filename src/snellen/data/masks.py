@@ -14,7 +14,7 @@ from snellen.data.converting import scale_to_byte, upright
 from snellen.data.opening import OpenImage, count_frames, exif_orientation, load_pixels, megapixels, open_image
 from snellen.errors import DataError
 
-__all__ = ["MaskFile", "read_mask"]
+__all__ = ["MaskFile", "load_array", "read_mask"]
 
 _MAX_PIXELS = 300_000_000
 _LOSSY = {"JPEG", "MPO", "WEBP", "AVIF", "JPEG2000"}
@@ -159,7 +159,7 @@ def _cut(counts: npt.NDArray[np.int64], threshold: int, *, lossy: bool, notes: l
 
 
 def _read_array(path: Path, size: tuple[int, int] | None) -> MaskFile:
-    values = _load(path)
+    values = load_array(path)
     if values.ndim == 3 and values.shape[2] == 1 and (size is None or values.shape[:2] == size):
         values = values[:, :, 0]
     if values.ndim not in {2, 3} or values.size == 0 or values.dtype.kind not in "biuf":
@@ -189,7 +189,12 @@ def _few_values(region: npt.NDArray[Any]) -> list[int]:
     return [int(value) for value in whole[:256]]
 
 
-def _load(path: Path) -> npt.NDArray[Any]:
+def load_array(path: str | Path) -> npt.NDArray[Any]:
+    """A NumPy array from a file, mapped into memory and not yet read.
+
+    Raises:
+        DataError: It is missing (slug `missing-file`), or cannot be read or holds Python objects (`corrupt-image`).
+    """
     try:
         # Mapped, not read: the header says how large the array is before any of it is in memory.
         return np.load(path, mmap_mode="r", allow_pickle=False)  # type: ignore[no-any-return]

@@ -12,6 +12,7 @@ __all__ = [
     "FolderAudit",
     "ImageRecord",
     "ImagesFacts",
+    "LayoutName",
     "ListingProblem",
     "MaskRecord",
     "Pixels",
@@ -21,6 +22,22 @@ __all__ = [
 
 BoxConvention = Literal["xyxy", "xywh", "relative-cxcywh"]
 """How four numbers say a box: corners or corner and size in pixels, or centre and size as shares of the image."""
+
+LayoutName = Literal[
+    "class-folders",
+    "class-csv",
+    "image-masks",
+    "instance-masks",
+    "forged-masks",
+    "voc-boxes",
+    "yolo-boxes",
+    "coco-json",
+    "frame-pairs",
+    "frames",
+    "support-query",
+    "images",
+]
+"""The ways in which data may lie in a folder; `images` is what is left when nothing else fits."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,6 +102,8 @@ class Pixels:
         entropy: Bits of the histogram of brightness, 0 to 8.
         transparent: Share of pixels that the alpha channel hides.
         fingerprint: 64 bits that stay nearly the same under scaling, compression and small changes of colour.
+        signature: The brightness at 16 x 16, by which pictures of like fingerprints are compared; empty for a flat one.
+        digest: Hash of the pixels as they were measured: equal for one picture in files of different bytes.
     """
 
     mean: float
@@ -96,6 +115,8 @@ class Pixels:
     entropy: float
     transparent: float
     fingerprint: int
+    signature: bytes = field(default=b"", repr=False)
+    digest: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,7 +126,7 @@ class ImageRecord:
     Args:
         path: The file.
         bytes: Its size.
-        digest: Hash of its content, `""` when it could not be read.
+        digest: Hash of its content, `""` when it could not be read or no other image has its size.
         format: As its content says (`JPEG`, `PNG`), `""` when nothing recognises it.
         mode: Pillow's mode: `RGB`, `L`, `RGBA`, `P`, `CMYK`, `I;16`, `1` ...
         bits: Bits of one channel.
@@ -209,6 +230,7 @@ class FolderAudit:
         problems: What does not fit by names alone.
         others: Number of files that are not used, by suffix.
         measured: Of how many images the pixels were measured: all, or an even sample.
+        notes: What kept the audit from looking further or from remembering what it saw, one sentence each.
     """
 
     key: str
@@ -223,6 +245,7 @@ class FolderAudit:
     problems: tuple[ListingProblem, ...] = ()
     others: tuple[tuple[str, int], ...] = ()
     measured: int = 0
+    notes: tuple[str, ...] = ()
 
     @property
     def split(self) -> str:
