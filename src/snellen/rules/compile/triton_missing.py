@@ -41,13 +41,17 @@ Sources
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
 
-from snellen.core.finding import Fix, Level
+from snellen.core.facts.environment import CodeFacts
+from snellen.core.facts.machine import MachineFacts
+from snellen.core.finding import Finding, Fix, Level, Location
 from snellen.core.known.wheels import Build, stated, triton_for
 from snellen.core.log import Log, LogMatch
 from snellen.core.logs.messages import Message, find_message
+from snellen.core.plan import Cost, NotApplicable, Plan
 from snellen.core.probe import Answer, Here, Outcome
-from snellen.core.rule import LogFacet, Rule, absent
+from snellen.core.rule import BeforeFacet, LogFacet, Rule, absent
 
 __all__ = ["RULE"]
 
@@ -160,6 +164,28 @@ def _probe(_log: Log, here: Here) -> Answer:
     return Answer(Outcome.REFUTED, f"torch {torch} and Triton {triton} are here, and Triton can be imported")
 
 
+def _examine_plan(plan: Plan) -> Iterator[Finding]:
+    code: CodeFacts = plan.fact("code")
+    machine: MachineFacts = plan.fact("machine")
+    packages = plan.fact("environment").packages
+    torch = Build.read(packages.get("torch", ""))
+    if not code.compiles:
+        raise NotApplicable("the run's code does not call torch.compile")
+    if machine.accelerator != "cuda" or torch is None:
+        raise NotApplicable("torch.compile needs Triton on an NVIDIA GPU only")
+    windows = machine.system.startswith("Windows")
+    triton, needed = packages.get("triton") or packages.get("triton-windows"), triton_for(torch)
+    path, line = code.compiles[0]
+    if triton is None:
+        message = "the run's code calls torch.compile, and Triton is not installed"
+    elif needed and triton.split(".")[:2] != needed.split(".")[:2]:
+        message = f"the run's code calls torch.compile: torch {torch.text} goes with Triton {needed}, here is {triton}"
+    else:
+        return
+    fix = _install(torch, windows=windows, again=triton is not None, version=needed)
+    yield Finding("triton-missing", Level.ERROR, message, Location(path, line), fix=fix)
+
+
 RULE = Rule(
     slug="triton-missing",
     family="compile",
@@ -167,7 +193,7 @@ RULE = Rule(
     level=Level.ERROR,
     log=LogFacet(("triton", "failed to find c compiler"), _examine, _probe),
     source=absent("whether Triton is there is a fact of the machine and not of the source"),
-    before=absent("a run of this program is not compiled"),
+    before=BeforeFacet(Cost.SECONDS, _examine_plan),
     during=absent("kernels are compiled in the first step, before it ends"),
     module=__name__,
 )

@@ -39,14 +39,17 @@ from __future__ import annotations
 
 import os
 import re
+from collections.abc import Iterator
 from pathlib import Path
 
+from snellen.core.facts.places import PlaceFacts
 from snellen.core.file_kinds import is_image
-from snellen.core.finding import Fix, Level
+from snellen.core.finding import Finding, Fix, Level, Location
 from snellen.core.log import Frame, Log, LogMatch
 from snellen.core.logs.messages import Message, find_message
+from snellen.core.plan import Cost, Plan
 from snellen.core.probe import Answer, Here, Outcome
-from snellen.core.rule import LogFacet, Rule, absent
+from snellen.core.rule import BeforeFacet, LogFacet, Rule, absent
 
 __all__ = ["RULE"]
 
@@ -181,6 +184,35 @@ def _probe(log: Log, here: Here) -> Answer:
     return Answer(Outcome.CONFIRMED, f"{place} may not be written to by this user")
 
 
+_NEEDED = frozenset({"output", "TMPDIR"})
+"""What no run can do without; a cache is a matter of what the run fetches."""
+
+
+def _examine_plan(plan: Plan) -> Iterator[Finding]:
+    for place in plan.fact("places"):
+        if place.answers and place.writable:
+            continue
+        named = place.key if place.key != "output" else "the output folder"
+        yield Finding(
+            "cache-permission",
+            Level.ERROR if place.key in _NEEDED else Level.WARNING,
+            f"{named} ({place.path}) cannot be written to: {place.problem[:1].lower()}{place.problem[1:]}",
+            Location(str(plan.path or "the settings"), plan.line_of("output"), key="output")
+            if place.key == "output"
+            else None,
+            fix=_instead(place),
+        )
+
+
+def _instead(place: PlaceFacts) -> Fix:
+    if not place.answers:
+        return Fix(f"Mount {place.mount or place.path} again, or choose another folder.", command="mount | grep -w nfs")
+    if place.key == "output":
+        return Fix("Give `output` a folder that this user may write to.", command=f"ls -ld {place.nearest}")
+    folder = "/kaggle/working/cache" if place.path.startswith("/kaggle") else "FOLDER"
+    return Fix(f"Point {place.key} at a folder that this user may write to.", command=f"export {place.key}={folder}")
+
+
 RULE = Rule(
     slug="cache-permission",
     family="data",
@@ -195,7 +227,7 @@ RULE = Rule(
         _probe,
     ),
     source=absent("only the machine tells who may write where"),
-    before=absent("whether the run's folders may be written to is no fact of a plan yet"),
+    before=BeforeFacet(Cost.SECONDS, _examine_plan),
     during=absent("folders are made before the first step"),
     module=__name__,
 )

@@ -133,6 +133,9 @@ def _examine_plan(plan: Plan) -> Iterator[Finding]:
     machine: MachineFacts = plan.fact("machine")
     if machine.shared_memory_bytes is None:
         raise NotApplicable(f"the size of /dev/shm on {machine.name} is not known")
+    if not plan.settings:
+        yield from _without_run(machine.shared_memory_bytes)
+        return
     data, optim = _section(plan.settings, "data"), _section(plan.settings, "optim")
     workers = data.get("workers", "auto")
     if not isinstance(workers, int):
@@ -153,12 +156,31 @@ def _examine_plan(plan: Plan) -> Iterator[Finding]:
         f"{_size(need)}, but /dev/shm holds {_size(machine.shared_memory_bytes)}",
         Location(str(plan.path or "the settings"), plan.line_of("data.workers"), key="data.workers"),
         fix=Fix(
-            f"Start the container with --shm-size={-(-need // 2**30) + 1}g, or write data.workers: {fits}",
+            f"Start the container with --shm-size={-(-need // 2**30) + 1}g or --ipc=host; or write data.workers: "
+            f"{fits}",
             FixSafety.SAFE,
             "fewer workers load the same batches, more slowly",
             settings=(("data.workers", fits),),
         ),
     )
+
+
+_OF_A_CONTAINER = 64 << 20
+"""What docker gives without a word; a run of four workers with usual batches needs 147 MB."""
+
+
+def _without_run(size: int) -> Iterator[Finding]:
+    if size <= 4 * _OF_A_CONTAINER:
+        yield Finding(
+            "shm-too-small",
+            Level.WARNING,
+            f"the shared memory /dev/shm holds {_size(size)}: loader workers hand their batches over in it, "
+            "and die when it is full",
+            fix=Fix(
+                "Start the container with --ipc=host or --shm-size=8g, or write data.workers: 0.",
+                command="docker run --shm-size=8g ...",
+            ),
+        )
 
 
 def _section(settings: Mapping[str, Any], name: str) -> Mapping[str, Any]:

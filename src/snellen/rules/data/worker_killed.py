@@ -41,14 +41,17 @@ Sources
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
 from pathlib import Path
 
 from snellen.core.environment import memory_limit
-from snellen.core.finding import Evidence, Fix, Level
+from snellen.core.facts.machine import MachineFacts
+from snellen.core.finding import Evidence, Finding, Fix, FixSafety, Level, Location
 from snellen.core.log import Log, LogMatch
 from snellen.core.logs.messages import find_message, lost_worker, stated_workers
+from snellen.core.plan import Cost, NotApplicable, Plan
 from snellen.core.probe import Answer, Here, Outcome
-from snellen.core.rule import LogFacet, Rule, absent
+from snellen.core.rule import BeforeFacet, LogFacet, Rule, absent
 
 __all__ = ["RULE"]
 
@@ -125,6 +128,48 @@ def _oom_kills(path: Path) -> int:
     return int(found[1]) if found else 0
 
 
+_PREFETCHED, _IN_THE_MAKING = 2, 1
+_OF_A_WORKER = 64 << 20
+"""What a worker takes of its own: without work 15 MiB with torch 2.13, what it decodes and augments comes on top."""
+_BYTES = 4 * 3
+"""A pixel of a float32 image."""
+
+
+def _examine_plan(plan: Plan) -> Iterator[Finding]:
+    machine: MachineFacts = plan.fact("machine")
+    data, optim = plan.settings.get("data"), plan.settings.get("optim")
+    size = data.get("image_size") if isinstance(data, dict) else None
+    sides = (size, size) if isinstance(size, int) else tuple(size) if isinstance(size, (list, tuple)) else ()
+    workers = data.get("workers", "auto") if isinstance(data, dict) else "auto"
+    if not isinstance(workers, int):
+        workers = min(8, max(0, (machine.cpus or 1) - 1))
+    batch = optim.get("batch_size", 8) if isinstance(optim, dict) else 8
+    if machine.host_memory_bytes is None:
+        raise NotApplicable(f"the main memory of {machine.name} is not known")
+    if not workers or len(sides) != 2 or not all(isinstance(side, int) for side in (*sides, batch)):
+        raise NotApplicable("the run has no workers, or the size of its batches is not written")
+    one = _OF_A_WORKER + (_PREFETCHED + _IN_THE_MAKING) * batch * sides[0] * sides[1] * _BYTES
+    need = workers * one
+    has = machine.host_memory_bytes if machine.host_available_bytes is None else machine.host_available_bytes
+    if need <= has:
+        return
+    by = f", the limit of {machine.memory_limited_by}" if machine.memory_limited_by else ""
+    fits = max(0, int(has // one) - 1)
+    yield Finding(
+        "worker-killed",
+        Level.ERROR if need > machine.host_memory_bytes else Level.WARNING,
+        f"{workers} workers with {_PREFETCHED + _IN_THE_MAKING} batches of {batch} images of {sides[0]} x {sides[1]} "
+        f"take {need / 2**30:.1f} GiB, and {has / 2**30:.1f} of {machine.host_memory_bytes / 2**30:.1f} GiB are free{by}",
+        Location(str(plan.path or "the settings"), plan.line_of("data.workers"), key="data.workers"),
+        fix=Fix(
+            f"Write data.workers: {fits}, or take smaller batches.",
+            FixSafety.SAFE,
+            "fewer workers load the same batches, more slowly",
+            settings=(("data.workers", fits),),
+        ),
+    )
+
+
 RULE = Rule(
     slug="worker-killed",
     family="data",
@@ -132,7 +177,7 @@ RULE = Rule(
     level=Level.ERROR,
     log=LogFacet(("killed by signal", "exited unexpectedly"), _examine, _probe),
     source=absent("how much memory a data set takes only shows when it runs"),
-    before=absent("the memory that a data set takes in its workers is not known before they run"),
+    before=BeforeFacet(Cost.INSTANT, _examine_plan),
     during=absent("steps report the memory of the device, not of the machine"),
     module=__name__,
 )

@@ -37,11 +37,15 @@ Sources
 from __future__ import annotations
 
 import re
+import socket
+from collections.abc import Iterator
 
-from snellen.core.finding import Fix, Level
+from snellen.core.facts.machine import MachineFacts
+from snellen.core.finding import Finding, Fix, Level
 from snellen.core.log import Log, LogLine, LogMatch
+from snellen.core.plan import Cost, NotApplicable, Plan
 from snellen.core.probe import Answer, Here, Outcome
-from snellen.core.rule import LogFacet, Rule, absent
+from snellen.core.rule import BeforeFacet, LogFacet, Rule, absent
 
 __all__ = ["RULE"]
 
@@ -140,6 +144,35 @@ def _probe(log: Log, here: Here) -> Answer:
     return Answer(Outcome.CONFIRMED, f"port {port} of this machine cannot be listened on (error {found[1]})")
 
 
+def _examine_plan(plan: Plan) -> Iterator[Finding]:
+    machine: MachineFacts = plan.fact("machine")
+    variables = plan.fact("environment").variables
+    given = variables.get("MASTER_PORT", "")
+    if not given.isdigit() or variables.get("RANK", "0") != "0":
+        raise NotApplicable("no port is set by MASTER_PORT, so a free one is taken")
+    devices = plan.settings.get("devices", "auto")
+    if (devices if isinstance(devices, int) else machine.devices) < 2:
+        raise NotApplicable("a run on one device opens no port")
+    problem = _taken(int(given))
+    if problem:
+        yield Finding(
+            "address-in-use",
+            Level.ERROR,
+            f"MASTER_PORT={given}, and that port cannot be listened on: {problem}",
+            fix=Fix("Unset MASTER_PORT, or end the process that holds the port.", command=f"ss -ltnp | grep :{given}"),
+        )
+
+
+def _taken(port: int) -> str:
+    with socket.socket() as listener:
+        try:
+            listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            listener.bind(("", port))
+        except (OSError, OverflowError) as error:
+            return getattr(error, "strerror", None) or str(error)
+    return ""
+
+
 RULE = Rule(
     slug="address-in-use",
     family="environment",
@@ -154,7 +187,7 @@ RULE = Rule(
         _probe,
     ),
     source=absent("which ports are free is known on the machine only"),
-    before=absent("a run of this tool opens no port that could be named beforehand"),
+    before=BeforeFacet(Cost.INSTANT, _examine_plan),
     during=absent("the exception comes before the first step"),
     module=__name__,
 )

@@ -45,12 +45,15 @@ import re
 from collections.abc import Iterator
 
 from snellen.core.code.requirements import Installation, installations
-from snellen.core.finding import Evidence, Fix, Level
+from snellen.core.facts.environment import EnvironmentFacts
+from snellen.core.facts.machine import MachineFacts
+from snellen.core.finding import Evidence, Finding, Fix, Level
 from snellen.core.known.wheels import Build, install, stated
 from snellen.core.log import Log, LogMatch
 from snellen.core.logs.messages import Message, find_message
+from snellen.core.plan import Cost, NotApplicable, Plan
 from snellen.core.probe import Answer, Here, Outcome
-from snellen.core.rule import LogFacet, Rule, SourceFacet, absent
+from snellen.core.rule import BeforeFacet, LogFacet, Rule, SourceFacet, absent
 from snellen.core.source import CallSite, Hit, SourceFile
 
 __all__ = ["RULE"]
@@ -201,6 +204,35 @@ def _asks_for_cuda(call: CallSite) -> bool:
     return moves and isinstance(first, str) and first.startswith("cuda")
 
 
+def _examine_plan(plan: Plan) -> Iterator[Finding]:
+    machine: MachineFacts = plan.fact("machine")
+    environment: EnvironmentFacts = plan.fact("environment")
+    torch = Build.read(environment.packages.get("torch", ""))
+    if torch is None:
+        raise NotApplicable("torch is not installed")
+    if not machine.gpus:
+        raise NotApplicable(f"{machine.name} has no NVIDIA GPU, so a build without CUDA loses nothing")
+    if environment.torch_build != "cpu":
+        return
+    tag = _tag_for(machine)
+    command = (
+        f"pip install --force-reinstall {_wanted(torch.release)} --index-url https://download.pytorch.org/whl/{tag}"
+    )
+    yield Finding(
+        "cpu-only-torch",
+        Level.ERROR,
+        f"{machine.gpus[0].name} is here with driver {machine.driver}, and torch {torch.text} is a build without CUDA",
+        fix=Fix(f"`{command}`", command=command),
+    )
+
+
+def _tag_for(machine: MachineFacts) -> str:
+    """The builds that the driver runs and that hold code for the GPU."""
+    if machine.driver_cuda is not None and machine.driver_cuda >= (13, 0) and (machine.capability or (7, 5)) >= (7, 5):
+        return "cu130"
+    return "cu128" if (machine.capability or (0, 0)) >= (10, 0) else "cu126"
+
+
 RULE = Rule(
     slug="cpu-only-torch",
     family="environment",
@@ -221,7 +253,7 @@ RULE = Rule(
         _probe,
     ),
     source=SourceFacet(("cpu",), _examine_source),
-    before=absent("a plan does not know yet which build of torch is installed"),
+    before=BeforeFacet(Cost.INSTANT, _examine_plan),
     during=absent("a run without a GPU is slow or stops before its first step"),
     module=__name__,
 )

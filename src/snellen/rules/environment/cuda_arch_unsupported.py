@@ -46,13 +46,16 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 
-from snellen.core.finding import Fix, FixSafety, Level
+from snellen.core.facts.environment import EnvironmentFacts
+from snellen.core.facts.machine import MachineFacts
+from snellen.core.finding import Finding, Fix, FixSafety, Level
 from snellen.core.known.gpus import GPUS
 from snellen.core.known.wheels import Build, install, stated
 from snellen.core.log import Log, LogMatch
 from snellen.core.logs.messages import Message, find_message
+from snellen.core.plan import Cost, NotApplicable, Plan
 from snellen.core.probe import Answer, Here, Outcome
-from snellen.core.rule import LogFacet, Rule, SourceFacet, absent
+from snellen.core.rule import BeforeFacet, LogFacet, Rule, SourceFacet, absent
 from snellen.core.source import Hit, SourceFile, Span
 
 __all__ = ["RULE"]
@@ -292,6 +295,32 @@ def _without_ptx(file: SourceFile, listed: str, span: Span, *, quoted: str) -> I
     )
 
 
+def _examine_plan(plan: Plan) -> Iterator[Finding]:
+    machine: MachineFacts = plan.fact("machine")
+    environment: EnvironmentFacts = plan.fact("environment")
+    seen = [gpu for gpu in machine.gpus if gpu.visible and gpu.capability is not None]
+    if not seen:
+        raise NotApplicable(f"{machine.name} has no NVIDIA GPU whose compute capability is known")
+    held = environment.torch_architectures
+    if not held:
+        raise NotApplicable("cannot tell which GPUs the installed torch holds code for: no published build of CUDA")
+    torch = environment.packages.get("torch", "")
+    for gpu in {one.name: one for one in seen}.values():
+        capability = gpu.capability or (0, 0)
+        runs = any(capability[0] == major and capability[1] >= minor for major, minor in held)
+        if runs or (environment.torch_runs_later and capability > max(held)):
+            continue
+        number = capability[0] * 10 + capability[1]
+        command = _command(number)
+        yield Finding(
+            "cuda-arch-unsupported",
+            Level.ERROR,
+            f"{gpu.name} has compute capability {_dotted(number)}, and torch {torch} holds code for "
+            f"{', '.join(_dotted(major * 10 + minor) for major, minor in held)}: its first kernel fails",
+            fix=Fix(f"`{command}`." if command else _no_wheel(number), command=command),
+        )
+
+
 RULE = Rule(
     slug="cuda-arch-unsupported",
     family="environment",
@@ -310,7 +339,7 @@ RULE = Rule(
         _probe,
     ),
     source=SourceFacet(("TORCH_CUDA_ARCH_LIST",), _examine_source),
-    before=absent("a plan does not know yet the GPU's capability and the installed build"),
+    before=BeforeFacet(Cost.INSTANT, _examine_plan),
     during=absent("the first kernel fails before a step ends"),
     module=__name__,
 )

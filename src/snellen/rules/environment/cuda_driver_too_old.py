@@ -42,13 +42,17 @@ Sources
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
 
-from snellen.core.finding import Evidence, Fix, Level
+from snellen.core.facts.environment import EnvironmentFacts
+from snellen.core.facts.machine import MachineFacts
+from snellen.core.finding import Evidence, Finding, Fix, Level
 from snellen.core.known.wheels import driver_for, stated
 from snellen.core.log import Log, LogMatch
 from snellen.core.logs.messages import Message, find_message
+from snellen.core.plan import Cost, NotApplicable, Plan
 from snellen.core.probe import Answer, Here, Outcome
-from snellen.core.rule import LogFacet, Rule, absent
+from snellen.core.rule import BeforeFacet, LogFacet, Rule, absent
 
 __all__ = ["RULE"]
 
@@ -218,6 +222,33 @@ def _probe(_log: Log, here: Here) -> Answer:
     return Answer(Outcome.REFUTED if fits and built["sees"] == "True" else Outcome.CONFIRMED, text)
 
 
+def _examine_plan(plan: Plan) -> Iterator[Finding]:
+    machine: MachineFacts = plan.fact("machine")
+    environment: EnvironmentFacts = plan.fact("environment")
+    can, needs = machine.driver_cuda, environment.torch_cuda
+    if not machine.gpus or can is None:
+        raise NotApplicable(f"{machine.name} has no NVIDIA driver that says which CUDA it runs")
+    if needs is None:
+        raise NotApplicable("the installed torch needs no NVIDIA driver, or does not say which CUDA it was built for")
+    # From CUDA 11 on a driver runs every program of its major version.
+    if can >= needs or can[0] == needs[0] >= 11:
+        return
+    driver = driver_for(needs)
+    tag = {12: "cu126", 11: "cu118"}.get(can[0])
+    instead = (
+        f" Or take a build for it: `pip install torch --index-url https://download.pytorch.org/whl/{tag}`."
+        if tag
+        else ""
+    )
+    yield Finding(
+        "cuda-driver-too-old",
+        Level.ERROR,
+        f"driver {machine.driver} runs CUDA up to {_dotted(can)}, and torch {environment.packages.get('torch', '')} "
+        f"was built for {_dotted(needs)}",
+        fix=Fix(f"Update the NVIDIA driver{f' to {driver} or newer' if driver else ''}.{instead}"),
+    )
+
+
 RULE = Rule(
     slug="cuda-driver-too-old",
     family="environment",
@@ -240,7 +271,7 @@ RULE = Rule(
         _probe,
     ),
     source=absent("the driver belongs to the machine and not to the source"),
-    before=absent("a plan does not know yet the driver and the installed build"),
+    before=BeforeFacet(Cost.INSTANT, _examine_plan),
     during=absent("the driver is asked before the first step"),
     module=__name__,
 )

@@ -43,12 +43,14 @@ import re
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 from snellen.core.facts.machine import MachineFacts
+from snellen.core.facts.places import PlaceFacts
 from snellen.core.finding import Finding, Fix, Level, Location
 from snellen.core.log import Log, LogMatch
 from snellen.core.logs.messages import Message, find_message
-from snellen.core.plan import Cost, NotApplicable, Plan
+from snellen.core.plan import Cost, FactUnavailable, NotApplicable, Plan
 from snellen.core.probe import Answer, Here, Outcome
 from snellen.core.rule import BeforeFacet, LogFacet, Rule, absent
 
@@ -185,21 +187,59 @@ def _probe(log: Log, here: Here) -> Answer:
     return Answer(Outcome.CONFIRMED if usage.free < _TINY else Outcome.REFUTED, text)
 
 
+_CHECKPOINTS = 3
+"""The last, the best, and the one that is being written beside them."""
+_FEW_FILES = 1000
+
+
 def _examine_plan(plan: Plan) -> Iterator[Finding]:
     machine: MachineFacts = plan.fact("machine")
     free = machine.disk_free_bytes
     if free is None:
         raise NotApplicable(f"the free disk space of {machine.name} is not known")
-    if free >= _SMALL:
-        return
     output = plan.settings.get("output", "runs")
-    yield Finding(
-        "disk-full",
-        Level.ERROR if free < _TINY else Level.WARNING,
-        f"{free / 2**30:.2f} GiB are free where the run writes ({output}): checkpoints may not fit",
-        Location(str(plan.path or "the settings"), plan.line_of("output"), key="output"),
-        fix=Fix("Free some space, or give `output` a folder on a larger disk."),
-    )
+    place = Location(str(plan.path or "the settings"), plan.line_of("output"), key="output")
+    one = _optional(plan, "checkpoint_bytes")
+    need = _CHECKPOINTS * one if isinstance(one, int) else None
+    if need is not None and free < need:
+        message = f"{_CHECKPOINTS} checkpoints of {_gib(one)} need {_gib(need)}, and {_gib(free)} are free ({output})"
+        yield Finding("disk-full", Level.ERROR, message, place, fix=_ROOM)
+    elif need is None and free < _SMALL:
+        message = f"{_gib(free)} are free where the run writes ({output}): checkpoints may not fit"
+        yield Finding("disk-full", Level.ERROR if free < _TINY else Level.WARNING, message, place, fix=_ROOM)
+    for one_place in _optional(plan, "places") or ():
+        yield from _of_place(one_place, machine)
+
+
+_ROOM = Fix("Free some space, or give `output` a folder on a larger disk.")
+
+
+def _of_place(place: PlaceFacts, machine: MachineFacts) -> Iterator[Finding]:
+    if place.free_files is not None and place.free_files < _FEW_FILES:
+        message = f"{place.nearest} has room for {place.free_files} more files, whatever their size"
+        yield Finding(
+            "disk-full", Level.WARNING, message, fix=Fix("Remove small files.", command=f"df -i {place.nearest}")
+        )
+    if place.key == "TMPDIR" and place.free_bytes is not None and place.free_bytes < _TINY:
+        message = f"{_gib(place.free_bytes)} are free for temporary files ({place.path})"
+        yield Finding("disk-full", Level.WARNING, message, fix=Fix("Set TMPDIR to a folder on a larger disk."))
+    limit = machine.limits.file_size
+    if place.key == "output" and limit is not None and limit < _SMALL:
+        message = f"no file may grow over {_gib(limit)} (ulimit -f): a checkpoint that is larger ends the process"
+        yield Finding(
+            "disk-full", Level.WARNING, message, fix=Fix("`ulimit -f unlimited`.", command="ulimit -f unlimited")
+        )
+
+
+def _optional(plan: Plan, name: str) -> Any:
+    try:
+        return plan.fact(name)
+    except FactUnavailable:
+        return None
+
+
+def _gib(size: int) -> str:
+    return f"{size / 2**30:.2f} GiB"
 
 
 RULE = Rule(

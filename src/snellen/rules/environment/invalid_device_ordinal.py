@@ -270,10 +270,13 @@ def _renumbered(argument: Argument, index: int, right: int) -> str:
 
 
 def _examine_plan(plan: Plan) -> Iterator[Finding]:
+    machine: MachineFacts = plan.fact("machine")
+    yield from _hidden(plan, machine)
     wanted = plan.settings.get("devices", "auto")
     if not isinstance(wanted, int) or isinstance(wanted, bool):
+        if machine.gpus:
+            return
         raise NotApplicable("the run takes the devices that there are")
-    machine: MachineFacts = plan.fact("machine")
     if machine.accelerator == "cpu":
         raise NotApplicable("processes on a CPU are not numbered devices")
     if wanted > machine.devices:
@@ -289,6 +292,27 @@ def _examine_plan(plan: Plan) -> Iterator[Finding]:
                 settings=(("devices", machine.devices),),
             ),
         )
+
+
+def _hidden(plan: Plan, machine: MachineFacts) -> Iterator[Finding]:
+    """GPUs that are here and that `CUDA_VISIBLE_DEVICES` keeps from programs, by mistake as it seems."""
+    if not machine.gpus:
+        return
+    variable = plan.fact("environment").variables.get("CUDA_VISIBLE_DEVICES")
+    if variable is None:
+        return
+    seen = sum(gpu.visible for gpu in machine.gpus)
+    asked = [part.strip() for part in variable.split(",") if part.strip()]
+    if seen >= len(asked) > 0 or (not seen and asked in (["-1"], ["NoDevFiles"])):
+        return
+    here = f"{len(machine.gpus)} GPU{'s' if len(machine.gpus) > 1 else ''}"
+    what = "is empty" if not asked else f"is {variable}: CUDA stops at the first that is not there"
+    yield Finding(
+        "invalid-device-ordinal",
+        Level.ERROR if asked else Level.WARNING,
+        f"CUDA_VISIBLE_DEVICES {what}, so programs see {seen or 'none'} of {here}",
+        fix=Fix(f"Name numbers from 0 to {len(machine.gpus) - 1}, or unset it.", command="unset CUDA_VISIBLE_DEVICES"),
+    )
 
 
 RULE = Rule(

@@ -46,13 +46,15 @@ import re
 from collections.abc import Iterator
 
 from snellen.core.code.requirements import installations
-from snellen.core.finding import Evidence, Fix, FixSafety, Level
-from snellen.core.known.packages import install_name
+from snellen.core.facts.environment import CodeFacts
+from snellen.core.finding import Evidence, Finding, Fix, FixSafety, Level, Location
+from snellen.core.known.packages import OWN_NAMES, install_name, is_package
 from snellen.core.log import Log, LogMatch
 from snellen.core.logs.messages import Message, find_message
 from snellen.core.logs.modules import MissingModule, Owner, missing_modules
+from snellen.core.plan import Cost, Plan
 from snellen.core.probe import Answer, Here, Outcome
-from snellen.core.rule import LogFacet, Rule, SourceFacet, absent
+from snellen.core.rule import BeforeFacet, LogFacet, Rule, SourceFacet, absent
 from snellen.core.source import Hit, SourceFile
 
 __all__ = ["RULE"]
@@ -269,6 +271,30 @@ def _examine_source(file: SourceFile) -> Iterator[Hit]:
             yield Hit(f"`{item.name}` is the name of the import; pip's name is {name}", item.span, fix)
 
 
+def _examine_plan(plan: Plan) -> Iterator[Finding]:
+    code: CodeFacts = plan.fact("code")
+    for item in code.imports:
+        if item.found or item.guarded:
+            continue
+        name = install_name(item.name)
+        known = is_package(item.name)
+        if not known and item.name in OWN_NAMES:
+            # A module of the project that is started from another folder: wrong-project-root.
+            continue
+        yield Finding(
+            "missing-package",
+            Level.ERROR if known else Level.WARNING,
+            f"the run's code imports `{item.name}`, which is {'not installed' if known else 'found nowhere'}",
+            Location(item.path, item.line),
+            fix=Fix(
+                f"`pip install {name}`"
+                if known
+                else f"Install what holds `{item.name}`, or put its folder on PYTHONPATH.",
+                command=f"pip install {name}" if known and not name.startswith("git+") else None,
+            ),
+        )
+
+
 RULE = Rule(
     slug="missing-package",
     family="environment",
@@ -288,7 +314,7 @@ RULE = Rule(
         _probe,
     ),
     source=SourceFacet(("install", "dependencies"), _examine_source),
-    before=absent("a plan does not know yet what the run's code imports and what is installed"),
+    before=BeforeFacet(Cost.SECONDS, _examine_plan),
     during=absent("imports are settled before the first step"),
     module=__name__,
 )

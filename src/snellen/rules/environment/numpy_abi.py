@@ -45,12 +45,13 @@ import re
 from collections.abc import Iterator
 
 from snellen.core.code.requirements import installations
-from snellen.core.finding import Fix, FixSafety, Level
+from snellen.core.finding import Finding, Fix, FixSafety, Level
 from snellen.core.known.wheels import Build, stated
 from snellen.core.log import Log, LogMatch
 from snellen.core.logs.messages import Message, find_message
+from snellen.core.plan import Cost, NotApplicable, Plan
 from snellen.core.probe import Answer, Here, Outcome
-from snellen.core.rule import LogFacet, Rule, SourceFacet, absent
+from snellen.core.rule import BeforeFacet, LogFacet, Rule, SourceFacet, absent
 from snellen.core.source import Hit, SourceFile
 
 __all__ = ["RULE"]
@@ -248,6 +249,45 @@ def _examine_source(file: SourceFile) -> Iterator[Hit]:
                 yield Hit(f"torch {build.base} was built for NumPy 1, and `{item.code}` is NumPy 2", item.span, fix)
 
 
+_FOR_NUMPY_2 = {
+    "torch": (2, 3, 0),
+    "opencv-python": (4, 10, 0),
+    "opencv-python-headless": (4, 10, 0),
+    "opencv-contrib-python": (4, 10, 0),
+    "scipy": (1, 13, 0),
+    "pandas": (2, 2, 2),
+    "scikit-image": (0, 23, 0),
+    "scikit-learn": (1, 4, 2),
+    "matplotlib": (3, 8, 4),
+    "pycocotools": (2, 0, 8),
+    "numba": (0, 60, 0),
+    "h5py": (3, 11, 0),
+    "pyarrow": (16, 0, 0),
+    "pywavelets": (1, 6, 0),
+    "contourpy": (1, 2, 1),
+}
+"""The first release of each that works with NumPy 2: https://github.com/numpy/numpy/issues/26191."""
+
+
+def _examine_plan(plan: Plan) -> Iterator[Finding]:
+    packages = plan.fact("environment").packages
+    numpy = Build.read(packages.get("numpy", ""))
+    if numpy is None:
+        raise NotApplicable("NumPy is not installed")
+    if numpy.release < (2, 0, 0):
+        return
+    for name, first in _FOR_NUMPY_2.items():
+        build = Build.read(packages.get(name, ""))
+        if build is not None and build.release < first:
+            newer = f"pip install '{name}>={'.'.join(map(str, first))}'"
+            yield Finding(
+                "numpy-abi",
+                Level.ERROR,
+                f"{name} {build.text} was built for NumPy 1, and NumPy {numpy.text} is installed",
+                fix=Fix(f"`{newer}`, or `pip install 'numpy<2'`.", command="pip install 'numpy<2'"),
+            )
+
+
 RULE = Rule(
     slug="numpy-abi",
     family="environment",
@@ -255,7 +295,7 @@ RULE = Rule(
     level=Level.ERROR,
     log=LogFacet(("numpy", "_array_api"), _examine, _probe),
     source=SourceFacet(("numpy",), _examine_source),
-    before=absent("a plan does not know yet which versions are installed"),
+    before=BeforeFacet(Cost.INSTANT, _examine_plan),
     during=absent("libraries are imported before the first step"),
     module=__name__,
 )

@@ -47,12 +47,14 @@ import re
 from collections.abc import Iterator
 
 from snellen.core.code.requirements import Installation, Requirement, installations
-from snellen.core.finding import Evidence, Fix, FixSafety, Level
+from snellen.core.facts.environment import EnvironmentFacts
+from snellen.core.finding import Evidence, Finding, Fix, FixSafety, Level
 from snellen.core.known.wheels import Build, install, stated, torch_for, torchvision_for
 from snellen.core.log import Log, LogMatch
 from snellen.core.logs.messages import Message, find_message
+from snellen.core.plan import Cost, NotApplicable, Plan
 from snellen.core.probe import Answer, Here, Outcome
-from snellen.core.rule import LogFacet, Rule, SourceFacet, absent
+from snellen.core.rule import BeforeFacet, LogFacet, Rule, SourceFacet, absent
 from snellen.core.source import Hit, SourceFile
 
 __all__ = ["RULE"]
@@ -236,6 +238,43 @@ def _uses_torchvision(file: SourceFile) -> bool:
     return any(item.module.partition(".")[0] == "torchvision" for item in file.imported)
 
 
+def _examine_plan(plan: Plan) -> Iterator[Finding]:
+    environment: EnvironmentFacts = plan.fact("environment")
+    torch, vision = (Build.read(environment.packages.get(name, "")) for name in ("torch", "torchvision"))
+    if torch is None or vision is None:
+        raise NotApplicable("torch and torchvision are not both installed")
+    right = torchvision_for(torch)
+    if right is None:
+        raise NotApplicable(f"which torchvision belongs to torch {torch.text} is not known")
+    command = install(torch, "torchvision")
+    if vision.release[:2] != tuple(map(int, right.split(".")[:2])):
+        other = torch_for(vision)
+        yield Finding(
+            "torchvision-torch-mismatch",
+            Level.ERROR,
+            f"torchvision {vision.text} is installed, which belongs to torch {other or 'of another release'}; "
+            f"torch {torch.text} goes with {right}",
+            fix=Fix(f"`{command}`", command=command),
+        )
+    elif _other_flavour(torch, vision):
+        yield Finding(
+            "torchvision-torch-mismatch",
+            Level.ERROR,
+            f"torch {torch.text} and torchvision {vision.text} are builds for different devices: "
+            "torchvision's own operators fail on the device that it was not built for",
+            fix=Fix(f"`{command}`", command=f"{command} --force-reinstall"),
+        )
+
+
+def _other_flavour(torch: Build, vision: Build) -> bool:
+    """Whether both say what they were built for, and it is another device or another major version of CUDA."""
+    if not torch.local or not vision.local:
+        return False
+    if torch.cuda and vision.cuda:
+        return torch.cuda[0] != vision.cuda[0]
+    return torch.local != vision.local
+
+
 RULE = Rule(
     slug="torchvision-torch-mismatch",
     family="environment",
@@ -250,7 +289,7 @@ RULE = Rule(
         _probe,
     ),
     source=SourceFacet(("torchvision", "torch==", "pytorch"), _examine_source),
-    before=absent("a plan does not know yet which versions are installed"),
+    before=BeforeFacet(Cost.INSTANT, _examine_plan),
     during=absent("torchvision is loaded before the first step"),
     module=__name__,
 )

@@ -41,12 +41,14 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 
-from snellen.core.finding import Fix, FixSafety, Level
+from snellen.core.facts.places import HubFacts
+from snellen.core.finding import Finding, Fix, FixSafety, Level, Location
 from snellen.core.log import Log, LogMatch
 from snellen.core.logs.hub import TRACKERS, repository, target_file
 from snellen.core.logs.messages import Message, find_message
+from snellen.core.plan import Cost, NotApplicable, Plan
 from snellen.core.probe import Answer, Here, Outcome
-from snellen.core.rule import LogFacet, Rule, SourceFacet, absent
+from snellen.core.rule import BeforeFacet, LogFacet, Rule, SourceFacet, absent
 from snellen.core.source import Hit, SourceFile, Span
 
 __all__ = ["RULE"]
@@ -202,6 +204,28 @@ def _judge(file: SourceFile, value: str, span: Span, *, placeholder: bool, own: 
         )
 
 
+_GATED = re.compile(
+    r"dinov3|(?:^|/)sam3|facebook/sam-3|llama|paligemma|gemma-\d|FLUX\.1-dev|stable-diffusion-3|shieldgemma",
+    re.IGNORECASE,
+)
+"""Models whose page asks to accept a licence first."""
+
+
+def _examine_plan(plan: Plan) -> Iterator[Finding]:
+    hub: HubFacts = plan.fact("hub")
+    if not _GATED.search(hub.wanted) or hub.wanted.startswith("timm/"):
+        raise NotApplicable(f"{hub.wanted or 'the model'} is not known to ask for a licence")
+    if hub.cached or hub.token:
+        return
+    yield Finding(
+        "hub-auth",
+        Level.ERROR,
+        f"the weights of {hub.wanted} are given only to those who accepted their licence, and there is no token here",
+        Location(str(plan.path or "the settings"), plan.line_of(hub.key), key=hub.key),
+        fix=Fix("Accept the licence on the model's page, then `hf auth login`.", command="hf auth login"),
+    )
+
+
 RULE = Rule(
     slug="hub-auth",
     family="weights",
@@ -228,7 +252,7 @@ RULE = Rule(
         _probe,
     ),
     source=SourceFacet(("hf_", "token", "TOKEN"), _examine_source),
-    before=absent("a plan does not know yet which weights are gated and whether there is a token"),
+    before=BeforeFacet(Cost.SECONDS, _examine_plan),
     during=absent("weights are fetched before the first step"),
     module=__name__,
 )

@@ -43,12 +43,14 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 
-from snellen.core.finding import Evidence, Fix, Level, Location
+from snellen.core.facts.places import HubFacts
+from snellen.core.finding import Evidence, Finding, Fix, Level, Location
 from snellen.core.log import Log, LogMatch
 from snellen.core.logs.hub import HOSTS, TRACKERS, repository, target_file
 from snellen.core.logs.messages import Message, find_message
+from snellen.core.plan import Cost, Plan
 from snellen.core.probe import Answer, Here, Outcome
-from snellen.core.rule import LogFacet, Rule, SourceFacet, absent
+from snellen.core.rule import BeforeFacet, LogFacet, Rule, SourceFacet, absent
 from snellen.core.source import Hit, Import, SourceFile, Span
 
 __all__ = ["RULE"]
@@ -247,6 +249,26 @@ def _imported_before(file: SourceFile, span: Span) -> Import | None:
     return None
 
 
+def _examine_plan(plan: Plan) -> Iterator[Finding]:
+    hub: HubFacts = plan.fact("hub")
+    if hub.cached or hub.reached:
+        return
+    where = Location(str(plan.path or "the settings"), plan.line_of(hub.key), key=hub.key)
+    through = f" through the proxy {hub.proxy}" if hub.proxy else ""
+    why = f"{hub.offline} forbids to ask for them" if hub.offline else f"{hub.endpoint}{through}: {hub.reason}"
+    unset = f"Unset {hub.offline}; or f" if hub.offline else "F"
+    yield Finding(
+        "hub-offline",
+        Level.ERROR,
+        f"the weights of {hub.wanted or 'the model'} are not in {hub.cache}, and cannot be fetched: {why}",
+        where,
+        fix=Fix(
+            f"{unset}etch them where there is a network and copy the cache here (HF_HOME), name a mirror by "
+            "HF_ENDPOINT, or give model.weights a file."
+        ),
+    )
+
+
 RULE = Rule(
     slug="hub-offline",
     family="weights",
@@ -283,7 +305,7 @@ RULE = Rule(
         _probe,
     ),
     source=SourceFacet(("HF_", "TRANSFORMERS_", "HUGGINGFACE_"), _examine_source),
-    before=absent("a plan does not know yet which weights are cached and which hub can be reached"),
+    before=BeforeFacet(Cost.SECONDS, _examine_plan),
     during=absent("weights are fetched before the first step"),
     module=__name__,
 )
