@@ -43,13 +43,16 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 
+from snellen.core.audits import MAX_EVIDENCE, audited, place_of, share, short
+from snellen.core.boxes import READINGS, fault, other_reading, placed_boxes
 from snellen.core.code.flow import Flow, Step, Trail
 from snellen.core.code.trails import parts_of
-from snellen.core.finding import Edit, Evidence, Fix, FixSafety, Level
+from snellen.core.finding import Edit, Evidence, Finding, Fix, FixSafety, Level, Location
 from snellen.core.known.backbones import place
 from snellen.core.log import Log, LogMatch
 from snellen.core.logs.messages import find_message
-from snellen.core.rule import LogFacet, Rule, SourceFacet, absent
+from snellen.core.plan import Cost, NotApplicable, Plan
+from snellen.core.rule import BeforeFacet, LogFacet, Rule, SourceFacet, absent
 from snellen.core.source import Argument, Assignment, CallSite, Hit, SourceFile, Span
 
 __all__ = ["RULE"]
@@ -351,6 +354,34 @@ def _hit(file: SourceFile, value: Argument | Assignment, trail: Trail, message: 
     return Hit(message, value.span, fix, (_origin(trail),))
 
 
+def _examine_plan(plan: Plan) -> Iterator[Finding]:
+    """Boxes of annotations that only another convention explains."""
+    folders = [(folder, boxes) for folder in audited(plan) if (boxes := list(placed_boxes(folder)))]
+    if not folders:
+        raise NotApplicable("no data folder holds boxes")
+    for folder, boxes in folders:
+        found = other_reading(boxes)
+        if found is None:
+            continue
+        reading, wrong, of = found
+        bad = [(one, why) for one in boxes if (why := fault(one.box.values, one.box.convention, one.size))]
+        told = [
+            f"[{', '.join(f'{value:g}' for value in one.box.values)}] {why} of {one.size[1]} x {one.size[0]}"
+            for one, why in bad[:MAX_EVIDENCE]
+        ]
+        yield Finding(
+            "box-format",
+            Level.ERROR,
+            f"{folder.key}: {share(wrong, of)} boxes are impossible as {READINGS[boxes[0].box.convention]}, and all "
+            f"make sense as {READINGS[reading]}: {short(bad[0][0].box.path)}: {told[0]}",
+            place_of(plan, folder.key),
+            tuple(
+                Evidence(text, Location(one.box.path, one.box.line)) for (one, _), text in zip(bad, told, strict=False)
+            ),
+            Fix(f"Convert all boxes from {READINGS[reading]} to {READINGS[boxes[0].box.convention]}."),
+        )
+
+
 RULE = Rule(
     slug="box-format",
     family="data",
@@ -358,7 +389,7 @@ RULE = Rule(
     level=Level.ERROR,
     log=LogFacet(("positive height and width", "for bbox", "yolo format"), _examine_log),
     source=SourceFacet(("bbox", "xywh", "boundingRect", "detectMultiScale", "selectROI", "w, h", "w,h"), _examine),
-    before=absent("boxes of annotations are no fact of a plan yet"),
+    before=BeforeFacet(Cost.SECONDS, _examine_plan),
     during=absent("a detector that learns the wrong boxes has a falling loss, too"),
     module=__name__,
 )

@@ -39,11 +39,12 @@ import re
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from snellen.core.classes_of import class_counts as counts_in
 from snellen.core.code.classes import ClassCount, class_counts
 from snellen.core.finding import Evidence, Finding, Fix, Level, Location
 from snellen.core.log import Log, LogMatch
 from snellen.core.logs.messages import find_message
-from snellen.core.plan import Cost, NotApplicable, Plan
+from snellen.core.plan import Cost, FactUnavailable, NotApplicable, Plan
 from snellen.core.rule import BeforeFacet, LogFacet, Rule, SourceFacet, absent
 from snellen.core.source import Argument, CallSite, Hit, Origin, SourceFile
 
@@ -218,6 +219,8 @@ def _examine_plan(plan: Plan) -> Iterator[Finding]:
         or (re.search(r"(?:^|\.)(?:classes|class_names)$", key) and isinstance(value, (list, tuple)))
     }
     listed = [(key, len(value)) for key, value in weights if isinstance(value, (list, tuple))]
+    if listed and not counts:
+        counts = _in_folders(plan)
     if not listed or not counts:
         raise NotApplicable("no setting lists class weights beside a number of classes")
     for key, length in listed:
@@ -230,6 +233,16 @@ def _examine_plan(plan: Plan) -> Iterator[Finding]:
                 Location(str(plan.path or "the settings"), plan.line_of(key), key=key),
                 fix=Fix(f"Write {number} weights, one for each class."),
             )
+
+
+def _in_folders(plan: Plan) -> dict[int, str]:
+    """How many classes the data hold, where no setting says it."""
+    try:
+        folders = [folder for folder in plan.fact("audit") if folder.split in ("train", "data")]
+    except FactUnavailable:
+        return {}
+    found = {len(folder.classes) or len(counts_in(folder)): folder.key for folder in folders}
+    return {number: key for number, key in found.items() if number > 1}
 
 
 def _walk(settings: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:

@@ -40,11 +40,15 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 
+from snellen.core.audits import audited, listed, place_of, share, short
+from snellen.core.classes_of import folded, stated_classes
 from snellen.core.code.classes import ClassCount, ClassMap, class_counts, class_maps, is_map_name
-from snellen.core.finding import Evidence, Fix, FixSafety, Level
+from snellen.core.facts.data import FolderAudit
+from snellen.core.finding import Evidence, Finding, Fix, FixSafety, Level, Location
 from snellen.core.log import Log, LogMatch
 from snellen.core.logs.messages import Message, find_message
-from snellen.core.rule import LogFacet, Rule, SourceFacet, absent
+from snellen.core.plan import Cost, NotApplicable, Plan
+from snellen.core.rule import BeforeFacet, LogFacet, Rule, SourceFacet, absent
 from snellen.core.source import CallSite, Hit, SourceFile
 
 __all__ = ["RULE"]
@@ -248,6 +252,71 @@ def _ignore(file: SourceFile, call: CallSite) -> Fix:
     )
 
 
+def _examine_plan(plan: Plan) -> Iterator[Finding]:
+    """Labels of samples and boxes that the list of classes, or the number of them, does not hold."""
+    judged = False
+    stated = stated_classes(plan.settings)
+    for folder in audited(plan):
+        labels = list(_labels(folder))
+        names = {label for label, _ in labels}
+        if not names:
+            continue
+        if folder.classes:
+            judged = True
+            known = {folded(name) for name in folder.classes}
+            wrong = [one for one in labels if not _is_known(one[0], known, len(folder.classes))]
+            if wrong:
+                yield _unknown(plan, folder, wrong, len(labels))
+        if stated is not None:
+            judged = True
+            numbers = [int(name) for name in names if name.isdecimal() and len(name) < 10]
+            needed = max(numbers) + 1 if len(numbers) == len(names) else len(folder.classes or names)
+            if needed > stated[1]:
+                message = f"{stated[0]} is {stated[1]}, and {folder.key} holds labels of {needed} classes"
+                fix = Fix(
+                    f"Write {stated[0]}: {needed}",
+                    FixSafety.UNSAFE,
+                    "the head changes",
+                    settings=((stated[0], needed),),
+                )
+                listing = stated[0].endswith(("classes", "names")) and not stated[0].endswith("num_classes")
+                fix = Fix(f"List all of {listed(sorted(names), 12)}.") if listing else fix
+                yield Finding("label-out-of-range", Level.ERROR, message, place_of(plan, stated[0]), fix=fix)
+    if not judged:
+        raise NotApplicable("nothing says which classes there are, or no data folder carries labels")
+
+
+def _labels(folder: FolderAudit) -> Iterator[tuple[str, Location]]:
+    for sample in folder.samples:
+        if sample.label is not None:
+            yield sample.label, Location(sample.image)
+        yield from ((box.label, Location(box.path, box.line)) for box in sample.boxes or ())
+
+
+def _is_known(label: str, known: set[str], classes: int) -> bool:
+    # Another spelling of a known name is class-name-variants.
+    return folded(label) in known or (label.isdecimal() and len(label) < 10 and int(label) < classes)
+
+
+def _unknown(plan: Plan, folder: FolderAudit, wrong: list[tuple[str, Location]], of: int) -> Finding:
+    names = sorted({label for label, _ in wrong})
+    count = len(folder.classes)
+    fix = f"Add {listed(names, 6)} to {folder.classes_from or 'the list of classes'}, or correct these labels."
+    label, where = wrong[0]
+    if names == [str(count)] and not any(one == "0" for one, _ in _labels(folder)):
+        fix = f"The labels are counted from 1: subtract 1, {{1: 0, ..., {count}: {count - 1}}}."
+    return Finding(
+        "label-out-of-range",
+        Level.ERROR,
+        f"{folder.key}: {share(len(wrong), of)} labels are none of the {count} classes"
+        + (f" of {folder.classes_from}" if folder.classes_from else "")
+        + f": {listed(names, 6)}, such as {label} in {short(where.path)}",
+        place_of(plan, folder.key),
+        tuple(Evidence(f"is labelled {name}", place) for name, place in wrong[:20]),
+        Fix(fix),
+    )
+
+
 RULE = Rule(
     slug="label-out-of-range",
     family="data",
@@ -262,7 +331,7 @@ RULE = Rule(
         _examine_log,
     ),
     source=SourceFacet(("class", "label", "EMNIST", "OxfordIIITPet", "VOCSegmentation"), _examine_source),
-    before=absent("the labels that a data set holds are no fact of a plan yet"),
+    before=BeforeFacet(Cost.SECONDS, _examine_plan),
     during=absent("the loss fails before the step ends"),
     module=__name__,
 )

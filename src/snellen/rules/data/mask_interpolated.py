@@ -42,12 +42,16 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+from snellen.core.audits import audited, file_evidence, place_of, share, short
 from snellen.core.code.flow import Flow
 from snellen.core.code.masks import names_mask, names_no_classes
 from snellen.core.code.trails import parts_of
-from snellen.core.finding import Edit, Evidence, Fix, FixSafety, Level
+from snellen.core.facts.data import MaskRecord
+from snellen.core.finding import Edit, Evidence, Finding, Fix, FixSafety, Level
 from snellen.core.known.backbones import place
-from snellen.core.rule import Rule, SourceFacet, absent
+from snellen.core.masks import is_smoothed
+from snellen.core.plan import Cost, NotApplicable, Plan
+from snellen.core.rule import BeforeFacet, Rule, SourceFacet, absent
 from snellen.core.source import Argument, CallSite, Hit, SourceFile, Span
 
 __all__ = ["RULE"]
@@ -305,6 +309,37 @@ def _hit(resize: _Resize, evidence: tuple[Evidence, ...]) -> Hit:
     return Hit(message, resize.call.span, fix, evidence)
 
 
+def _examine_plan(plan: Plan) -> Iterator[Finding]:
+    """Masks on disk that were resized or stored with a loss."""
+    folders = [folder for folder in audited(plan) if folder.masks]
+    if not folders:
+        raise NotApplicable("no data folder holds masks")
+    for folder in folders:
+        smoothed = [mask for mask in folder.masks.values() if is_smoothed(mask)]
+        if not smoothed:
+            continue
+        worst = max(smoothed, key=lambda mask: (mask.ramps, mask.distinct))
+        classes = len(folder.classes) > 2 and not any(sample.boxes for sample in folder.samples)
+        fix = "Make them black and white again, `mask = (mask > 127) * 255`, and store them as PNG."
+        if classes:
+            fix = "Export them again as PNG, resized with the nearest pixel only: mixed class numbers cannot be undone."
+        yield Finding(
+            "mask-interpolated",
+            Level.ERROR if classes else Level.WARNING,
+            f"{folder.key}: {share(len(smoothed), len(folder.masks))} masks were smoothed: {_told(worst)}",
+            place_of(plan, folder.key),
+            file_evidence((mask.path, _told(mask)) for mask in smoothed),
+            Fix(fix),
+        )
+
+
+def _told(mask: MaskRecord) -> str:
+    return (
+        f"{short(mask.path)} ({mask.format or mask.mode}) holds {mask.distinct} values, and {100 * mask.ramps:.0f}% of "
+        "the pixels on its borders lie between their neighbours (hard borders: under 2%)"
+    )
+
+
 RULE = Rule(
     slug="mask-interpolated",
     family="data",
@@ -312,7 +347,7 @@ RULE = Rule(
     level=Level.ERROR,
     log=absent("smoothed masks raise nothing and print nothing"),
     source=SourceFacet(("resize", "Resize", "interpolate", "zoom", "warp", "rescale"), _examine),
-    before=absent("the run resizes masks itself, always to the nearest pixel"),
+    before=BeforeFacet(Cost.SECONDS, _examine_plan),
     during=absent("new classes at the rims change no step visibly"),
     module=__name__,
 )

@@ -42,14 +42,20 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import pairwise
 
+from snellen.core.audits import audited, file_evidence, listed, place_of, share, short
+from snellen.core.classes_of import stated_classes
 from snellen.core.code.classes import class_counts
 from snellen.core.code.flow import Flow, Step, Trail
 from snellen.core.code.masks import names_mask, names_no_classes
 from snellen.core.code.trails import parts_of
-from snellen.core.finding import Edit, Evidence, Fix, FixSafety, Level
+from snellen.core.facts.data import FolderAudit, MaskRecord
+from snellen.core.finding import Edit, Evidence, Finding, Fix, FixSafety, Level
 from snellen.core.known.backbones import place
-from snellen.core.rule import Rule, SourceFacet, absent
+from snellen.core.masks import class_number_masks, ignored_values, is_black_and_white, values_of
+from snellen.core.plan import Cost, NotApplicable, Plan
+from snellen.core.rule import BeforeFacet, Rule, SourceFacet, absent
 from snellen.core.source import CallSite, Hit, SourceFile
 
 __all__ = ["RULE"]
@@ -86,6 +92,11 @@ _KEEPING_METHODS = frozenset(
     )
 )
 _WHOLE = re.compile(r"\blong\b|int64|LongTensor")
+
+
+_SCHEME = 0.7
+"""Share of masks of 0 and 255 from which that is the scheme of a set without classes."""
+_FEWEST = 4
 
 
 @dataclass(frozen=True, slots=True)
@@ -301,6 +312,64 @@ def _of_255(file: SourceFile, trail: Trail, start: CallSite, read: Evidence, use
     )
 
 
+# -- masks on disk ------------------------------------------------------------------------------------------------------
+
+
+def _examine_plan(plan: Plan) -> Iterator[Finding]:
+    folders = [(folder, masks) for folder in audited(plan) if (masks := class_number_masks(folder))]
+    if not folders:
+        raise NotApplicable("no data folder holds masks of numbers")
+    for folder, masks in folders:
+        stated = stated_classes(plan.settings)
+        classes = len(folder.classes) or (stated[1] if stated is not None else 0)
+        allowed = frozenset(range(classes)) | ignored_values(plan.settings)
+        black_white = [mask for mask in masks if is_black_and_white(mask)]
+        if classes > 1 and len(black_white) < len(masks):
+            wrong = [(mask, values_of(mask) - allowed) for mask in masks]
+            why = f"{folder.key} has the {classes} classes 0 to {classes - 1}"
+        elif classes > 1 and folder.layout != "forged-masks":
+            wrong = [(mask, frozenset({255})) for mask in masks if 255 in values_of(mask)]
+            why = f"{folder.key} has the {classes} classes 0 to {classes - 1}, and 255 is read as none of them"
+        else:
+            wrong = [(mask, values_of(mask) - {0, 255}) for mask in masks]
+            why = f"the other {len(black_white)} masks hold 0 and 255"
+            if len(black_white) < _SCHEME * len(masks) or len(masks) < _FEWEST:
+                continue
+        wrong = [(mask, values) for mask, values in wrong if values]
+        if wrong:
+            yield _on_disk(plan, folder, wrong, len(masks), classes, why)
+
+
+def _on_disk(
+    plan: Plan, folder: FolderAudit, wrong: list[tuple[MaskRecord, frozenset[int]]], of: int, classes: int, why: str
+) -> Finding:
+    found = sorted(frozenset().union(*(values for _, values in wrong)))
+    first, values = wrong[0]
+    return Finding(
+        "mask-values",
+        Level.ERROR if classes > 1 else Level.WARNING,
+        f"{folder.key}: {share(len(wrong), of)} masks hold {listed([str(value) for value in found], 6)}; {why}: "
+        f"{short(first.path)} holds {listed([str(value) for value in sorted(values)], 6)}",
+        place_of(plan, folder.key),
+        file_evidence((mask.path, f"holds {listed([str(value) for value in sorted(own)], 8)}") for mask, own in wrong),
+        Fix(_remap(found, classes, [mask for mask, _ in wrong])),
+    )
+
+
+def _remap(found: list[int], classes: int, masks: list[MaskRecord]) -> str:
+    """The mapping to write, where there is only one that makes sense."""
+    held = sorted(frozenset().union(*(values_of(mask) for mask in masks)))
+    if found == [255] and classes in (0, 2):
+        return "Write {255: 1}: `mask = (mask > 127).astype(numpy.uint8)`."
+    if found == [1] and classes == 0:
+        return "Write {1: 255} in these masks, as in the others: `mask = mask * 255`."
+    if found == [classes] and 0 not in held:
+        return f"Classes are counted from 1: subtract 1, {{1: 0, ..., {classes}: {classes - 1}}}."
+    if 1 < len(held) <= classes and held[0] == 0 and len({b - a for a, b in pairwise(held)}) == 1:
+        return f"Write {{{', '.join(f'{value}: {number}' for number, value in enumerate(held))}}}."
+    return f"Map {listed([str(value) for value in found], 6)} to a class, or to 255 with ignore_index=255."
+
+
 RULE = Rule(
     slug="mask-values",
     family="data",
@@ -308,7 +377,7 @@ RULE = Rule(
     level=Level.ERROR,
     log=absent("an error about such a value is a rule of its own: label-out-of-range"),
     source=SourceFacet(("mask", "Mask", "Segmentation", "Cityscapes", "label", "Loss", "classes"), _examine),
-    before=absent("the values that masks hold are no fact of a plan yet"),
+    before=BeforeFacet(Cost.SECONDS, _examine_plan),
     during=absent("targets are no part of a step's facts"),
     module=__name__,
 )

@@ -35,15 +35,17 @@ Sources
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
 from collections.abc import Iterator
 from pathlib import Path, PurePosixPath
 
+from snellen.core.audits import file_evidence, place_of
 from snellen.core.file_kinds import is_data, is_weights, name_of
 from snellen.core.finding import Evidence, Finding, Fix, FixSafety, Level, Location
 from snellen.core.log import Log, LoggedException, LogMatch
-from snellen.core.plan import Cost, NotApplicable, Plan
+from snellen.core.plan import Cost, FactUnavailable, NotApplicable, Plan
 from snellen.core.probe import Answer, Here, Outcome
 from snellen.core.rule import BeforeFacet, LogFacet, Rule, absent
 
@@ -180,6 +182,8 @@ def _examine_plan(plan: Plan) -> Iterator[Finding]:
             Location(str(plan.path or "the settings"), plan.line_of(path.key), key=path.key),
             fix=_nearest(path.key, path.given, path.nearest),
         )
+    with contextlib.suppress(FactUnavailable):
+        yield from _listed(plan)
     try:
         unpaired = plan.fact("unpaired")
     except NotApplicable:
@@ -190,6 +194,21 @@ def _examine_plan(plan: Plan) -> Iterator[Finding]:
         yield Finding(
             "missing-file", Level.WARNING, f"{unpaired[0]}{more}", evidence=evidence, fix=Fix("Add the missing halves.")
         )
+
+
+def _listed(plan: Plan) -> Iterator[Finding]:
+    """Files that a table or a list of the data set names and the folder does not hold."""
+    for folder in plan.fact("audit"):
+        for problem in folder.problems:
+            if problem.kind == "missing-file":
+                yield Finding(
+                    "missing-file",
+                    Level.ERROR,
+                    f"{folder.key}: {problem.message}",
+                    place_of(plan, folder.key),
+                    file_evidence((path, "is named and not there") for path in problem.paths),
+                    Fix("Fetch these files again, or take them off the list."),
+                )
 
 
 def _nearest(key: str, given: str, name: str | None) -> Fix:

@@ -31,13 +31,15 @@ Sources
 
 from __future__ import annotations
 
+import contextlib
 import re
 from collections.abc import Iterator
 from pathlib import PurePath
 
+from snellen.core.audits import file_evidence, place_of
 from snellen.core.finding import Finding, Fix, FixSafety, Level, Location
 from snellen.core.log import Log, LogMatch
-from snellen.core.plan import Cost, NotApplicable, Plan
+from snellen.core.plan import Cost, FactUnavailable, NotApplicable, Plan
 from snellen.core.rule import BeforeFacet, LogFacet, Rule, absent
 
 __all__ = ["RULE"]
@@ -75,6 +77,8 @@ def _examine_plan(plan: Plan) -> Iterator[Finding]:
     paths = plan.fact("paths")
     if not paths:
         raise NotApplicable("the run names no path")
+    with contextlib.suppress(FactUnavailable):
+        yield from _listed(plan)
     for path in paths:
         if path.other_case is None:
             continue
@@ -95,6 +99,21 @@ def _examine_plan(plan: Plan) -> Iterator[Finding]:
         )
 
 
+def _listed(plan: Plan) -> Iterator[Finding]:
+    """Files that a list, or the name of an image, spells in another case than the disk."""
+    for folder in plan.fact("audit"):
+        for problem in folder.problems:
+            if problem.kind == "other-case":
+                yield Finding(
+                    "split-case",
+                    Level.ERROR,
+                    f"{folder.key}: {problem.message}",
+                    place_of(plan, folder.key),
+                    file_evidence((path, "differs in upper and lower case") for path in problem.paths),
+                    Fix("Rename these files as the list or the image spells them: Linux tells upper from lower case."),
+                )
+
+
 RULE = Rule(
     slug="split-case",
     family="data",
@@ -102,7 +121,7 @@ RULE = Rule(
     level=Level.ERROR,
     log=LogFacet(("no such file", "cannot find"), _examine),
     source=absent("only the disk tells how the name is written"),
-    before=BeforeFacet(Cost.INSTANT, _examine_plan),
+    before=BeforeFacet(Cost.SECONDS, _examine_plan),
     during=absent("paths are read before the first step"),
     module=__name__,
 )

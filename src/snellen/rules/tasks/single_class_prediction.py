@@ -45,10 +45,12 @@ import re
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
 
+from snellen.core.audits import audited, place_of
 from snellen.core.code.outputs import one_class_outputs
 from snellen.core.finding import Evidence, Finding, Fix, Level, Location
 from snellen.core.log import Log, LogLine, LogMatch
-from snellen.core.rule import DuringFacet, LogFacet, Rule, SourceFacet, absent
+from snellen.core.plan import Cost, NotApplicable, Plan
+from snellen.core.rule import BeforeFacet, DuringFacet, LogFacet, Rule, SourceFacet
 from snellen.core.source import Hit, SourceFile
 from snellen.core.step import Action, Step, Verdict
 
@@ -295,6 +297,25 @@ def _examine_source(file: SourceFile) -> Iterator[Hit]:
         yield Hit(message, output.call.span, fix, (Evidence(output.maker.code[:120], place),))
 
 
+def _examine_plan(plan: Plan) -> Iterator[Finding]:
+    """Training data whose labels all say the same."""
+    labelled = [folder for folder in audited(plan) if all(sample.label is not None for sample in folder.samples)]
+    labelled = [folder for folder in labelled if folder.split not in ("val", "test")]
+    if not labelled:
+        raise NotApplicable("no data folder to learn from labels whole images")
+    for folder in labelled:
+        names = {sample.label for sample in folder.samples}
+        if len(names) == 1 and len(folder.samples) > 1:
+            yield Finding(
+                "single-class-prediction",
+                Level.ERROR,
+                f"{folder.key}: all {len(folder.samples)} samples are of one class, {names.pop()}: a model can only "
+                "learn to answer it",
+                place_of(plan, folder.key),
+                fix=Fix(f"Point {folder.key} at the folder above, which holds one folder for each class."),
+            )
+
+
 RULE = Rule(
     slug="single-class-prediction",
     family="tasks",
@@ -302,7 +323,7 @@ RULE = Rule(
     level=Level.WARNING,
     log=LogFacet(("iou", "dice", "jaccard", "recall", "[["), _examine_log),
     source=SourceFacet(("argmax", "softmax"), _examine_source),
-    before=absent("the shares of the classes in the masks are no fact of a plan yet"),
+    before=BeforeFacet(Cost.SECONDS, _examine_plan),
     during=DuringFacet(_start),
     module=__name__,
 )
