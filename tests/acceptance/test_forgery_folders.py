@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from snellen.data.folders import discover
+from snellen.data.layouts.forged_masks import discover, size_problems
 from snellen.data.reading import probe_image, read_mask
 
 
@@ -17,8 +17,9 @@ def test_every_set_pairs_and_reads(shared: Path) -> None:
     for root in roots:
         folder = discover(root)
         assert folder.problems == (), root
-        assert list(folder.size_problems()) == [], root
-        assert len(folder.pairs) == len([path for path in (root / "forged").iterdir() if path.is_file()]), root
-        for pair in folder.pairs:
-            mask = read_mask(pair.mask, size=probe_image(pair.image).upright_size).mask
-            assert 0 < mask.mean() < 1, pair.mask
+        assert list(size_problems(folder.samples)) == [], root
+        forged = [sample for sample in folder.samples if sample.role == "forged"]
+        assert len(forged) == len([path for path in (root / "forged").iterdir() if path.is_file()]), root
+        for sample in forged:
+            mask = read_mask(sample.masks[0], size=probe_image(sample.image).upright_size).mask
+            assert 0 < mask.mean() < 1, sample.masks

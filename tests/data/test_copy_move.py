@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from snellen.data.folders import discover
+from snellen.data.layouts.forged_masks import discover, size_problems
 from snellen.data.synthesis.copy_move import CopyMoveSettings, SyntheticForgery, synthesise, synthesise_folder
 from snellen.errors import DataError
 
@@ -175,8 +175,9 @@ def test_a_folder_is_the_same_however_it_came_about(photos: Path, tmp_path: Path
 def test_the_folder_has_the_layout_that_is_read(photos: Path, tmp_path: Path) -> None:
     synthesise_folder(photos, tmp_path / "out", count=10, settings=SMALL, authentic_fraction=0.4)
     folder = discover(tmp_path / "out")
-    assert (len(folder.pairs), len(folder.authentic), folder.problems) == (6, 4, ())
-    assert list(folder.size_problems()) == []
+    assert [sample.role for sample in folder.samples] == ["forged"] * 6 + ["authentic"] * 4
+    assert folder.problems == ()
+    assert list(size_problems(folder.samples)) == []
     header, *records = [
         json.loads(line) for line in (tmp_path / "out" / "manifest.jsonl").read_text(encoding="utf-8").splitlines()
     ]

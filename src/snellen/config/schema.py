@@ -13,6 +13,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 from pydantic_core import PydanticCustomError
 
 from snellen.config.machines import MACHINES
+from snellen.core.facts.data import LayoutName
 
 __all__ = [
     "Auto",
@@ -61,6 +62,10 @@ class DataConfig(Section):
     """Folder of validation images."""
     test: Path | None = None
     """Folder of test images."""
+    layout: Literal[Auto, LayoutName] = "auto"
+    """How the data lies in these folders; `auto` recognises it by what is in them."""
+    classes: tuple[str, ...] | Path | None = None
+    """Names of the classes in the order of their numbers, or a file that holds them; the data says it without them."""
     image_size: Count | tuple[Count, Count] | None = None
     """Side, or height and width, that images are brought to; images keep their size without it."""
     pad_multiple: Count | Auto = "auto"

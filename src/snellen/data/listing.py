@@ -19,6 +19,7 @@ __all__ = [
     "FoundImages",
     "find_images",
     "hash_file_list",
+    "junk_reason",
     "list_folder",
     "missing_path",
     "name_some",
@@ -167,7 +168,7 @@ def list_folder(
         except OSError as error:
             raise DataError(f"the folder {current} cannot be read: {error.strerror}", slug="missing-file") from error
         for entry in entries:
-            path, reason = Path(entry.path), _junk(entry.name)
+            path, reason = Path(entry.path), junk_reason(entry.name)
             if reason is not None:
                 skipped[reason] += 1
             elif entry.is_dir():
@@ -193,7 +194,8 @@ def name_some(names: Iterable[object], *, limit: int = 5) -> str:
     return ", ".join(listed[:limit]) + more
 
 
-def _junk(name: str) -> str | None:
+def junk_reason(name: str) -> str | None:
+    """Why a name is passed over: what a system left behind, or `hidden`; `None` for all others."""
     if name.lower() in _JUNK_FILES | _JUNK_FOLDERS:
         return name
     return "hidden" if name.startswith(".") else None
@@ -248,5 +250,7 @@ def _nothing_found(given: list[str | Path], skipped: Counter[str], *, recursive:
 
 def _images_below(folder: Path) -> Iterator[Path]:
     if folder.is_dir():
-        for below in sorted(entry for entry in folder.iterdir() if entry.is_dir() and _junk(entry.name) is None)[:20]:
+        for below in sorted(entry for entry in folder.iterdir() if entry.is_dir() and junk_reason(entry.name) is None)[
+            :20
+        ]:
             yield from list_folder(below, skipped=Counter())

@@ -21,7 +21,7 @@ from snellen.data.opening import (
 )
 from snellen.errors import DataError
 
-__all__ = ["ImageFile", "ImageHeader", "MaskFile", "probe_image", "read_image", "read_mask"]
+__all__ = ["ImageFile", "ImageHeader", "MaskFile", "mask_size", "probe_image", "read_image", "read_mask"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -145,3 +145,23 @@ def _refuse_giant(opened: OpenImage, max_pixels: int) -> None:
             f"{opened.path} has {megapixels(width, height)} ({width} x {height}), the limit is {max_pixels / 1e6:g}",
             hint="shrink or cut the picture, or raise max_pixels",
         )
+
+
+def mask_size(path: str | Path) -> tuple[int, int]:
+    """`(height, width)` of a mask, an image or a NumPy array, from its header alone.
+
+    Raises:
+        DataError: It cannot be read, or the array is no mask by its shape.
+    """
+    path = Path(path)
+    if path.suffix.lower() != ".npy":
+        return probe_image(path).upright_size
+    try:
+        shape = np.load(path, mmap_mode="r", allow_pickle=False).shape
+    except Exception as error:  # np.load raises whatever the header's text leads to
+        raise DataError(f"{path} cannot be read: {error}", slug="corrupt-image") from error
+    if len(shape) == 3 and shape[2] == 1:
+        shape = shape[:2]
+    if len(shape) < 2:
+        raise DataError(f"{path} has shape {shape}, expected (height, width) or (regions, height, width)")
+    return int(shape[-2]), int(shape[-1])

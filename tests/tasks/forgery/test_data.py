@@ -10,7 +10,7 @@ import numpy.typing as npt
 import pytest
 import torch
 
-from snellen.data.folders import discover
+from snellen.data.layouts.forged_masks import discover
 from snellen.data.writing import write_png
 from snellen.errors import DataError
 from snellen.tasks.forgery.data import TrainingCrops, collate, list_samples, load_sample, readable, samples_of
@@ -33,7 +33,7 @@ def folder(tmp_path: Path) -> Path:
 
 
 def test_names_are_unique_though_stems_are_not(folder: Path) -> None:
-    names = [sample.name for sample in list_samples(discover(folder))]
+    names = [sample.name for sample in list_samples(discover(folder).samples)]
     assert names == ["forged/0", "forged/1", "authentic/0"]
 
 

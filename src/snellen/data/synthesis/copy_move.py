@@ -63,7 +63,7 @@ def synthesise_folder(
     authentic_fraction: float = 0.3,
     track: Track | None = None,
 ) -> SynthesisReport:
-    """Make `count` images from authentic photos, in the layout that `snellen.data.folders.discover` reads.
+    """Make `count` images from authentic photos, in the layout that `snellen.data.layouts.forged_masks.discover` reads.
 
     Written are `forged/`, `masks/` (source and target), `masks_source/`, `masks_target/`, `authentic/` and
     `manifest.jsonl`: its first line tells seed, settings and photos, each other line one image with its photo,

@@ -12,7 +12,8 @@ import numpy as np
 import torch
 from torch.utils.data import Dataset
 
-from snellen.data.folders import ForgeryFolder, discover
+from snellen.core.facts.data import Sample
+from snellen.data.layouts.forged_masks import discover
 from snellen.data.masks import read_mask
 from snellen.data.reading import read_image
 from snellen.engine.recipe import Batch
@@ -43,10 +44,15 @@ class ForgerySample:
     mask: Path | None
 
 
-def list_samples(folder: ForgeryFolder) -> list[ForgerySample]:
+def list_samples(found: Sequence[Sample]) -> list[ForgerySample]:
     """Forged images with a mask, then authentic ones; names are `folder/stem`, for both often share stems."""
-    forged = [ForgerySample(f"{pair.image.parent.name}/{pair.name}", pair.image, pair.mask) for pair in folder.pairs]
-    return forged + [ForgerySample(f"{path.parent.name}/{path.stem}", path, None) for path in folder.authentic]
+    samples = []
+    for sample in found:
+        image = Path(sample.image)
+        if sample.masks or sample.role == "authentic":
+            mask = Path(sample.masks[0]) if sample.masks else None
+            samples.append(ForgerySample(f"{image.parent.name}/{image.stem}", image, mask))
+    return samples
 
 
 def samples_of(root: Path | None, *, key: str) -> list[ForgerySample]:
@@ -61,11 +67,11 @@ def samples_of(root: Path | None, *, key: str) -> list[ForgerySample]:
     """
     if root is None:
         raise DataError(f"{key} is not set", hint=f"add {key}: FOLDER to the run file")
-    folder = discover(root)
-    samples = list_samples(folder)
+    found = discover(root).samples
+    samples = list_samples(found)
     if not samples:
         raise DataError(
-            f"{root} ({key}) holds {len(folder.unmasked)} images and no mask",
+            f"{root} ({key}) holds {len(found)} images and no mask",
             hint=f"put images into {root}/forged with masks in {root}/masks, and untouched ones into {root}/authentic",
             slug="empty-dataset",
         )

@@ -12,7 +12,7 @@ from snellen.config.resolve import Resolver
 from snellen.core.facts.memory import UnfoldFacts
 from snellen.core.facts.weights import FitFacts
 from snellen.core.plan import FactUnavailable, NotApplicable, Plan
-from snellen.data.folders import discover
+from snellen.data.layouts.forged_masks import discover, size_problems
 from snellen.errors import ConfigError, SnellenError
 from snellen.tasks.forgery.config import ForgeryModel, ForgeryRun
 
@@ -94,7 +94,7 @@ def _unpaired(plan: Plan) -> tuple[str, ...]:
             found = discover(Path(plan.root, folder))
         except SnellenError:
             continue
-        problems = [*found.problems, *found.size_problems()]
+        problems = [*found.problems, *size_problems(found.samples)]
         sentences += [f"data.{split}: {problem.message}" for problem in problems]
     return tuple(sentences)
 

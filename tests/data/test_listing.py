@@ -1,14 +1,13 @@
-"""Finding images, pairing forgery data, hashing lists, splitting by scene."""
+"""Finding images, hashing lists, splitting by scene."""
 
 from __future__ import annotations
 
 from pathlib import Path
 
-import numpy as np
 import pytest
-from PIL import Image
 
-from snellen.data.folders import discover, find_images, hash_file_list, natural_key, scene_of, split_by_group
+from snellen.data.listing import find_images, hash_file_list, natural_key
+from snellen.data.splitting import scene_of, split_by_group
 from snellen.errors import DataError
 
 
@@ -17,11 +16,6 @@ def touch(root: Path, *names: str) -> Path:
         (root / name).parent.mkdir(parents=True, exist_ok=True)
         (root / name).touch()
     return root
-
-
-def picture(path: Path, size: tuple[int, int]) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    Image.new("L", size).save(path)
 
 
 def test_files_folders_and_patterns_each_once_in_natural_order(tmp_path: Path) -> None:
@@ -74,66 +68,6 @@ def test_natural_order_is_total_for_odd_names() -> None:
     names = ["10", "9", "a", "A10", "a2", "", "²", "٣", "_", "a-1", "1a"]
     backwards = names[::-1]
     assert sorted(names, key=natural_key) == sorted(backwards, key=natural_key)
-
-
-def test_pairs_by_stem_and_every_problem_by_name(tmp_path: Path) -> None:
-    touch(tmp_path, *(f"Forged/{name}" for name in ("1.jpg", "2.png", "3.png", "4.tif", "5.png", "5.jpg")))
-    touch(tmp_path, *(f"masks/{name}" for name in ("1.png", "2_mask.png", "4.npy", "5.png", "99.png")))
-    touch(tmp_path, "authentic/1.png", "README.md")
-    folder = discover(tmp_path)
-    assert [(pair.image.name, pair.mask.name) for pair in folder.pairs] == [
-        ("1.jpg", "1.png"),
-        ("2.png", "2_mask.png"),
-        ("4.tif", "4.npy"),
-        ("5.jpg", "5.png"),
-        ("5.png", "5.png"),
-    ]
-    assert [path.name for path in folder.unmasked] == ["3.png"]
-    assert [problem.message for problem in folder.problems] == [
-        "1 of 6 forged images has no mask in masks: 3.png",
-        "1 of 5 masks has no image in Forged: 99.png",
-        "2 forged images share their stem with another: 5.jpg, 5.png",
-    ]
-    assert len(folder.files()) == 12
-
-
-def test_sizes_are_compared_lazily(tmp_path: Path) -> None:
-    for name, size in (("a", (8, 6)), ("b", (8, 6)), ("c", (8, 6))):
-        picture(tmp_path / "forged" / f"{name}.png", size)
-    picture(tmp_path / "masks" / "a.png", (8, 6))
-    picture(tmp_path / "masks" / "b.png", (6, 8))
-    (tmp_path / "masks" / "c.npy").write_bytes(b"broken")
-    problems = list(discover(tmp_path).size_problems())
-    assert [(problem.kind, problem.paths[0].name) for problem in problems] == [
-        ("other-size", "b.png"),
-        ("unreadable", "c.png"),
-    ]
-    assert "is 6 x 8 pixels, its image is 8 x 6" in problems[0].message
-    np.save(tmp_path / "masks" / "c.npy", np.zeros((3, 6, 8), dtype=bool))
-    assert [problem.kind for problem in discover(tmp_path).size_problems()] == ["other-size"]
-
-
-def test_competition_and_flat_layouts(tmp_path: Path) -> None:
-    touch(tmp_path / "k", "train_images/forged/7.png", "train_images/authentic/7.png", "train_masks/7.npy")
-    folder = discover(tmp_path / "k")
-    assert (len(folder.pairs), len(folder.authentic), folder.problems) == (1, 1, ())
-    flat = discover(touch(tmp_path / "flat", "b.png", "a.jpg"))
-    assert [path.name for path in flat.unmasked] == ["a.jpg", "b.png"]
-    assert not flat.pairs
-
-
-def test_empty_folders(tmp_path: Path) -> None:
-    touch(tmp_path, "data/Train/forged/a.png")
-    with pytest.raises(DataError, match="no image in") as caught:
-        discover(tmp_path / "data")
-    assert caught.value.slug == "empty-dataset"
-    assert "did you mean" in str(caught.value.hint)
-    assert "Train" in str(caught.value.hint)
-    (tmp_path / "part" / "forged").mkdir(parents=True)
-    touch(tmp_path, "part/authentic/a.png")
-    assert [problem.kind for problem in discover(tmp_path / "part").problems] == ["empty"]
-    with pytest.raises(DataError, match="is a file, expected a folder"):
-        discover(tmp_path / "data" / "Train" / "forged" / "a.png")
 
 
 def test_hash_changes_with_names_sizes_and_contents_but_not_with_order(tmp_path: Path) -> None:

@@ -1,0 +1,120 @@
+"""Videos as folders of numbered frames, with the masks of their objects in folders beside them, or without."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from snellen.core.facts.data import ListingProblem, Sample
+from snellen.data.layouts.base import Contents, Layout, Match, not_there
+from snellen.data.layouts.groups import frame_of
+from snellen.data.layouts.pairing import pair
+from snellen.data.layouts.problems import counted, shown
+from snellen.data.layouts.tree import Folder, Tree, join, stem_of
+
+__all__ = ["LAYOUT", "frame_gaps", "numbered"]
+
+_MIN_FRAMES = 3
+_MASK_ENDINGS = ("_mask", "_masks", "-mask", "_gt", "_seg")
+_MASK_ROOTS = ("annotations", "masks", "mask", "gt")
+_VIDEO_WORDS = ("video", "clip", "seq", "frames", "gopr", "scene")
+
+
+def numbered(folder: Folder) -> bool:
+    """Whether all images of a folder are numbered in one row, hardly any number missing."""
+    numbers = [frame_of(stem_of(name)) for name in folder.images]
+    if len(numbers) < _MIN_FRAMES or not all(numbers) or len({found[0] for found in numbers if found}) > 1:
+        return False
+    values = {found[1] for found in numbers if found}
+    step = min(b - a for a, b in zip(sorted(values), sorted(values)[1:], strict=False)) if len(values) > 1 else 1
+    return len(values) == len(numbers) and max(values) - min(values) < 2 * step * len(values)
+
+
+def frame_gaps(samples: Sequence[Sample]) -> tuple[ListingProblem, ...]:
+    """Videos in which numbers of frames are missing."""
+    indices: dict[str, list[int]] = {}
+    places: dict[str, str] = {}
+    for sample in samples:
+        if sample.group and sample.index is not None:
+            indices.setdefault(sample.group, []).append(sample.index)
+            places.setdefault(sample.group, sample.image.rpartition("/")[0])
+    gaps = []
+    for group, found in indices.items():
+        steps = [b - a for a, b in zip(sorted(found), sorted(found)[1:], strict=False)]
+        if steps and max(steps) > min(steps) > 0:
+            gaps.append(group)
+    problems = counted("frame-gap", gaps, len(indices), "videos {has} numbers of frames missing in between")
+    return tuple(
+        ListingProblem(one.kind, one.message, tuple(places[group] for group in one.paths), one.count, one.of)
+        for one in problems
+    )
+
+
+def _videos(tree: Tree) -> list[tuple[Folder, Folder | None]]:
+    """Folders of numbered frames, and those of their masks."""
+    rows = [folder for folder in tree.walk() if folder.rel and numbered(folder)]
+    masks: dict[str, Folder] = {}
+    for folder in tree.walk():
+        parent, _, name = folder.rel.rpartition("/")
+        if not folder.images or not folder.rel:
+            continue
+        for ending in _MASK_ENDINGS:
+            if name.casefold().endswith(ending):
+                masks[join(parent, name[: -len(ending)]).casefold()] = folder
+        first, _, rest = folder.rel.partition("/")
+        if first.casefold() in _MASK_ROOTS and rest:
+            masks[rest.casefold()] = folder
+    taken = {folder.rel for folder in masks.values()}
+    videos = []
+    for row in rows:
+        if row.rel not in taken:
+            _, _, inner = row.rel.partition("/")
+            videos.append((row, masks.get(row.rel.casefold()) or (masks.get(inner.casefold()) if inner else None)))
+    return videos
+
+
+def _recognise(tree: Tree) -> Match | None:
+    videos = _videos(tree)
+    frames = sum(len(video.images) for video, _ in videos)
+    masked = sum(masks is not None for _, masks in videos)
+    images = sum(len(folder.images) for folder in tree.walk()) - sum(len(masks.images) for _, masks in videos if masks)
+    if not videos or 2 * frames < images:
+        return None
+    why = f"{len(videos)} folder{'s' if len(videos) > 1 else ''} of numbered frames"
+    if masked:
+        return Match(80, f"{why}, {masked} with masks beside")
+    said = [video for video, _ in videos if any(word in video.rel.casefold() for word in _VIDEO_WORDS)]
+    named = [
+        video
+        for video, _ in videos
+        if (frame_of(stem_of(video.images[0])) or ("",))[0] or "frame" in video.images[0].casefold()
+    ]
+    if 2 * len(said) >= len(videos) or ("frame" in "".join(video.images[0].casefold() for video in named[:3])):
+        return Match(78, why)
+    from_zero = all((frame_of(stem_of(video.images[0])) or ("", 1))[1] == 0 for video, _ in videos)
+    # Numbers alone may also count the pictures of a class.
+    return Match(65 if from_zero else 50, f"{why}{', from 0' if from_zero else ''}")
+
+
+def _read(tree: Tree) -> Contents:
+    videos = _videos(tree)
+    if not videos:
+        return not_there(tree, "folder of numbered frames")
+    samples: list[Sample] = []
+    problems: list[ListingProblem] = []
+    for video, masks in videos:
+        images = [(stem_of(name), tree.path(video.rel, name)) for name in video.images]
+        marks = [(stem_of(name), tree.path(masks.rel, name)) for name in masks.images] if masks is not None else []
+        pairs = pair(images, marks, where=shown(masks.name) if masks is not None else "")
+        if masks is not None:
+            problems += pairs.problems
+        for (stem, path), (_, found) in zip(images, pairs.found, strict=True):
+            index = (frame_of(stem) or ("", None))[1]
+            samples.append(Sample(path, "frame", group=video.rel, index=index, masks=found))
+    taken = {folder.rel for pair_of in videos for folder in pair_of if folder is not None}
+    loose = [tree.path(folder.rel, name) for folder, name in tree.images() if folder.rel not in taken]
+    problems += counted("stray-file", loose, len(samples) + len(loose), "images {is} in no video and left out")
+    return Contents(samples, problems=(*problems, *frame_gaps(samples)))
+
+
+LAYOUT = Layout("frames", _recognise, _read)
+"""Videos, one folder each."""
