@@ -56,7 +56,7 @@ def _examine(plan: Plan) -> Iterator[Finding]:
         declared = True
         counts = class_counts(folder)
         seen = {folded(name) for name in counts} or _marked(folder)
-        missing = [name for name in folder.classes if folded(name) not in seen]
+        missing = [name for name in folder.classes if name and folded(name) not in seen]
         by_folder = any(problem.kind == "empty-folder" for problem in folder.problems)
         total = sum(counts.values()) or len(folder.masks)
         if not missing or not seen:

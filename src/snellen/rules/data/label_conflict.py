@@ -36,6 +36,7 @@ from collections.abc import Iterator
 
 from snellen.core.audits import audited, file_evidence, listed, place_of, short
 from snellen.core.classes_of import folded, label_of_number
+from snellen.core.facts.data import FolderAudit
 from snellen.core.finding import Finding, Fix, Level
 from snellen.core.plan import Cost, NotApplicable, Plan
 from snellen.core.rule import BeforeFacet, Rule, absent
@@ -54,8 +55,11 @@ def _examine(plan: Plan) -> Iterator[Finding]:
         for sample in folder.samples
         if sample.label is not None
     }
-    if len({label for label, _ in labels.values()}) < 2:
+    torn = any(problem.kind == "contradicting-rows" for folder in folders for problem in folder.problems)
+    if len({label for label, _ in labels.values()}) < 2 and not torn:
         raise NotApplicable("no data folder labels whole images with two classes")
+    for folder in folders:
+        yield from _torn(plan, folder)
     found = [
         twin
         for twin in plan.fact("twins")
@@ -83,6 +87,22 @@ def _examine(plan: Plan) -> Iterator[Finding]:
             f"{listed([short(twin.other) for twin in found])} or its twin."
         ),
     )
+
+
+def _torn(plan: Plan, folder: FolderAudit) -> Iterator[Finding]:
+    """Rows of a table that give one file two labels."""
+    for problem in folder.problems:
+        if problem.kind == "contradicting-rows":
+            evidence = file_evidence((path, "is listed with different classes") for path in problem.paths)
+            fix = Fix(f"Keep the right row of each: {listed([short(path) for path in problem.paths])}.")
+            yield Finding(
+                "label-conflict",
+                Level.ERROR,
+                f"{folder.key}: {problem.message}",
+                place_of(plan, folder.key),
+                evidence,
+                fix,
+            )
 
 
 RULE = Rule(

@@ -273,14 +273,10 @@ def _examine_plan(plan: Plan) -> Iterator[Finding]:
             needed = max(numbers) + 1 if len(numbers) == len(names) else len(folder.classes or names)
             if needed > stated[1]:
                 message = f"{stated[0]} is {stated[1]}, and {folder.key} holds labels of {needed} classes"
-                fix = Fix(
-                    f"Write {stated[0]}: {needed}",
-                    FixSafety.UNSAFE,
-                    "the head changes",
-                    settings=((stated[0], needed),),
-                )
-                listing = stated[0].endswith(("classes", "names")) and not stated[0].endswith("num_classes")
-                fix = Fix(f"List all of {listed(sorted(names), 12)}.") if listing else fix
+                fix = Fix(f"List all of {listed(sorted(names), 12)}.")
+                if stated[0].endswith(("num_classes", "n_classes")):
+                    setting = ((stated[0], needed),)
+                    fix = Fix(f"Write {stated[0]}: {needed}", FixSafety.UNSAFE, "the head changes", settings=setting)
                 yield Finding("label-out-of-range", Level.ERROR, message, place_of(plan, stated[0]), fix=fix)
     if not judged:
         raise NotApplicable("nothing says which classes there are, or no data folder carries labels")

@@ -312,7 +312,7 @@ def _of_255(file: SourceFile, trail: Trail, start: CallSite, read: Evidence, use
     )
 
 
-# -- masks on disk ------------------------------------------------------------------------------------------------------
+# -- masks on disk -----------------------------------------------------------------------------------------------------
 
 
 def _examine_plan(plan: Plan) -> Iterator[Finding]:

@@ -200,7 +200,7 @@ def _listed(plan: Plan) -> Iterator[Finding]:
     """Files that a table or a list of the data set names and the folder does not hold."""
     for folder in plan.fact("audit"):
         for problem in folder.problems:
-            if problem.kind == "missing-file":
+            if problem.kind in ("missing-file", "broken-link"):
                 yield Finding(
                     "missing-file",
                     Level.ERROR,

@@ -11,7 +11,7 @@ The folders were swapped, the share was given to the wrong side (`test_size=0.8`
 
 How to confirm
 --------------
-Count the samples of each split.
+Count the samples of each split, and within it those of each class.
 
 Fix
 ---

@@ -42,6 +42,9 @@ from snellen.core.rule import BeforeFacet, Rule, absent
 
 __all__ = ["RULE"]
 
+_LISTED = ("empty-folder", "missing-folder")
+"""What the listing says of support sets whose folders are empty or not there."""
+
 
 def _examine(plan: Plan) -> Iterator[Finding]:
     judged = False
@@ -52,7 +55,6 @@ def _examine(plan: Plan) -> Iterator[Finding]:
             if sample.role == "support" and sample.label is not None:
                 sets[sample.group, sample.shot][sample.label] += 1
                 classes.setdefault(folded(sample.label), sample.label)
-        classes |= {folded(name): name for name in folder.classes if sets}
         judged = judged or bool(sets)
         brief, alone = list[str](), 0
         for (group, shot), counts in sorted(sets.items(), key=str):
@@ -60,8 +62,8 @@ def _examine(plan: Plan) -> Iterator[Finding]:
             # Without a number in its name, a set is as large as most of its classes.
             wanted = shot or Counter(held.values()).most_common(1)[0][0]
             name = f"{group or 'the support set'}{f' of {shot} shots' if shot else ''}"
-            # Episodes that each hold classes of their own miss nothing.
-            expected = set(classes) if len(sets) == 1 or shot else set(held)
+            # Episodes that each hold classes of their own miss nothing; sets of one episode hold the same classes.
+            expected = {folded(label) for other, own in sets.items() if other[0] == group for label in own}
             alone += len(expected) == 1
             brief += [
                 f"{name} holds {held.get(key, 0)} of {wanted} images of {classes[key]}"
@@ -70,6 +72,7 @@ def _examine(plan: Plan) -> Iterator[Finding]:
             ]
         if alone:
             brief.append("a support set holds a single class: there is nothing to tell apart")
+        brief += [problem.message for problem in folder.problems if sets and problem.kind in _LISTED]
         if not brief:
             continue
         yield Finding(

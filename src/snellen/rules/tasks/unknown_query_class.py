@@ -33,6 +33,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator
+from pathlib import PurePath
 
 from snellen.core.audits import MAX_EVIDENCE, audited, listed, place_of, share
 from snellen.core.classes_of import folded
@@ -47,8 +48,10 @@ def _examine(plan: Plan) -> Iterator[Finding]:
     judged = False
     for folder in audited(plan):
         known = {sample.label for sample in folder.samples if sample.role == "support" and sample.label is not None}
-        queried = (sample.label for sample in folder.samples if sample.role == "query")
-        asked = Counter(label for label in queried if label is not None)
+        queries = [sample for sample in folder.samples if sample.role == "query"]
+        sorted_by_class = any(sample.label is not None for sample in queries)
+        # Where queries are sorted by class, one without is in a folder that no support set is named after.
+        asked = Counter(sample.label or PurePath(sample.image).parent.name for sample in queries if sorted_by_class)
         if not known or not asked:
             continue
         judged = True
@@ -59,11 +62,11 @@ def _examine(plan: Plan) -> Iterator[Finding]:
         fix = f"Add support images of {listed(unknown)}, or take these queries out."
         if spelled:
             fix = f"Rename: {', '.join(f'{name!r} to {other!r}' for name, other in sorted(spelled.items()))}."
-        queries = sum(asked[name] for name in unknown)
+        count = sum(asked[name] for name in unknown)
         yield Finding(
             "unknown-query-class",
             Level.ERROR,
-            f"{folder.key}: {share(queries, sum(asked.values()))} queries are of {len(unknown)} classes that no "
+            f"{folder.key}: {share(count, sum(asked.values()))} queries are of {len(unknown)} classes that no "
             f"support set holds: {listed(unknown, 6)}",
             place_of(plan, folder.key),
             tuple(Evidence(f"{name}: {asked[name]} queries, 0 support images") for name in unknown[:MAX_EVIDENCE]),

@@ -42,20 +42,16 @@ from snellen.core.rule import BeforeFacet, Rule, absent
 __all__ = ["RULE"]
 
 _KINDS = {
-    "frame-without-partner": "has no sharp partner",
-    "blur-without-sharp": "has no sharp partner",
-    "sharp-without-blur": "has no blurred partner",
-    "partner-without-frame": "has no blurred partner",
+    "image-without-partner": "has no sharp partner",
+    "partner-without-image": "has no blurred partner",
+    "image-without-spikes": "has no spike stream",
+    "missing-folder": "lacks a folder of its sequence",
+    "empty-folder": "is empty",
 }
 
 
 def _examine(plan: Plan) -> Iterator[Finding]:
-    paired = [
-        folder
-        for folder in plan.fact("audit")
-        if any(sample.partner for sample in folder.samples)
-        or any(problem.kind in _KINDS for problem in folder.problems)
-    ]
+    paired = [folder for folder in plan.fact("audit") if folder.layout == "frame-pairs"]
     if not paired:
         raise NotApplicable("no data folder pairs blurred with sharp frames")
     for folder in paired:
@@ -65,12 +61,7 @@ def _examine(plan: Plan) -> Iterator[Finding]:
             if problem.kind in _KINDS
             for path in problem.paths
         }
-        alone = {
-            sample.image: "has no sharp partner"
-            for sample in folder.samples
-            if sample.partner is None and sample.role in ("", "frame")
-        }
-        found = list((stated | alone).items())
+        found = list(stated.items())
         if not found:
             continue
         count = sum(problem.count for problem in folder.problems if problem.kind in _KINDS)
@@ -78,7 +69,7 @@ def _examine(plan: Plan) -> Iterator[Finding]:
         yield Finding(
             "unpaired-frame",
             Level.ERROR,
-            f"{folder.key}: {max(count, len(found))} frames lack their other half (of {len(folder.samples)} pairs): "
+            f"{folder.key}: {count} frames or folders lack their other half (of {len(folder.samples)} frames): "
             f"{short(path)} {text}",
             place_of(plan, folder.key),
             file_evidence(found),

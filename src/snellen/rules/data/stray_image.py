@@ -1,0 +1,75 @@
+"""Images lie where the loader does not look, and are left out.
+
+What happens
+------------
+Nothing fails: training simply sees fewer images than the folder holds, or a loader that takes every folder as a class
+finds a class too many.
+
+Why
+---
+Images were uploaded to the root, or an archive was unpacked one level too high.
+
+How to confirm
+--------------
+Compare the number of files with `len(dataset)`.
+
+Fix
+---
+Move the images to the folder that they belong to, or out of the data folder.
+
+When it is something else
+-------------------------
+Previews and readme pictures beside the data are fine; mute the rule for them.
+
+Sources
+-------
+- torchvision, `ImageFolder` looks into folders only:
+  https://docs.pytorch.org/vision/stable/generated/torchvision.datasets.ImageFolder.html
+- `os.walk`: https://docs.python.org/3/library/os.html#os.walk
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from snellen.core.audits import file_evidence, place_of
+from snellen.core.finding import Finding, Fix, Level
+from snellen.core.plan import Cost, NotApplicable, Plan
+from snellen.core.rule import BeforeFacet, Rule, absent
+
+__all__ = ["RULE"]
+
+_KINDS = {
+    "stray-file": ("is left out", "Move them to the folder that they belong to, or out of the data folder."),
+}
+
+
+def _examine(plan: Plan) -> Iterator[Finding]:
+    folders = plan.fact("audit")
+    if not any(folder.samples for folder in folders):
+        raise NotApplicable("no data folder holds images")
+    for folder in folders:
+        for problem in folder.problems:
+            if problem.kind not in _KINDS:
+                continue
+            yield Finding(
+                "stray-image",
+                Level.WARNING,
+                f"{folder.key}: {problem.message}",
+                place_of(plan, folder.key),
+                file_evidence((path, _KINDS[problem.kind][0]) for path in problem.paths),
+                Fix(_KINDS[problem.kind][1]),
+            )
+
+
+RULE = Rule(
+    slug="stray-image",
+    family="data",
+    title="Images lie outside of the layout",
+    level=Level.WARNING,
+    log=absent("what is left out raises nothing and prints nothing"),
+    source=absent("only the files tell, no line of code does"),
+    before=BeforeFacet(Cost.SECONDS, _examine),
+    during=absent("what is missing never reaches a step"),
+    module=__name__,
+)
