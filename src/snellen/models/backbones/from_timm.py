@@ -2,28 +2,43 @@
 
 from __future__ import annotations
 
+import contextlib
 import difflib
+import sys
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
 import timm
-from timm.models.vision_transformer import VisionTransformer, checkpoint_filter_fn
+from timm.models.vision_transformer import VisionTransformer
 from torch import Tensor, nn
 
-from snellen.errors import UsageError, WeightsError
+from snellen.errors import UsageError
+from snellen.models.backbones.fetching import hub_access, weights_unreachable
+from snellen.models.backbones.positions import DINOV2_PLAIN, DINOV2_REGISTERS, use_interpolation
 from snellen.models.contract import Contract, check_features
 from snellen.models.weights.loading import LoadReport, compare_state, load_into, read_state_dict
 
-__all__ = ["ALIASES", "TimmBackbone", "describe_backbone", "fit_of_weights", "load_backbone"]
+__all__ = [
+    "ALIASES",
+    "TimmBackbone",
+    "build_timm",
+    "describe_backbone",
+    "fit_of_weights",
+    "load_backbone",
+    "renamed_for",
+    "timm_name",
+]
 
 ALIASES = {
     "dinov2_vits14": "vit_small_patch14_dinov2",
     "dinov2_vitb14": "vit_base_patch14_dinov2",
     "dinov2_vitl14": "vit_large_patch14_dinov2",
+    "dinov2_vitg14": "vit_giant_patch14_dinov2",
     "dinov2_vits14_reg": "vit_small_patch14_reg4_dinov2",
     "dinov2_vitb14_reg": "vit_base_patch14_reg4_dinov2",
     "dinov2_vitl14_reg": "vit_large_patch14_reg4_dinov2",
+    "dinov2_vitg14_reg": "vit_giant_patch14_reg4_dinov2",
 }
 """The names of the DINOv2 repository, and timm's for the same architectures."""
 
@@ -72,23 +87,36 @@ def timm_name(name: str) -> str:
     )
 
 
-def _build(name: str, *, pretrained: bool) -> Any:
+def build_timm(name: str, *, pretrained: bool, num_classes: int | None = 0) -> Any:
+    """Build a timm model that takes any size where its family can.
+
+    Args:
+        name: A timm name, or a DINOv2 name.
+        pretrained: Fetch the published weights.
+        num_classes: Of its classifier; 0 leaves it out, `None` keeps what the weights have.
+
+    Raises:
+        UsageError: No such model.
+        WeightsError: The published weights could not be fetched; the message names what works without a network.
+    """
     resolved = timm_name(name)
+    classes: dict[str, Any] = {} if num_classes is None else {"num_classes": num_classes}
     # timm's families say "takes any size" by different arguments and refuse those of the others.
     variants: tuple[dict[str, Any], ...] = ({"dynamic_img_size": True}, {"strict_img_size": False}, {})
     for options in variants:
         try:
-            return timm.create_model(resolved, pretrained=pretrained, num_classes=0, **options)
+            with hub_access() if pretrained else contextlib.nullcontext():
+                network = timm.create_model(resolved, pretrained=pretrained, **classes, **options)
         except TypeError:
             continue
         except (OSError, RuntimeError) as error:
             if not pretrained:
                 raise
-            raise WeightsError(
-                f"the pretrained weights of {resolved} could not be had: {type(error).__name__}",
-                hint="without a network, give a file with model.weights, or set model.pretrained: false",
-                slug="hub-offline",
-            ) from error
+            config = timm.get_pretrained_cfg(resolved)
+            raise weights_unreachable(name, config.hf_hub_id if config else None, error) from error
+        if "dinov2" in resolved and isinstance(network, VisionTransformer):
+            use_interpolation(network, DINOV2_REGISTERS if "reg4" in resolved else DINOV2_PLAIN)
+        return network
     raise UsageError(f"timm cannot build {resolved} without classes", hint="choose another backbone")
 
 
@@ -128,10 +156,10 @@ def load_backbone(
         >>> load_backbone("resnet18", max_stride=8).contract.out_channels
         128
     """
-    network = _build(name, pretrained=pretrained and weights is None)
+    network = build_timm(name, pretrained=pretrained and weights is None)
     source = "random"
     if weights is not None:
-        load_into(network, _renamed(read_state_dict(weights), network), source=str(weights))
+        load_into(network, renamed_for(read_state_dict(weights), network), source=str(weights))
         source = str(weights)
     elif pretrained:
         source = str(network.pretrained_cfg.get("hf_hub_id") or "timm")
@@ -163,18 +191,24 @@ def fit_of_weights(name: str, weights: Path) -> LoadReport:
         UsageError: No such model.
         WeightsError: The file cannot be read.
     """
-    network = _build(name, pretrained=False)
-    return compare_state(network, _renamed(read_state_dict(weights), network))
+    network = build_timm(name, pretrained=False)
+    return compare_state(network, renamed_for(read_state_dict(weights), network))
 
 
-def _renamed(state: Mapping[str, Tensor], network: Any) -> dict[str, Tensor]:
-    """Published ViT checkpoints differ from timm in names and in the size of the position grid."""
-    if not isinstance(network, VisionTransformer):
+def renamed_for(state: Mapping[str, Tensor], network: Any) -> dict[str, Tensor]:
+    """A published state dict under timm's names: its families know the names of the official releases.
+
+    Args:
+        state: Names to tensors.
+        network: A timm model.
+    """
+    convert = getattr(sys.modules[type(network).__module__], "checkpoint_filter_fn", None)
+    if convert is None:
         return dict(state)
     try:
-        renamed: dict[str, Tensor] = checkpoint_filter_fn(dict(state), network)
-    except (KeyError, RuntimeError, ValueError, AttributeError, IndexError):
-        # Not the checkpoint of a ViT at all: the comparison of names says so better than the filter does.
+        renamed: dict[str, Tensor] = convert(dict(state), network)
+    except (KeyError, RuntimeError, ValueError, AttributeError, IndexError, TypeError):
+        # Not a checkpoint of this family at all: the comparison of names says so better than the filter does.
         return dict(state)
     return renamed
 

@@ -7,7 +7,7 @@ processor does; only the last step, scaling and normalising, is in float32.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final, Literal
 
@@ -19,7 +19,7 @@ from torch import Tensor
 
 from snellen.errors import ContractError
 
-__all__ = ["CLIP", "DINOV2", "Preprocessing", "as_picture", "from_timm", "from_torchvision", "from_transformers"]
+__all__ = ["CLIP", "DINOV2", "SAM", "Preprocessing", "as_picture", "from_timm", "from_torchvision", "from_transformers"]
 
 Picture = Image.Image | npt.NDArray[Any]
 _RESAMPLING = {
@@ -37,12 +37,16 @@ class Preprocessing:
     """How a picture becomes an input; all sizes in pixels.
 
     Args:
-        resize: Length that the shorter side is brought to, or `(height, width)` whatever the proportions; `None`
-            leaves the size.
+        resize: Length that one side is brought to, or `(height, width)` whatever the proportions; `None` leaves the
+            size.
+        edge: Which side `resize` means: the `shorter` one, or the `longer` one.
+        pad: `(height, width)` that smaller inputs are filled up to with zeros, right and below, after normalising.
         crop: `(height, width)` that is cut from the centre, `None` without.
         interpolation: With Pillow's antialiasing.
         rgb: Whether colours are converted `before` resizing or `after` it, as CLIP does: palette and transparent
             images come out differently.
+        transparency: Whether transparent pixels keep the colour that they hide (`drop`) or are laid on `white`, as
+            transformers does.
         margin: How half a pixel of margin is rounded when cropping: to the even number as torchvision does
             (`round`), or down as the processors of transformers do (`floor`).
         mean: Per channel, for values from 0 to 1.
@@ -56,8 +60,11 @@ class Preprocessing:
 
     resize: int | tuple[int, int] | None
     crop: tuple[int, int] | None
+    edge: Literal["shorter", "longer"] = "shorter"
+    pad: tuple[int, int] | None = None
     interpolation: Literal["nearest", "bilinear", "bicubic", "lanczos"] = "bicubic"
     rgb: Literal["before", "after"] = "before"
+    transparency: Literal["drop", "white"] = "drop"
     margin: Literal["round", "floor"] = "round"
     mean: tuple[float, ...] = _IMAGENET_MEAN
     std: tuple[float, ...] = _IMAGENET_STD
@@ -74,6 +81,8 @@ class Preprocessing:
             ContractError: An array that is not clearly an 8-bit image.
         """
         image = as_picture(picture, colour=colour)
+        if self.transparency == "white":
+            image = _on_white(image)
         if self.rgb == "before":
             image = image.convert("RGB")
         if self.resize is not None:
@@ -92,7 +101,22 @@ class Preprocessing:
         Raises:
             ContractError: As `levels`.
         """
-        return self.normalise(torch.from_numpy(self.levels(picture, colour=colour)).permute(2, 0, 1))
+        return self.collate([self.levels(picture, colour=colour)])[0]
+
+    def collate(self, levels: Sequence[npt.NDArray[np.uint8]], *, device: torch.device | None = None) -> Tensor:
+        """A batch from what `levels` gives: float32, shape `(B, 3, height, width)`, normalised.
+
+        Args:
+            levels: Of equal size, unless this preprocessing pads.
+            device: Where the arithmetic is done; the bytes travel, not the floats.
+        """
+        tensors = [torch.from_numpy(one).to(device).permute(2, 0, 1) for one in levels]
+        if self.pad is None:
+            return self.normalise(torch.stack(tensors))
+        batch = torch.zeros(len(tensors), _CHANNELS, *self.pad, device=device)
+        for row, tensor in zip(batch, tensors, strict=True):
+            row[:, : tensor.shape[1], : tensor.shape[2]] = self.normalise(tensor)
+        return batch
 
     def normalise(self, levels: Tensor) -> Tensor:
         """Scale and shift 8-bit pixels.
@@ -107,8 +131,8 @@ class Preprocessing:
     @property
     def input_size(self) -> tuple[int, int] | None:
         """`(height, width)` of every input, `None` when it depends on the picture."""
-        if self.crop is not None:
-            return self.crop
+        if self.crop is not None or self.pad is not None:
+            return self.crop or self.pad
         return self.resize if isinstance(self.resize, tuple) else None
 
     def to_dict(self) -> dict[str, Any]:
@@ -121,6 +145,9 @@ class Preprocessing:
             return self.resize[1], self.resize[0]
         assert self.resize is not None  # noqa: S101 - asked by `levels`
         width, height = image.size
+        if self.edge == "longer":
+            scale = self.resize / max(width, height)
+            return int(width * scale + 0.5), int(height * scale + 0.5)
         long = int(self.resize * max(width, height) / min(width, height))
         return (self.resize, long) if width <= height else (long, self.resize)
 
@@ -142,9 +169,22 @@ CLIP: Final = Preprocessing(
 """CLIP at 224 pixels. timm's configuration of the same weights crops 90% instead."""
 
 DINOV2: Final = Preprocessing(
-    resize=256, crop=(224, 224), margin="floor", source="the processor published with facebook/dinov2 on the hub"
+    resize=256,
+    crop=(224, 224),
+    transparency="white",
+    margin="floor",
+    source="the processor published with facebook/dinov2 on the hub",
 )
 """DINOv2's evaluation transform."""
+SAM: Final = Preprocessing(
+    resize=1024,
+    edge="longer",
+    crop=None,
+    pad=(1024, 1024),
+    interpolation="bilinear",
+    source="ResizeLongestSide and Sam.preprocess of facebookresearch/segment-anything",
+)
+"""Segment Anything's. Its mean and deviation are ImageNet's in units of 0 to 255."""
 
 
 def as_picture(picture: Picture, *, colour: Literal["RGB", "BGR"] | None = None) -> Image.Image:
@@ -165,11 +205,6 @@ def as_picture(picture: Picture, *, colour: Literal["RGB", "BGR"] | None = None)
     """
     if isinstance(picture, Image.Image):
         return picture
-    if isinstance(picture, Tensor):
-        raise ContractError(
-            f"a tensor of shape {tuple(picture.shape)}, expected a picture",
-            hint="give the PIL image or the uint8 array it was made from; a tensor may be normalised already",
-        )
     array = np.asarray(picture)
     _refuse_values(array)
     if array.ndim == 2:
@@ -189,6 +224,13 @@ def as_picture(picture: Picture, *, colour: Literal["RGB", "BGR"] | None = None)
             slug="colour-order",
         )
     return Image.fromarray(np.ascontiguousarray(array[:, :, ::-1] if colour == "BGR" else array))
+
+
+def _on_white(image: Image.Image) -> Image.Image:
+    if not image.has_transparency_data:
+        return image
+    white = Image.new("RGBA", image.size, (255, 255, 255, 255))
+    return Image.alpha_composite(white, image.convert("RGBA"))
 
 
 def _refuse_values(array: npt.NDArray[Any]) -> None:
@@ -285,6 +327,7 @@ def from_transformers(config: Mapping[str, Any]) -> Preprocessing:
         resize=resize if config.get("do_resize", True) else None,
         crop=cut,
         interpolation=names[int(config.get("resample", 3))],
+        transparency="white",
         margin="floor",
         mean=tuple(config.get("image_mean") or _IMAGENET_MEAN),
         std=tuple(config.get("image_std") or _IMAGENET_STD),

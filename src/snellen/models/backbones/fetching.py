@@ -1,0 +1,84 @@
+"""Published weights: from the hub's cache at once when there is no network, and what to say when they cannot be had."""
+
+from __future__ import annotations
+
+import contextlib
+import socket
+from collections.abc import Iterator
+from typing import Final
+from urllib.parse import urlsplit
+from urllib.request import getproxies
+
+from huggingface_hub import constants
+from huggingface_hub.utils import logging
+
+from snellen.errors import WeightsError
+
+__all__ = ["hub_access", "weights_unreachable"]
+
+_PATIENCE: Final = 3.0
+"""Seconds that a connection to the hub may take; its own client tries for 50."""
+_AUTH = ("401", "403", "gated", "unauthorized", "forbidden")
+
+
+@contextlib.contextmanager
+def hub_access() -> Iterator[None]:
+    """Let the hub's client look into its cache only when the hub cannot be reached, instead of retrying for a minute.
+
+    Where a proxy is set, reaching is the proxy's business: nothing is changed.
+    """
+    if constants.HF_HUB_OFFLINE or getproxies() or _reachable(constants.ENDPOINT):
+        yield
+        return
+    verbosity = logging.get_verbosity()
+    constants.HF_HUB_OFFLINE = True
+    logging.set_verbosity(40)  # errors only
+    try:
+        yield
+    finally:
+        constants.HF_HUB_OFFLINE = False
+        logging.set_verbosity(verbosity)
+
+
+def _reachable(endpoint: str) -> bool:
+    address = urlsplit(endpoint)
+    try:
+        port = address.port or (80 if address.scheme == "http" else 443)
+        with socket.create_connection((address.hostname or "", port), timeout=_PATIENCE):
+            return True
+    except (OSError, ValueError):
+        return False
+
+
+def weights_unreachable(name: str, hub: str | None, error: Exception) -> WeightsError:
+    """One clear line for a download that failed, with every way that is left.
+
+    Args:
+        name: The backbone.
+        hub: Repository on the Hugging Face hub, or the address, that the weights come from; `None` when unknown.
+        error: What the download raised.
+
+    Example:
+        >>> weights_unreachable("resnet18", "timm/resnet18.a1_in1k", OSError("no route")).slug
+        'hub-offline'
+    """
+    text = f"{type(error).__name__} {error}".lower()
+    where = hub or "its publisher"
+    if any(word in text for word in _AUTH):
+        return WeightsError(
+            f"the published weights of {name} were refused by {where}: no licence accepted, or no token",
+            hint="accept the licence on the model's page, then: hf auth login",
+            slug="hub-auth",
+        )
+    ways = ["a local file: --weights FILE"]
+    if hub and "/" in hub and "://" not in hub:
+        ways.append(f"fetch it where there is a network: hf download {hub}, and copy HF_HOME here")
+        ways.append("a mirror: HF_ENDPOINT=https://...")
+    elif hub:
+        ways.append(f"fetch {hub} where there is a network")
+    ways.append("random weights, on purpose: --no-pretrained")
+    return WeightsError(
+        f"the published weights of {name} could not be fetched from {where} ({type(error).__name__})",
+        hint="; or ".join(ways),
+        slug="hub-offline",
+    )
