@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import os
 import platform
 import re
@@ -14,10 +15,7 @@ from snellen.core.facts.environment import EnvironmentFacts
 from snellen.core.known.wheels import Build, architectures
 from snellen.core.plan import FactUnavailable, Plan
 
-__all__ = ["SUPPORTED", "environment_facts", "provide_environment"]
-
-SUPPORTED = ((3, 11), (3, 13))
-"""The oldest and the newest Python that this package is made for."""
+__all__ = ["environment_facts", "provide_environment"]
 
 _METADATA = re.compile(
     r"(?P<name>[A-Za-z0-9][\w.]*?(?:-[\w.]*?)?)-(?P<version>\d[\w.!+]*?)(?:-py[\d.]+)?\.(?:dist|egg)-info"
@@ -68,7 +66,6 @@ def environment_facts(path: Sequence[str] | None = None) -> EnvironmentFacts:
     return EnvironmentFacts(
         python=platform.python_version(),
         executable=sys.executable,
-        supported=SUPPORTED[0] <= sys.version_info[:2] <= SUPPORTED[1],
         packages=packages,
         doubled=_doubled(folders),
         torch_cuda=cuda,
@@ -147,6 +144,7 @@ def _torch_problem(packages: dict[str, str], constants: dict[str, str], folders:
     folder = _folder_of("torch", folders)
     stated = {version for where in folders for name, version in _distributions(where) if name == "torch"}
     base = constants.get("__version__", "").partition("+")[0]
+    gone = [name for name in _required_libraries(folders) if name not in packages]
     if not folder.is_dir():
         return "" if _editable(folders) else "its metadata is there, its folder is not"
     missing = [name for name in ("__init__.py", "version.py") if not (folder / name).is_file()]
@@ -154,7 +152,36 @@ def _torch_problem(packages: dict[str, str], constants: dict[str, str], folders:
         return f"{folder} has no {' and no '.join(missing)}: a part of its files is missing"
     if base and base not in {version.partition("+")[0] for version in stated}:
         return f"its metadata says {', '.join(sorted(stated))}, its files are those of {constants['__version__']}"
-    return ""
+    return f"libraries that it loads are not installed: {', '.join(gone)}" if gone else ""
+
+
+def _required_libraries(folders: Sequence[Path]) -> list[str]:
+    """NVIDIA's libraries that the metadata of torch asks for on this kind of machine."""
+    if platform.system() != "Linux":
+        return []
+    metadata = next((path for folder in folders for path in folder.glob("torch-*.dist-info/METADATA")), None)
+    try:
+        with metadata.open(encoding="utf-8", errors="replace") if metadata else io.StringIO() as file:
+            # The requirements stand in the head, before the first empty line.
+            head = file.read(_LARGEST).partition("\n\n")[0]
+    except OSError:
+        return []
+    wanted = []
+    for line in head.splitlines():
+        found = re.match(r"Requires-Dist: (?P<name>nvidia-[\w-]+)[^;]*;?(?P<when>.*)", line)
+        if found is None or "extra ==" in found["when"] or not _here(found["when"]):
+            continue
+        wanted.append(_normal(found["name"]))
+    return wanted
+
+
+def _here(marker: str) -> bool:
+    """Whether a condition that names systems and processors, as those of torch do, names this one."""
+    system = re.search(r"(?:platform_system|sys_platform)\s*==\s*['\"](\w+)", marker)
+    processor = re.search(r"platform_machine\s*==\s*['\"](\w+)", marker)
+    return (system is None or system[1].lower() == "linux") and (
+        processor is None or processor[1] == platform.machine()
+    )
 
 
 def _editable(folders: Sequence[Path]) -> bool:

@@ -15,7 +15,6 @@ class EnvironmentFacts:
     Args:
         python: Version of Python, such as `3.11.7`.
         executable: The interpreter.
-        supported: Whether this Python is one that the package is made for.
         packages: Version of each installed distribution by its normalised name (`opencv-python`), with the local tag
             (`2.6.0+cu124`) of those whose metadata or version file has one.
         doubled: Distributions whose metadata stands there more than once, and the versions that it names.
@@ -30,7 +29,6 @@ class EnvironmentFacts:
 
     python: str
     executable: str
-    supported: bool = True
     packages: Mapping[str, str] = field(default_factory=dict)
     doubled: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     torch_cuda: tuple[int, int] | None = None

@@ -159,7 +159,8 @@ def _examine_plan(plan: Plan) -> Iterator[Finding]:
         "worker-killed",
         Level.ERROR if need > machine.host_memory_bytes else Level.WARNING,
         f"{workers} workers with {_PREFETCHED + _IN_THE_MAKING} batches of {batch} images of {sides[0]} x {sides[1]} "
-        f"take {need / 2**30:.1f} GiB, and {has / 2**30:.1f} of {machine.host_memory_bytes / 2**30:.1f} GiB are free{by}",
+        f"take {need / 2**30:.1f} GiB, and {has / 2**30:.1f} of {machine.host_memory_bytes / 2**30:.1f} GiB are free"
+        f"{by}",
         Location(str(plan.path or "the settings"), plan.line_of("data.workers"), key="data.workers"),
         fix=Fix(
             f"Write data.workers: {fits}, or take smaller batches.",
