@@ -151,7 +151,7 @@ class _Judge:
                 answered = True
                 findings += found
         if not answered:
-            return self._end(rule, State.NOT_APPLICABLE, reason="; ".join(dict.fromkeys(reasons.values())))
+            return self._end(rule, State.NOT_APPLICABLE, reason=reasons.get("_before") or reasons["_source"])
         return self._weigh(rule, findings, reasons.get("_before", ""))
 
     def _before(self, rule: Rule) -> list[Finding]:

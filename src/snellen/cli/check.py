@@ -85,7 +85,11 @@ def check(  # noqa: PLR0913 - one parameter an option
 
     with Telling(silent=as_json) as tell:
         settings = CheckSettings(
-            max_cost=max_cost, select=select or (), ignore=ignore or (), baseline=baseline, on_start=tell
+            max_cost=max_cost,
+            select=select or (),
+            ignore=ignore or (),
+            baseline=baseline,
+            on_start=lambda title: tell(f"looking for: {title}"),
         )
 
         def look() -> Examined:

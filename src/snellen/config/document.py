@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import datetime as dt
+import os
 import re
+import stat
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
@@ -92,18 +94,30 @@ def read_document(path: str | Path) -> Document:
     """
     name = str(path)
     try:
-        with Path(path).open("rb") as file:
-            raw = file.read(MAX_BYTES + 1)
-    except OSError as error:
-        raise ConfigError(f"cannot read {name}: {error.strerror}", hint=_nearby(Path(path))) from error
+        raw = _read(Path(path))
+    except (OSError, ValueError) as error:
+        reason = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
+        raise ConfigError(f"cannot read {name}: {reason}", hint=_nearby(Path(path))) from error
     if len(raw) > MAX_BYTES:
         raise ConfigError(f"{name} is larger than {MAX_BYTES // 1024} KiB, which no run file is")
+    if b"\0" in raw:
+        raise ConfigError(f"{name} is binary, expected YAML text such as `task: forgery`")
     try:
         text = raw.decode("utf-8-sig")
     except UnicodeDecodeError as error:
         line = raw.count(b"\n", 0, error.start) + 1
         raise ConfigError(f"{name}:{line} is not UTF-8 text") from error
     return parse_document(text, name)
+
+
+def _read(path: Path) -> bytes:
+    # Without O_NONBLOCK a pipe that nobody writes into would block right here.
+    with os.fdopen(
+        os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0)), "rb"
+    ) as file:
+        if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
+            raise ValueError("it is no regular file")
+        return file.read(MAX_BYTES + 1)
 
 
 def parse_document(text: str, name: str) -> Document:

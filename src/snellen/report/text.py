@@ -27,7 +27,7 @@ def harmless(text: str) -> str:
     r"""The text without what could steer a terminal, turn the reading direction or not be written: names of files may.
 
     Example:
-        >>> harmless("a\\x1b[2Jb.png")
+        >>> harmless("a\x1b[2Jb.png")
         'a?[2Jb.png'
     """
     return _STEERING.sub("?", text)
