@@ -30,6 +30,7 @@ VERBS = (
     "doctor",
     "trace",
     "estimate",
+    "weights",
     "rules",
     "forgery",
 )

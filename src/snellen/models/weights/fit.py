@@ -1,0 +1,67 @@
+"""How far a checkpoint fits a model, by names and shapes; nothing is loaded."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from snellen.core.facts.weights import FitFacts, SizeClash, WeightsFacts
+from snellen.core.logs.state_dicts import renaming
+from snellen.models.backbones.matching import shapes_of_model
+
+__all__ = ["compare_shapes", "fit_of_shapes"]
+
+_SHOWN = 12
+
+
+def fit_of_shapes(model: str, facts: WeightsFacts) -> FitFacts:
+    """How far a checkpoint fits a model by name.
+
+    Args:
+        model: As for `snellen.models.backbones.named.named_model`.
+        facts: The checkpoint, with its tensors.
+
+    Raises:
+        UsageError: No library has such a model.
+    """
+    given = {entry.name.removeprefix(facts.prefix): entry.shape for entry in facts.state}
+    return compare_shapes(given, shapes_of_model(model), part=model, source=facts.path)
+
+
+def compare_shapes(
+    given: Mapping[str, tuple[int, ...]],
+    wanted: Mapping[str, tuple[int, ...]],
+    *,
+    part: str,
+    source: str,
+    key: str = "model.weights",
+) -> FitFacts:
+    """How far named shapes fit those of a model.
+
+    Args:
+        given: Of the checkpoint.
+        wanted: Of the model.
+        part: The model, for people.
+        source: The checkpoint, for people.
+        key: Key path that names the checkpoint.
+
+    Example:
+        >>> fit = compare_shapes({"a": (2,), "c": (1,)}, {"a": (3,), "b": (1,)}, part="net", source="file")
+        >>> fit.loaded, fit.missing, fit.unexpected, fit.clashes[0].given
+        (0, ('b',), ('c',), (2,))
+    """
+    missing = tuple(name for name in wanted if name not in given)
+    unexpected = tuple(name for name in given if name not in wanted)
+    found = renaming(missing, unexpected) if len(missing) * 2 > len(wanted) else None
+    if found is not None:
+        there = {found.wanted + name.removeprefix(found.given): shape for name, shape in given.items()
+                 if name.startswith(found.given)}  # fmt: skip
+        if sum(name in there for name in wanted) > len(wanted) // 2:
+            given = there
+            missing = tuple(name for name in wanted if name not in given)
+            unexpected = tuple(name for name in given if name not in wanted)
+    clashes = [SizeClash(name, given[name], shape) for name, shape in wanted.items() if given.get(name, shape) != shape]
+    loaded = len(wanted) - len(missing) - len(clashes)
+    return FitFacts(
+        part, key, source, loaded, len(wanted), missing[:_SHOWN], False, unexpected[:_SHOWN], tuple(clashes[:_SHOWN]),
+        model=part,
+    )  # fmt: skip
