@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-from snellen.check.facts.data import provide_folders, provide_images
+from snellen.check.facts.data import provide_audit, provide_folders, provide_twins
 from snellen.check.facts.here import MACHINE_FACTS
 from snellen.check.facts.names import provide_names
 from snellen.check.facts.paths import provide_paths
@@ -27,7 +27,8 @@ GENERAL_FACTS: Mapping[str, Provider] = {
     **MACHINE_FACTS,
     "paths": provide_paths,
     "folders": provide_folders,
-    "images": provide_images,
+    "audit": provide_audit,
+    "twins": provide_twins,
     "names": provide_names,
     "weights": provide_weights,
 }
@@ -52,7 +53,6 @@ PATIENCE: Mapping[str, float] = dict.fromkeys(
     (
         "paths",
         "folders",
-        "images",
         "names",
         "audit",
         "twins",
@@ -67,7 +67,7 @@ PATIENCE: Mapping[str, float] = dict.fromkeys(
 """Facts that read what may lie on a mount, and how long one may be silent; the slowest single file read here, one of
 300 megapixels on a busy disk, takes about 10 s."""
 
-DATA_FACTS = ("paths", "folders", "images", "names", "audit", "twins")
+DATA_FACTS = ("paths", "folders", "names", "audit", "twins")
 """General facts that a bare data folder has; the others are about a run."""
 
 
