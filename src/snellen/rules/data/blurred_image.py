@@ -13,7 +13,7 @@ was applied to some images only.
 How to confirm
 --------------
 At a side of at most 512 pixels, the standard deviation of the Laplacian of the brightness is more than 3 robust
-widths (of the logarithm, at least 25%) below the set's, and so, by more than 2.5, is its ratio to the contrast; the
+widths (of the logarithm, at least 15%) below the set's, and so, by more than 2.6, is its ratio to the contrast; the
 second takes care of smooth scenes. Measured on 23 public sets: no image is flagged, and a Gaussian blur of 5 pixels
 at a side of 512 is.
 
@@ -49,7 +49,7 @@ __all__ = ["RULE"]
 
 _SMALLEST = 64
 _FLAT = 0.02
-_SOFT, _SMOOTH = -3.0, -2.5
+_SOFT, _SMOOTH = -3.0, -2.6
 
 
 def _examine(plan: Plan) -> Iterator[Finding]:
@@ -70,8 +70,8 @@ def _blurred(folder: FolderAudit) -> list[tuple[str, str]]:
         and min(record.height, record.width) >= _SMALLEST
         and pixels.deviation >= _FLAT
     ]
-    sharpness = log_spread([absolute for _, absolute, _ in found], 0.25)
-    detail = log_spread([ratio for _, _, ratio in found], 0.25)
+    sharpness = log_spread([absolute for _, absolute, _ in found], 0.15)
+    detail = log_spread([ratio for _, _, ratio in found], 0.15)
     if sharpness is None or detail is None:
         return []
     soft = sorted(

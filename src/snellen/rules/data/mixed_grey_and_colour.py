@@ -71,9 +71,7 @@ def _examine(plan: Plan) -> Iterator[Finding]:
 
 
 def _finding(plan: Plan, folder: FolderAudit, level: Level, message: str, files: list[tuple[str, str]]) -> Finding:
-    fix = (
-        "Look whether they belong to one class, source or split; if so, convert or move them, or make all grey."
-    )
+    fix = "Look whether they belong to one class, source or split; if so, convert or move them, or make all grey."
     return image_finding(plan, folder, "mixed-grey-and-colour", level, message, files, fix)
 
 

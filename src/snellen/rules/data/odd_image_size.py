@@ -13,7 +13,7 @@ of a slide.
 How to confirm
 --------------
 Where at least 95% of the set have one size, each other size is named. Elsewhere an image is named whose side (the
-square root of its area) differs from the set's median by more than four times and by more than 4 robust widths (of
+square root of its area) differs from the set's median by more than four times and by more than 3 robust widths (of
 the logarithm, at least 25%).
 
 Fix
@@ -46,7 +46,7 @@ __all__ = ["RULE"]
 
 
 _UNIFORM = 0.95
-_UNLIKE = 4.0
+_UNLIKE = 3.0
 _TIMES = 4.0
 _TINY = 32
 
