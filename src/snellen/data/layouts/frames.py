@@ -21,10 +21,16 @@ _VIDEO_WORDS = ("video", "clip", "seq", "frames", "gopr", "scene")
 
 def numbered(folder: Folder) -> bool:
     """Whether all images of a folder are numbered in one row, hardly any number missing."""
-    numbers = [frame_of(stem_of(name)) for name in folder.images]
-    if len(numbers) < _MIN_FRAMES or not all(numbers) or len({found[0] for found in numbers if found}) > 1:
+    numbers: list[int] = []
+    first = frame_of(stem_of(folder.images[0])) if len(folder.images) >= _MIN_FRAMES else None
+    for name in folder.images if first else ():
+        found = frame_of(stem_of(name))
+        if first is None or found is None or found[0] != first[0]:
+            return False
+        numbers.append(found[1])
+    if not numbers:
         return False
-    values = {found[1] for found in numbers if found}
+    values = set(numbers)
     step = min(b - a for a, b in zip(sorted(values), sorted(values)[1:], strict=False)) if len(values) > 1 else 1
     return len(values) == len(numbers) and max(values) - min(values) < 2 * step * len(values)
 
@@ -90,9 +96,8 @@ def _recognise(tree: Tree) -> Match | None:
     ]
     if 2 * len(said) >= len(videos) or ("frame" in "".join(video.images[0].casefold() for video in named[:3])):
         return Match(78, why)
-    from_zero = all((frame_of(stem_of(video.images[0])) or ("", 1))[1] == 0 for video, _ in videos)
-    # Numbers alone may also count the pictures of a class.
-    return Match(65 if from_zero else 50, f"{why}{', from 0' if from_zero else ''}")
+    # Numbers alone count the pictures of a class as often.
+    return Match(50, why)
 
 
 def _read(tree: Tree) -> Contents:
@@ -104,12 +109,14 @@ def _read(tree: Tree) -> Contents:
     for video, masks in videos:
         images = [(stem_of(name), tree.path(video.rel, name)) for name in video.images]
         marks = [(stem_of(name), tree.path(masks.rel, name)) for name in masks.images] if masks is not None else []
-        pairs = pair(images, marks, where=shown(masks.name) if masks is not None else "")
+        masks_of: dict[str, tuple[str, ...]] = {}
         if masks is not None:
+            pairs = pair(images, marks, where=shown(masks.name))
             problems += pairs.problems
-        for (stem, path), (_, found) in zip(images, pairs.found, strict=True):
+            masks_of = dict(pairs.found)
+        for stem, path in images:
             index = (frame_of(stem) or ("", None))[1]
-            samples.append(Sample(path, "frame", group=video.rel, index=index, masks=found))
+            samples.append(Sample(path, "frame", group=video.rel, index=index, masks=masks_of.get(path, ())))
     taken = {folder.rel for pair_of in videos for folder in pair_of if folder is not None}
     loose = [tree.path(folder.rel, name) for folder, name in tree.images() if folder.rel not in taken]
     problems += counted("stray-file", loose, len(samples) + len(loose), "images {is} in no video and left out")

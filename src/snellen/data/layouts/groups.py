@@ -18,7 +18,7 @@ _PATIENT = re.compile(
     r"(?<![a-z0-9])((?:patient|subject|subj|sub|case|donor|mouse|volume|study)[_-]?\d+)(?![a-z0-9])", re.IGNORECASE
 )
 _PART = re.compile(
-    r"^(.+?)[_-](?:crop|patch|tile|aug|augmented|flip|flipped|rotated|rot\d+)(?:[_-]?\d+)*$", re.IGNORECASE
+    r"^(.+?)[_-](?:(?:crop|patch|tile|aug|augmented)(?:[_-]?\d+)+|flip|flipped|rotated|rot\d+)$", re.IGNORECASE
 )
 _FRAME = re.compile(r"^(.*?)[_-]?(?:key_?id|frame|img|f)?[_-]?(\d+)$", re.IGNORECASE)
 _SEPARATED_FRAME = re.compile(r"^(.*\d.*?)[_-](?:key_?id|frame)?[_-]?(\d{2,})$", re.IGNORECASE)

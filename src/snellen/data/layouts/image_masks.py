@@ -40,6 +40,8 @@ def _mixed(tree: Tree) -> tuple[Side, ...]:
     """Images and masks in one folder, `a.jpg` and `a_mask.png`."""
     found = []
     for folder in tree.walk():
+        if not any(MARK_END.search(stem_of(name)) for name in (*folder.images, *folder.files)):
+            continue
         stems = {stem_of(name) for name in folder.images}
         images: list[Named] = []
         masks: list[Named] = []
@@ -73,7 +75,7 @@ def _read(tree: Tree) -> Contents:
         pairs = pair(side.images, side.marks, where=shown(side.where))
         samples += [Sample(image, masks=masks) for image, masks in pairs.found]
         problems += pairs.problems
-    classes, classes_from = find_class_names(tree, about="semantic|segm")
+    classes, classes_from = find_class_names(tree, about=r"semantic|^_segm")
     return Contents(with_sources(samples), classes, classes_from, tuple(problems), frozenset((classes_from,)))
 
 

@@ -86,7 +86,8 @@ class Tree:
     def path(self, rel: str, name: str = "") -> str:
         """The path of a file or folder, below the root as it was given."""
         # Plain text instead of `Path`: a million of these are made.
-        return "/".join(part for part in (self.root.rstrip("/") or "/", rel, name) if part)
+        folder = f"{self.root.rstrip('/')}/{rel}" if rel else self.root.rstrip("/")
+        return f"{folder}/{name}" if name else folder or "/"
 
     def walk(self, rel: str = "") -> Iterator[Folder]:
         """A folder and all below it, in natural order."""
