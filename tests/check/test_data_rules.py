@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from plans import Known, findings
-from snellen.core.facts.data import ImagesFacts
+from snellen.core.facts.data import FolderAudit, ImageRecord
 from snellen.core.facts.machine import MachineFacts
 from snellen.core.plan import NotApplicable
 
@@ -18,8 +18,8 @@ def machine(shared: int | None) -> MachineFacts:
     return MachineFacts("box", True, "cuda", 1, True, cpus=9, shared_memory_bytes=shared)
 
 
-def images(**facts: Any) -> tuple[ImagesFacts, ...]:
-    return (ImagesFacts("data.train", 10, 10, 10, **facts),)
+def audit(*records: ImageRecord) -> tuple[FolderAudit, ...]:
+    return (FolderAudit("data.train", "train", "images", images={record.path: record for record in records}),)
 
 
 def test_batches_that_do_not_fit_into_shared_memory_are_found_and_mended() -> None:
@@ -33,7 +33,11 @@ def test_batches_that_do_not_fit_into_shared_memory_are_found_and_mended() -> No
 
 
 def test_the_size_of_images_counts_where_none_is_set() -> None:
-    plan = Known({"data": {"workers": "auto"}}, machine=machine(64 * MIB), images=images(largest=(300, 400)))
+    plan = Known(
+        {"data": {"workers": "auto"}},
+        machine=machine(64 * MIB),
+        audit=audit(ImageRecord("a.jpg", 1, height=300, width=400)),
+    )
     assert "300 x 400" in findings("shm-too-small", plan)[0].message
 
 
@@ -47,9 +51,14 @@ def test_without_workers_or_a_known_size_the_question_does_not_arise(settings: d
 
 
 def test_an_image_that_is_too_large_is_one_rules_finding_only() -> None:
-    reason = "Image size (300000000 pixels) exceeds limit of 178956970 pixels, could be decompression bomb DOS attack."
-    plan = Known({}, images=images(unreadable=(("scan.png", reason),)))
+    problem = "has 300.0 megapixels (20000 x 15000), the limit is 179: not decoded"
+    plan = Known({}, audit=audit(ImageRecord("scan.png", 1, problem=problem)))
     assert len(findings("decompression-bomb", plan)) == 1
+    assert findings("corrupt-image", plan) == []
+
+
+def test_a_file_that_may_not_be_read_is_another_rules_finding() -> None:
+    plan = Known({}, audit=audit(ImageRecord("scan.png", 1, problem="cannot be opened: [Errno 13] Permission denied")))
     assert findings("corrupt-image", plan) == []
 
 

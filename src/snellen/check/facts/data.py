@@ -1,52 +1,66 @@
-"""The data folders: how many images, which of them cannot be decoded. Each folder is read once."""
+"""The data folders: how many files they hold, and what an audit of their images and masks says."""
 
 from __future__ import annotations
 
-import contextlib
 import os
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from itertools import islice
 from pathlib import Path
-from typing import Final
+from typing import TYPE_CHECKING, Any, Literal
 
-from snellen.core.facts.data import ImagesFacts
+from snellen._env import cache_folder
+from snellen.core.facts.data import FolderAudit, LayoutName, ListingProblem, Twin
 from snellen.core.facts.paths import FolderFacts, PathFacts
 from snellen.core.file_kinds import is_image
 from snellen.core.plan import Plan
 from snellen.errors import SnellenError
 
-__all__ = ["MAX_DECODED", "MAX_DECODED_PIXELS", "MAX_HEADERS", "image_files", "provide_folders", "provide_images"]
+if TYPE_CHECKING:
+    from snellen.data.audit.scan import Scan
+    from snellen.data.layouts import Listing
 
-MAX_HEADERS: Final = 5000
-"""Images of a folder whose header is read."""
-MAX_DECODED: Final = 200
-"""Images of a folder that are decoded, as long as they are small enough."""
-MAX_DECODED_PIXELS: Final = 500_000_000
-"""Pixels of a folder that are decoded: about ten seconds."""
+__all__ = ["provide_audit", "provide_folders", "provide_twins"]
 
 _MAX_FILES = 2_000_000
+_TABLES = {".csv", ".tsv", ".json"}
 
 
 def provide_folders(plan: Plan) -> tuple[FolderFacts, ...]:
     """The fact `folders`: every data folder that exists."""
-    paths: Sequence[PathFacts] = plan.fact("paths")
-    return tuple(
-        _read_folder(path.key, Path(path.path)) for path in paths if path.key.startswith("data.") and path.exists
+    return tuple(_read_folder(path.key, Path(path.path)) for path in _data_paths(plan))
+
+
+def provide_audit(plan: Plan) -> tuple[FolderAudit, ...]:
+    """The fact `audit`: every data folder listed by its layout, its images opened and measured, its masks decoded."""
+    from snellen.data.audit.scan import scan  # noqa: PLC0415 - numpy and Pillow only when asked for
+
+    listings = [(path, _list(path, plan)) for path in _data_paths(plan) if _holds_data(path)]
+    found = scan(
+        (path for _, listing in listings for path in _images(listing)),
+        (mask for _, listing in listings for sample in listing.samples for mask in sample.masks),
+        cache=cache_folder(),
+        tell=plan.notify,
     )
+    return tuple(_audit(path, listing, found) for path, listing in listings)
 
 
-def provide_images(plan: Plan) -> tuple[ImagesFacts, ...]:
-    """The fact `images`: the headers of all images of every data folder, and the pixels of an even sample."""
-    folders: Sequence[FolderFacts] = plan.fact("folders")
-    return tuple(_look_at_images(folder) for folder in folders if folder.images)
+def provide_twins(plan: Plan) -> tuple[Twin, ...]:
+    """The fact `twins`: images that show the same, within and across the data folders."""
+    from snellen.data.audit.twins import find_twins  # noqa: PLC0415
+
+    return find_twins(plan.fact("audit"), tell=plan.notify)
 
 
-def image_files(folder: Path) -> list[Path]:
-    """All images below a folder (or the one file), sorted; hidden files and folders are left out."""
-    if folder.is_file():
-        return [folder] if is_image(folder.name) else []
-    return sorted(path for path in _walk(folder) if is_image(path.name))
+def _data_paths(plan: Plan) -> list[PathFacts]:
+    paths: Sequence[PathFacts] = plan.fact("paths")
+    return [path for path in paths if path.key.startswith("data.") and path.key != "data.classes" and path.exists]
+
+
+def _holds_data(path: PathFacts) -> bool:
+    place = Path(path.path)
+    return place.is_dir() or place.suffix.lower() in _TABLES
 
 
 def _read_folder(key: str, folder: Path) -> FolderFacts:
@@ -73,48 +87,55 @@ def _walk(folder: Path) -> Iterator[Path]:
     return islice(below(), _MAX_FILES)
 
 
-def _look_at_images(folder: FolderFacts) -> ImagesFacts:
-    from snellen.data.reading import probe_image, read_image  # noqa: PLC0415 - numpy and Pillow only when asked for
+def _list(path: PathFacts, plan: Plan) -> Listing:
+    from snellen.data.layouts import LAYOUTS, Listing, read_layout  # noqa: PLC0415
 
-    files = image_files(Path(folder.path))
-    unreadable: list[tuple[str, str]] = []
-    sizes: dict[Path, tuple[int, int]] = {}
-    looked_at = _even_sample(files, MAX_HEADERS)
-    for path in looked_at:
-        with _noting(path, unreadable):
-            sizes[path] = probe_image(path).size
-    decoded, pixels = 0, 0
-    for path in _even_sample(list(sizes), MAX_DECODED):
-        height, width = sizes[path]
-        pixels += height * width
-        if pixels > MAX_DECODED_PIXELS:
-            break
-        with _noting(path, unreadable):
-            read_image(path)
-        decoded += 1
-    heights, widths = [height for height, _ in sizes.values()], [width for _, width in sizes.values()]
-    return ImagesFacts(
-        folder.key,
-        len(files),
-        len(looked_at),
-        decoded,
-        tuple(unreadable),
-        (min(heights), min(widths)) if sizes else None,
-        (max(heights), max(widths)) if sizes else None,
-    )
-
-
-@contextlib.contextmanager
-def _noting(path: Path, unreadable: list[tuple[str, str]]) -> Iterator[None]:
+    section = plan.settings.get("data")
+    data: Mapping[str, Any] = section if isinstance(section, Mapping) else {}
+    name, classes = data.get("layout"), data.get("classes")
+    plan.notify(f"listing {path.key}")
+    layout: LayoutName | Literal["auto"] = next((known for known in LAYOUTS if known == name), "auto")
+    names = plan.root / classes if isinstance(classes, str) else _names(classes)
     try:
-        yield
+        return read_layout(path.path, key=path.key, name=layout, classes=names)
     except SnellenError as error:
-        # The path stands beside the reason; a message that begins with it would say it twice.
-        unreadable.append((str(path), error.message.removeprefix(str(path)).lstrip(": ")))
-    except (OSError, ValueError, MemoryError) as error:
-        unreadable.append((str(path), f"{type(error).__name__}: {error}"))
+        problem = ListingProblem("annotation-unreadable", error.message, (path.path,), 1, 1)
+    try:
+        # Without the list of classes: it may be that which cannot be read.
+        listing = read_layout(path.path, key=path.key, name=layout)
+    except SnellenError:
+        return Listing("images", "nothing could be read", problems=(problem,))
+    return replace(listing, problems=(*listing.problems, problem))
 
 
-def _even_sample(files: Sequence[Path], count: int) -> list[Path]:
-    step = max(1.0, len(files) / count)
-    return [files[int(index * step)] for index in range(min(len(files), count))]
+def _names(classes: object) -> tuple[str, ...]:
+    if not isinstance(classes, Sequence) or isinstance(classes, str):
+        return ()
+    return tuple(str(name) for name in classes)
+
+
+def _images(listing: Listing) -> Iterator[str]:
+    for sample in listing.samples:
+        yield sample.image
+        if sample.partner:
+            yield sample.partner
+
+
+def _audit(path: PathFacts, listing: Listing, found: Scan) -> FolderAudit:
+    images = {image: found.images[image] for image in _images(listing)}
+    masks = (mask for sample in listing.samples for mask in sample.masks)
+    return FolderAudit(
+        key=path.key,
+        path=path.path,
+        layout=listing.layout,
+        why=listing.why,
+        samples=listing.samples,
+        images=images,
+        masks={mask: found.masks[mask] for mask in masks if mask in found.masks},
+        classes=listing.classes,
+        classes_from=listing.classes_from,
+        problems=listing.problems,
+        others=listing.others,
+        measured=sum(image in found.sample for image in images),
+        notes=found.notes,
+    )

@@ -11,14 +11,21 @@ repository          RepositoryFacts                 the git repository of the ru
 precision           str                             fp32, fp16 or bf16, as it will be
 paths               tuple[PathFacts, ...]           every path that the run file names
 folders             tuple[FolderFacts, ...]         data folders
-images              tuple[ImagesFacts, ...]         what their images look like, bad ones by name
 audit               tuple[FolderAudit, ...]         data folders listed by layout, every image opened, pixels measured
 names               tuple[FolderNames, ...]         names of files that make trouble, hidden ones included
 twins               tuple[Twin, ...]                images that show the same, within and across the folders
 weights             tuple[WeightsFacts, ...]        checkpoint files that the run file names
-weights_fit         tuple[FitFacts, ...]            how far they fit, from the task
+architectures       tuple[Architecture, ...]        which networks those belong to, by their tensors
+weights_fit         tuple[FitFacts, ...]            how far they fit, from the task or from the network's name
+networks            tuple[NetworkFacts, ...]        networks that take the images, for the checks' own providers
+flow                tuple[FlowFacts, ...]           the smallest, largest and most oblong images sent through them
+last_batch          int                             images in the smallest batch of an epoch
 contracts           tuple[dict, ...]                one per model part, from the task
 unfold              UnfoldFacts                     sizes for the correlation of features, from the task
+memory              MemoryFacts                     what each phase of the run needs of the device
+host_memory         HostMemoryFacts                 what it needs of main memory
+checkpoint_bytes    CheckpointFacts                 what its checkpoints take on disk
+duration            DurationFacts                   how long it takes, and how long it may
 stale_modules       tuple[StaleModule, ...]         modules loaded in this process that changed on disk
 project             ProjectFacts                    root of the user's code
 """

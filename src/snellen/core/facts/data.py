@@ -11,7 +11,6 @@ __all__ = [
     "BoxConvention",
     "FolderAudit",
     "ImageRecord",
-    "ImagesFacts",
     "LayoutName",
     "ListingProblem",
     "MaskRecord",
@@ -278,26 +277,3 @@ class Twin:
     other: str
     kind: Literal["same-file", "same-pixels", "near", "crop"]
     distance: int = 0
-
-
-@dataclass(frozen=True, slots=True)
-class ImagesFacts:
-    """The images of a data folder, looked at one by one.
-
-    Args:
-        key: Key path of the folder.
-        count: Number of images.
-        looked_at: Of how many the header was read.
-        decoded: Of how many the pixels were decoded, too: an even sample.
-        unreadable: Path and reason of those that could not be.
-        smallest: `(height, width)`, component by component, `None` without a readable image.
-        largest: `(height, width)`, component by component.
-    """
-
-    key: str
-    count: int
-    looked_at: int
-    decoded: int
-    unreadable: tuple[tuple[str, str], ...] = ()
-    smallest: tuple[int, int] | None = None
-    largest: tuple[int, int] | None = None

@@ -132,7 +132,8 @@ def _fine(signatures: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
     around = np.zeros_like(cells)
     for shift in range(5):
         around += rows[:, :, shift : shift + _COARSE]
-    return (cells - around / 25).reshape(len(signatures), -1)
+    fine: npt.NDArray[np.float32] = (cells - around / np.float32(25)).reshape(len(signatures), -1)
+    return fine
 
 
 def bits_apart(one: npt.NDArray[np.uint64], other: npt.NDArray[np.uint64]) -> npt.NDArray[np.uint8]:

@@ -19,7 +19,7 @@ from PIL import Image, ImageChops
 from snellen.core.facts.data import ImageRecord, MaskRecord, Pixels
 from snellen.data.audit.fingerprints import fingerprint_of, shrink, signature_of
 from snellen.data.audit.shrinking import MAX_PIXELS, Shrunk, decode_shrunk
-from snellen.data.converting import upright
+from snellen.data.converting import to_rgb, upright
 from snellen.data.masks import load_array
 from snellen.data.opening import (
     OpenImage,
@@ -227,7 +227,8 @@ def _picture(opened: OpenImage) -> dict[str, Any]:
         return known | {"problem": _too_large(width, height, MAX_MASK_PIXELS)}
     load_pixels(opened)
     values, grey, colour = _values_of(image)
-    return known | _counted(values, grey) | {"colour": colour}
+    picture = Image.fromarray(to_rgb(image, [])).convert("L") if image.mode[0] in "IF" else image.convert("L")
+    return known | _counted(values, grey) | {"colour": colour, "fingerprint": fingerprint_of(shrink(picture))}
 
 
 def _values_of(image: Image.Image) -> tuple[npt.NDArray[Any], npt.NDArray[Any], bool]:
@@ -277,7 +278,7 @@ def _counted(values: npt.NDArray[Any], grey: npt.NDArray[Any]) -> dict[str, Any]
     most = np.argsort(-counts, kind="stable")[:_VALUES]
     # Fractions cannot be told from each other as whole numbers: 0.5 stays what it rounds to.
     pairs = tuple((round(float(different[place])), int(counts[place])) for place in most)
-    return {"values": pairs, "distinct": len(different), "ramps": round(_ramps(grey), 4), **_shape_bits(values)}
+    return {"values": pairs, "distinct": len(different), "ramps": round(_ramps(grey), 4)}
 
 
 def _ramps(grey: npt.NDArray[Any]) -> float:
@@ -289,10 +290,3 @@ def _ramps(grey: npt.NDArray[Any]) -> float:
         borders += int(np.count_nonzero(one != other))
         between += int(np.count_nonzero(((one < middle) & (middle < other)) | ((one > middle) & (middle > other))))
     return between / borders if borders else 0.0
-
-
-def _shape_bits(values: npt.NDArray[Any]) -> dict[str, Any]:
-    """The fingerprint of what is marked at all; none where nothing or everything is."""
-    marked = (values > 0).astype(np.uint8) * 255
-    small = shrink(Image.fromarray(marked))
-    return {"fingerprint": fingerprint_of(small)} if marked.any() and not marked.all() else {}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import os
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
@@ -36,13 +37,13 @@ class Scan:
     Args:
         images: By path, in the order given.
         masks: By path, those that were decoded.
-        measured: Number of images whose pixels were decoded, or found not to be decodable.
+        sample: The images whose pixels were decoded, or found not to be decodable.
         notes: What was left out or could not be remembered, one sentence each.
     """
 
     images: dict[str, ImageRecord] = field(default_factory=dict)
     masks: dict[str, MaskRecord] = field(default_factory=dict)
-    measured: int = 0
+    sample: frozenset[str] = frozenset()
     notes: tuple[str, ...] = ()
 
 
@@ -72,7 +73,7 @@ def scan(
     """
     files = list(dict.fromkeys(images))
     states = {path: state for path in files if (state := state_of(path)) is not None}
-    sample = set(_sample(files, states, max_measured, max_bytes))
+    sample = frozenset(_sample(files, states, max_measured, max_bytes))
     sizes = Counter(state.size for state in states.values())
     wanted = [
         Job("image", path)
@@ -92,7 +93,7 @@ def scan(
     return Scan(
         {path: image_from(path, found[job.kind, path]) for job in wanted if job.kind != "mask" for path in [job.path]},
         {path: mask_from(path, found["mask", path]) for path in some_masks},
-        len(sample),
+        sample,
         tuple(notes),
     )
 

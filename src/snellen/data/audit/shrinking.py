@@ -28,7 +28,7 @@ class Shrunk:
     """The pixels of a picture, not larger than `LONGEST_SIDE` or what was asked for.
 
     Args:
-        image: Mode `RGB`, or `L` for a file without colours; not turned by `remaining`.
+        image: Mode `RGB`, or `L` for a file without colours; not turned by `remaining`. It may be closed with the file.
         remaining: EXIF orientation that still has to be applied.
         transparent: Share of pixels that the alpha channel hides.
     """
@@ -68,7 +68,7 @@ def read_grey(path: str, side: int) -> npt.NDArray[np.uint8]:
     """
     with open_image(path) as opened:
         shrunk = decode_shrunk(opened, 2 * side)
-    grey = shrunk.image.convert("L")
+        grey = shrunk.image.convert("L")
     larger = min(grey.size) < side
     square = grey.resize((side, side), Image.Resampling.BILINEAR if larger else Image.Resampling.BOX)
     return upright(np.asarray(square), shrunk.remaining)

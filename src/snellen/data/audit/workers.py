@@ -23,7 +23,7 @@ __all__ = ["Job", "Outcome", "work", "worker_count"]
 
 _AHEAD: Final = 16
 """Files that a process is asked for before it has answered."""
-_PATIENCE: Final = 60.0
+_PATIENCE: Final = 30.0
 """Seconds after which a process that does not answer is given up; a photograph takes a tenth of one."""
 _MOST: Final = 8
 _EACH: Final = 100

@@ -34,10 +34,12 @@ Sources
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from snellen.core.finding import Evidence, Finding, Fix, Level, Location
+from snellen.core.audits import file_evidence, place_of, share, short
+from snellen.core.facts.data import FolderAudit, ImageRecord, MaskRecord
+from snellen.core.finding import Evidence, Finding, Fix, Level
 from snellen.core.log import Log, LoggedException, LogMatch
 from snellen.core.logs.messages import TOO_MANY_PIXELS
 from snellen.core.plan import Cost, NotApplicable, Plan
@@ -154,26 +156,39 @@ def _decodes(call: CallSite) -> bool:
     return call.name in _READERS or call.name.startswith("torchvision.io.")
 
 
+_OTHERS = re.compile(r"permission denied|not permitted|does not exist|changed while it was read", re.IGNORECASE)
+"""What other rules say: unreadable-file and missing-file; and what says nothing about the file."""
+
+
 def _examine_plan(plan: Plan) -> Iterator[Finding]:
-    folders = plan.fact("images")
-    if not folders:
+    folders: Sequence[FolderAudit] = plan.fact("audit")
+    if not any(folder.images or folder.masks for folder in folders):
         raise NotApplicable("no data folder holds an image")
     for folder in folders:
-        # Images that are too large to be opened are another rule's: decompression-bomb.
-        unreadable = [(path, reason) for path, reason in folder.unreadable if not TOO_MANY_PIXELS.search(reason)]
-        if not unreadable:
+        # Masks first that are images, too: they are named once.
+        records: dict[str, ImageRecord | MaskRecord] = {**folder.masks, **folder.images}
+        broken = [(path, record.problem) for path, record in records.items() if _is_broken(record.problem)]
+        if not broken:
             continue
-        path, reason = unreadable[0]
-        more = f", and {len(unreadable) - 1} more" if len(unreadable) > 1 else ""
+        path, reason = broken[0]
+        masks = sum(path in folder.masks for path, _ in broken)
+        parts = [f"{share(len(broken) - masks, len(folder.images))} images"] if len(broken) > masks else []
+        parts += [f"{share(masks, len(folder.masks))} masks"] if masks else []
+        more = f", and {len(broken) - 1} more" if len(broken) > 1 else ""
         yield Finding(
             "corrupt-image",
             Level.ERROR,
-            f"{folder.key}: {len(unreadable)} of {folder.looked_at} images looked at (of {folder.count}) "
-            f"cannot be decoded: {path}: {reason}{more}",
-            Location(str(plan.path or "the settings"), plan.line_of(folder.key), key=folder.key),
-            evidence=tuple(Evidence(why, Location(name)) for name, why in unreadable[:20]),
-            fix=Fix("Fetch these files again, or move them away."),
+            f"{folder.key}: {' and '.join(parts)} cannot be decoded ({folder.coverage()}): "
+            f"{short(path)} {reason}{more}",
+            place_of(plan, folder.key),
+            file_evidence(broken),
+            Fix("Fetch these files again, or move them away."),
         )
+
+
+def _is_broken(problem: str) -> bool:
+    # Images that are too large to be decoded are another rule's: decompression-bomb.
+    return bool(problem) and not TOO_MANY_PIXELS.search(problem) and not _OTHERS.search(problem)
 
 
 RULE = Rule(

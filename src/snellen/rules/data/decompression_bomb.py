@@ -37,9 +37,11 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
-from snellen.core.finding import Evidence, Finding, Fix, FixSafety, Level, Location
+from snellen.core.audits import file_evidence, place_of, share, short
+from snellen.core.facts.data import FolderAudit, ImageRecord, MaskRecord
+from snellen.core.finding import Finding, Fix, FixSafety, Level
 from snellen.core.log import Log, LogMatch
 from snellen.core.logs.messages import TOO_MANY_PIXELS, find_message
 from snellen.core.plan import Cost, NotApplicable, Plan
@@ -113,19 +115,22 @@ def _examine_source(file: SourceFile) -> Iterator[Hit]:
 
 
 def _examine_plan(plan: Plan) -> Iterator[Finding]:
-    folders = plan.fact("images")
-    if not folders:
+    folders: Sequence[FolderAudit] = plan.fact("audit")
+    if not any(folder.images or folder.masks for folder in folders):
         raise NotApplicable("no data folder holds an image")
     for folder in folders:
-        bombs = [(path, why) for path, why in folder.unreadable if TOO_MANY_PIXELS.search(why)]
+        records: dict[str, ImageRecord | MaskRecord] = {**folder.masks, **folder.images}
+        bombs = [(path, record.problem) for path, record in records.items() if TOO_MANY_PIXELS.search(record.problem)]
         if bombs:
+            path, why = bombs[0]
             yield Finding(
                 "decompression-bomb",
                 Level.ERROR,
-                f"{folder.key}: {len(bombs)} images have more pixels than are opened: {bombs[0][0]}: {bombs[0][1]}",
-                Location(str(plan.path or "the settings"), plan.line_of(folder.key), key=folder.key),
-                evidence=tuple(Evidence(why, Location(path)) for path, why in bombs[:20]),
-                fix=Fix("Cut these images into tiles, or store them smaller, before training."),
+                f"{folder.key}: {share(len(bombs), len(records))} images have more pixels than are opened: "
+                f"{short(path)} {why}",
+                place_of(plan, folder.key),
+                file_evidence(bombs),
+                Fix("Cut these images into tiles, or store them smaller, before training."),
             )
 
 

@@ -41,9 +41,10 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
+from snellen.core.facts.data import FolderAudit
 from snellen.core.facts.machine import MachineFacts
 from snellen.core.finding import Finding, Fix, FixSafety, Level, Location
 from snellen.core.log import Log, LogMatch
@@ -195,7 +196,8 @@ def _sides(plan: Plan, data: Mapping[str, Any]) -> tuple[int, int] | None:
         return size, size
     if isinstance(size, (list, tuple)) and len(size) == 2 and all(isinstance(side, int) for side in size):
         return size[0], size[1]
-    found = [folder.largest for folder in plan.fact("images") if folder.largest is not None]
+    audits: Sequence[FolderAudit] = plan.fact("audit")
+    found = [image.upright_size for audit in audits for image in audit.images.values() if not image.problem]
     return (max(side[0] for side in found), max(side[1] for side in found)) if found else None
 
 

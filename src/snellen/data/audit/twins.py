@@ -1,0 +1,253 @@
+"""Images that show the same: equal files, equal pixels, nearly the same, parts of each other.
+
+Near ones are looked for by their fingerprints, kept when their signatures are alike, and believed when their details
+agree (`pairing`, `fingerprints`, `verifying`). Of a group of images that all show the same, not every pair is told but
+enough to join it: within images of one folder, role and group; and between two such each image's nearest.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Callable, Hashable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Final
+
+import numpy as np
+import numpy.typing as npt
+
+from snellen.core.facts.data import FolderAudit, ImageRecord, Twin
+from snellen.data.audit.crops import find_crops
+from snellen.data.audit.fingerprints import MIRROR, likeness, mirrored_signatures
+from snellen.data.audit.pairing import close_pairs
+from snellen.data.audit.verifying import Details
+
+__all__ = ["MAX_DETAILED", "Image", "exact_twins", "find_twins", "near_twins"]
+
+MAX_DETAILED: Final = 4_000
+"""Pictures that are read again to compare their details, at most; the nearest pairs come first."""
+
+_ALIKE = 0.88
+_ALIKE_FINE = 0.68
+_RATIO = 1.12
+"""By how much sides may be out of proportion: a twin that was stretched to a square is another picture to a network."""
+_SMALLEST = 16
+"""Pixels of the shorter side under which pictures are alike by chance."""
+_TRIES = 6
+"""Candidates of one image whose details disagree before no more are tried."""
+_PORTION = 100_000
+
+Tell = Callable[[str, int, int], None]
+_Pairs = npt.NDArray[np.int64]
+
+
+@dataclass(frozen=True, slots=True)
+class Image:
+    """An image among which twins are looked for.
+
+    Args:
+        record: As it was measured.
+        part: What it belongs to: between images of two parts twins are told even if both have others in their own.
+    """
+
+    record: ImageRecord
+    part: Hashable = ""
+
+
+def find_twins(audits: Sequence[FolderAudit], *, tell: Tell | None = None) -> tuple[Twin, ...]:
+    """Images of data folders that show the same, within and across the folders.
+
+    A file that several folders hold counts once, for the first of them. Blurred frames and their sharp partners are no
+    twins of each other.
+
+    Args:
+        audits: The folders.
+        tell: Is told how far it is.
+    """
+    tell = tell or _say_nothing
+    images = list(_images_of(audits))
+    partners = {
+        frozenset((sample.image, sample.partner)) for audit in audits for sample in audit.samples if sample.partner
+    }
+    exact, apart = exact_twins(images)
+    near = near_twins(apart, partners, tell=tell)
+    known = {frozenset((twin.one, twin.other)) for twin in near} | partners
+    crops = find_crops([image.record for image in apart], known, tell=tell)
+    return (*exact, *near, *crops)
+
+
+def _images_of(audits: Sequence[FolderAudit]) -> Iterator[Image]:
+    seen: set[str] = set()
+    for place, audit in enumerate(audits):
+        kinds: dict[str, tuple[str, str]] = {}
+        for sample in audit.samples:
+            kinds.setdefault(sample.image, (sample.role, sample.group))
+        for path, record in audit.images.items():
+            if path not in seen:
+                seen.add(path)
+                yield Image(record, (place, *kinds.get(path, ("partner", ""))))
+
+
+def exact_twins(images: Sequence[Image]) -> tuple[list[Twin], list[Image]]:
+    """Images of equal bytes and of equal pixels.
+
+    Returns:
+        The twins, each with the first of its kind in every part; and the images without those that are equal to an
+        earlier one of their part. Pictures of one colour all have the same pixels and are equal by their bytes only.
+    """
+    twins: list[Twin] = []
+    files: defaultdict[str, dict[Hashable, str]] = defaultdict(dict)
+    pixels: defaultdict[tuple[object, ...], dict[Hashable, str]] = defaultdict(dict)
+    apart: list[Image] = []
+    for image in images:
+        record, found = image.record, False
+        if record.digest:
+            first = files[record.digest]
+            twins += [Twin(path, record.path, "same-file") for path in first.values()]
+            found = image.part in first
+            first.setdefault(image.part, record.path)
+        if not found and record.pixels is not None and record.pixels.signature:
+            same = pixels[record.pixels.digest, record.upright_size]
+            twins += [
+                Twin(path, record.path, "same-pixels")
+                for path in same.values()
+                if path not in files[record.digest].values() or not record.digest
+            ]
+            found = image.part in same
+            same.setdefault(image.part, record.path)
+        if not found:
+            apart.append(image)
+    return twins, apart
+
+
+def near_twins(
+    images: Sequence[Image], partners: Iterable[frozenset[str | None]] = (), *, tell: Tell | None = None
+) -> list[Twin]:
+    """Images that show nearly the same: scaled, compressed, brightened, mirrored, retouched, the next frame.
+
+    Args:
+        images: No two of a part of equal pixels.
+        partners: Pairs that are not twins although they look like it.
+        tell: Is told how far it is.
+    """
+    tell = tell or _say_nothing
+    known = [
+        image
+        for image in images
+        if image.record.pixels is not None
+        and image.record.pixels.signature
+        and min(image.record.height, image.record.width) >= _SMALLEST
+    ]
+    if len(known) < 2:
+        return []
+    candidates = _candidates(known, tell)
+    return _believed(known, candidates, set(partners), tell)
+
+
+def _candidates(images: Sequence[Image], tell: Tell) -> list[tuple[int, int, int, bool]]:
+    """Bits, places and whether mirrored of all pairs whose signatures are alike, the nearest first."""
+    words, signatures, ratios = _tables(images)
+    found: dict[tuple[int, int], tuple[int, bool]] = {}
+    for mirrored in (False, True):
+        flipped = mirrored_signatures(signatures) if mirrored else signatures
+        for portion in _portions(close_pairs(words, MIRROR if mirrored else 0)):
+            tell("comparing images", 0, 0)
+            one, other, bits = portion
+            kept = np.abs(ratios[one] - ratios[other]) <= np.log(_RATIO)
+            one, other, bits = one[kept], other[kept], bits[kept]
+            whole, fine = likeness(flipped[one], signatures[other])
+            kept = (whole >= _ALIKE) & (fine >= _ALIKE_FINE)
+            for first, second, distance in zip(
+                one[kept].tolist(), other[kept].tolist(), bits[kept].tolist(), strict=True
+            ):
+                before = found.get((first, second))
+                if before is None or distance < before[0]:
+                    found[first, second] = (distance, mirrored)
+    return sorted((bits, one, other, mirrored) for (one, other), (bits, mirrored) in found.items())
+
+
+def _tables(
+    images: Sequence[Image],
+) -> tuple[npt.NDArray[np.uint64], npt.NDArray[np.int8], npt.NDArray[np.float32]]:
+    pixels = [image.record.pixels for image in images if image.record.pixels is not None]
+    words = np.array([one.fingerprint for one in pixels], dtype=np.uint64)
+    signatures = np.frombuffer(b"".join(one.signature for one in pixels), dtype=np.int8).reshape(len(pixels), -1)
+    sizes = np.array([image.record.upright_size for image in images], dtype=np.float32)
+    return words, signatures, np.log(sizes[:, 0] / sizes[:, 1])
+
+
+def _portions(
+    pairs: Iterable[tuple[_Pairs, _Pairs, npt.NDArray[np.uint8]]],
+) -> Iterator[tuple[_Pairs, _Pairs, npt.NDArray[np.uint8]]]:
+    """The same pairs in portions of about `_PORTION`, each pair once a portion."""
+    waiting: list[tuple[_Pairs, _Pairs, npt.NDArray[np.uint8]]] = []
+    count = 0
+    for portion in pairs:
+        waiting.append(portion)
+        count += len(portion[0])
+        if count >= _PORTION:
+            yield _joined(waiting)
+            waiting, count = [], 0
+    if waiting:
+        yield _joined(waiting)
+
+
+def _joined(
+    portions: Sequence[tuple[_Pairs, _Pairs, npt.NDArray[np.uint8]]],
+) -> tuple[_Pairs, _Pairs, npt.NDArray[np.uint8]]:
+    one, other, bits = (np.concatenate([portion[part] for portion in portions]) for part in range(3))
+    _, first = np.unique(one << np.int64(32) | other, return_index=True)
+    return one[first], other[first], bits[first]
+
+
+def _believed(
+    images: Sequence[Image],
+    candidates: Sequence[tuple[int, int, int, bool]],
+    partners: set[frozenset[str | None]],
+    tell: Tell,
+) -> list[Twin]:
+    twins: list[Twin] = []
+    details = Details()
+    groups = _Groups()
+    met: set[tuple[int, Hashable]] = set()
+    failed: defaultdict[int, int] = defaultdict(int)
+    for count, (bits, one, other, mirrored) in enumerate(candidates):
+        first, second = images[one], images[other]
+        paths = first.record.path, second.record.path
+        if first.part == second.part:
+            needed = groups.leader(one) != groups.leader(other)
+        else:
+            needed = (one, second.part) not in met or (other, first.part) not in met
+        if not needed or failed[one] >= _TRIES or failed[other] >= _TRIES or frozenset(paths) in partners:
+            continue
+        if details.read >= MAX_DETAILED:
+            break
+        tell("comparing images", count, len(candidates))
+        if not details.agree(*paths, mirrored=mirrored):
+            failed[one] += 1
+            failed[other] += 1
+            continue
+        twins.append(Twin(*paths, "near", bits))
+        if first.part == second.part:
+            groups.join(one, other)
+        else:
+            met |= {(one, second.part), (other, first.part)}
+    return twins
+
+
+class _Groups:
+    """Which images are joined already."""
+
+    def __init__(self) -> None:
+        self._leader: dict[int, int] = {}
+
+    def leader(self, place: int) -> int:
+        while (above := self._leader.get(place, place)) != place:
+            self._leader[place] = place = self._leader.get(above, above)
+        return place
+
+    def join(self, one: int, other: int) -> None:
+        self._leader[self.leader(one)] = self.leader(other)
+
+
+def _say_nothing(_what: str, _done: int, _total: int) -> None:
+    pass
