@@ -8,9 +8,10 @@ from typing import Any
 
 from snellen.check.facts.data import provide_audit, provide_folders, provide_twins
 from snellen.check.facts.here import MACHINE_FACTS
+from snellen.check.facts.model import provide_flow, provide_last_batch, provide_networks
 from snellen.check.facts.names import provide_names
 from snellen.check.facts.paths import provide_paths
-from snellen.check.facts.weights import provide_weights
+from snellen.check.facts.weights import provide_architectures, provide_weights, provide_weights_fit
 from snellen.check.plan import Notify, Provider, RunPlan
 from snellen.check.runner import CheckSettings, run_checks
 from snellen.config.describe import SchemaView
@@ -31,6 +32,11 @@ GENERAL_FACTS: Mapping[str, Provider] = {
     "twins": provide_twins,
     "names": provide_names,
     "weights": provide_weights,
+    "architectures": provide_architectures,
+    "weights_fit": provide_weights_fit,
+    "networks": provide_networks,
+    "flow": provide_flow,
+    "last_batch": provide_last_batch,
 }
 """Facts that need no knowledge of the task."""
 
@@ -126,7 +132,7 @@ def plan_of_folder(
     def refuse(_plan: Plan) -> Any:
         raise NotApplicable(NO_RUN)
 
-    keys = tuple(f"data.{name}" for name in settings.get("data", {}))
+    keys = tuple(f"data.{name}" for name in settings.get("data", {}) if name != "layout")
     about_runs = {name: refuse for name in (*GENERAL_FACTS, *RUN_FACTS) if name not in DATA_FACTS}
     own: Mapping[str, Provider] = {
         **{name: GENERAL_FACTS[name] for name in DATA_FACTS if name in GENERAL_FACTS},

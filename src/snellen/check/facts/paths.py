@@ -14,6 +14,7 @@ from snellen.core.plan import Plan
 __all__ = ["look_at", "named_paths", "provide_paths", "true_case"]
 
 _MADE_BY_THE_RUN = {"output"}
+_LISTS_OF_NAMES = {"data.classes"}  # a path, or a list of words that are none
 
 
 def provide_paths(plan: Plan) -> tuple[PathFacts, ...]:
@@ -36,7 +37,7 @@ def named_paths(plan: Plan) -> Iterator[tuple[str, str]]:
         value = _get(plan.settings, key)
         if isinstance(value, str) and value:
             yield key, value
-        elif isinstance(value, list):
+        elif isinstance(value, list) and key not in _LISTS_OF_NAMES:
             yield from ((f"{key}[{index}]", item) for index, item in enumerate(value) if isinstance(item, str))
 
 
