@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import importlib.util
 import json
+import os
 import subprocess
 import sys
 
 import pytest
 from PIL import Image
+
+from drivers import Card, nvidia_smi
 
 from snellen.cli.main import main
 
@@ -160,7 +164,7 @@ def test_train_refuses_a_run_with_errors(snellen, run_file):
 def test_doctor_names_the_machine(snellen):
     code, out, err = snellen("doctor", "--torch")
     assert (code, err) == (0, "")
-    for words in ("python", "memory", "packages", "computes on cpu", "next: "):
+    for words in ("python", "memory", "packages", "computes on cpu", "next: ", "start method"):
         assert words in out
 
 
@@ -168,25 +172,29 @@ def test_doctor_as_json(snellen):
     code, out, _ = snellen("doctor", "--json")
     data = json.loads(out)
     assert data["exit_code"] == code
-    assert "torch" in data["packages"]
+    assert "torch" in data["environment"]["packages"]
+    assert data["machine"]["here"]
+    assert all(check["reason"] for check in data["checks"] if check["state"] == "not-applicable")
 
 
 def test_doctor_without_torch_is_told_what_to_install(tmp_path):
-    program = (
-        "import sys, importlib.metadata as m\n"
-        "real = m.version\n"
-        "def version(name):\n"
-        "    if name in ('torch', 'timm'): raise m.PackageNotFoundError(name)\n"
-        "    return real(name)\n"
-        "m.version = version\n"
-        "sys.modules['torch'] = None\n"
-        "sys.argv = ['snellen', 'doctor']\n"
-        "from snellen.cli.main import main\n"
-        "main()\n"
-    )
-    ended = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, cwd=tmp_path, check=False)
+    """An environment of links to this one's packages, without torch and timm."""
+    for name in ("typer", "rich", "pydantic", "numpy", "pillow", "safetensors", "torchvision"):
+        (tmp_path / f"{name}-9.9.0.dist-info").mkdir()
+    packages = {module: importlib.util.find_spec(module).submodule_search_locations[0] for module in ("typer", "rich")}
+    for module in ("click", "shellingham", "annotated_doc", "markdown_it", "mdurl", "pygments", "snellen"):
+        spec = importlib.util.find_spec(module)
+        packages |= {module: spec.submodule_search_locations[0]} if spec else {}
+    for module, folder in packages.items():
+        (tmp_path / module).symlink_to(folder)
+    (tmp_path / "typing_extensions.py").symlink_to(importlib.util.find_spec("typing_extensions").origin)
+    program = "import sys; sys.argv = ['snellen', 'doctor']; from snellen.cli.main import main; main()"
+    ended = subprocess.run(
+        [sys.executable, "-S", "-E", "-c", f"import sys; sys.path.insert(0, {str(tmp_path)!r}); {program}"],
+        capture_output=True, text=True, cwd=tmp_path, check=False,
+    )  # fmt: skip
     assert ended.returncode == 1, ended.stderr
-    assert "not installed: torch, timm" in ended.stdout
+    assert "not installed: torch, timm, lightning-fabric" in ended.stdout
     assert "pip install 'snellen[vision]'" in ended.stdout
 
 
@@ -197,3 +205,28 @@ def test_doctor_survives_a_broken_torch(snellen, tmp_path, monkeypatch):
     code, out, _ = snellen("doctor", "--torch")
     assert code == 1
     assert "libcudart.so.12" in out
+
+
+def test_doctor_judges_driver_gpu_and_variables_of_the_machine(snellen, tmp_path, monkeypatch):
+    nvidia_smi(
+        tmp_path,
+        Card("Tesla P100-PCIE-16GB", "6.0", 16384),
+        Card("NVIDIA A100-SXM4-40GB", "8.0", 40960, free=10240, processes=((4711, "python", 30000),)),
+        driver="535.104.05",
+        cuda="12.2",
+    )
+    monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
+    monkeypatch.setenv("CUDA_LAUNCH_BLOCKING", "1")
+    monkeypatch.setenv("OMP_NUM_THREADS", "512")
+    code, out, _ = snellen("doctor", "--json")
+    slugs = {finding["slug"]: finding for finding in json.loads(out)["findings"]}
+    assert code == 1
+    assert {"cuda-driver-too-old", "cuda-arch-unsupported", "gpu-occupied", "debug-variable-left-on"} <= set(slugs)
+    assert "Tesla P100" in slugs["cuda-arch-unsupported"]["message"]
+    assert "driver 535.104.05" in slugs["cuda-driver-too-old"]["message"]
+    assert "python (4711)" in slugs["gpu-occupied"]["message"]
+    assert slugs["gpu-occupied"]["fix"]["command"] == "export CUDA_VISIBLE_DEVICES=0"
+    assert "thread-oversubscription" in slugs
+    _, text, _ = snellen("doctor")
+    assert "535.104.05, runs CUDA up to 12.2" in text
+    assert "0: Tesla P100-PCIE-16GB, compute capability 6.0, no bfloat16, 16.0 GiB" in text

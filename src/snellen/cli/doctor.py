@@ -2,25 +2,32 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
-import os
-import platform
-import shutil
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from snellen.core import environment
-from snellen.core.finding import Finding, Fix, Level
+from snellen.core.finding import CheckResult, Finding, Fix, Level, State
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from snellen.core.check_report import CheckReport
+    from snellen.core.plan import Plan
+    from snellen.core.rule import Rule
 
 __all__ = ["doctor", "register"]
 
-_SHARED = "/dev/shm"  # noqa: S108 - asked for its size only
-_SMALL_SHARED_MEMORY = 256 * 2**20
-_SMALL_DISK = 2 * 2**30
+_FAMILY = "environment"
+_ALSO = ("cache-permission", "shm-too-small", "too-many-open-files", "worker-killed")
+"""Rules of other families that judge a machine, too."""
+_WITHOUT = ("stale-module",)
+"""What a process that has just begun cannot suffer from."""
 _PROBE = """
 import json, torch
 devices = ["cpu"] + [f"cuda:{i}" for i in range(torch.cuda.device_count())]
@@ -28,9 +35,9 @@ devices += ["mps"] if torch.backends.mps.is_available() else []
 ones = [torch.ones(8, 8, device=device) for device in devices]
 wrong = [str(one.device) for one in ones if float((one @ one).sum()) != 512.0]
 problem = f"{wrong[0]} multiplies two matrices wrongly" if wrong else None
-print(json.dumps({"version": torch.__version__, "cuda": torch.version.cuda, "devices": devices, "problem": problem}))
+print(json.dumps({"version": torch.__version__, "cuda": torch.version.cuda, "devices": devices, "problem": problem,
+                  "architectures": torch.cuda.get_arch_list()}))
 """
-_NEEDED = ("torch", "torchvision", "timm", "lightning-fabric", "numpy", "pillow", "safetensors")
 
 
 def register(app: typer.Typer) -> None:
@@ -44,63 +51,44 @@ def doctor(
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
 ) -> None:
     """Look at this machine and this environment. Exit code 1 when a run could not start here."""
-    facts = environment.collect()
-    facts["disk_free_bytes"] = shutil.disk_usage(Path.cwd()).free
-    facts["shared_memory_bytes"] = _shared_memory()
-    if torch:
-        facts["torch"] = _try_torch()
-    findings = _findings(facts)
-    failed = any(finding.level is Level.ERROR for finding in findings)
+    # Not from snellen.check itself: reading run files takes pydantic, which nothing here needs.
+    from snellen.check.facts.here import plan_without_run
+    from snellen.check.runner import CheckSettings, run_checks
+
+    plan = plan_without_run(Path.cwd())
+    settings = CheckSettings(without_code="there is no run")
+    report = run_checks(plan, _rules(), settings, subject="this machine")
+    probed = _try_torch() if torch else None
+    if probed is not None and probed.get("problem"):
+        report = replace(report, results=(*report.results, _broken(probed["problem"])))
     if as_json:
         from snellen.report.json import render
 
-        data = {**facts, "findings": [finding.to_dict() for finding in findings], "exit_code": int(failed)}
-        typer.echo(render(data))
+        typer.echo(render({**_facts(plan), "torch": probed, **report.to_dict()}))
     else:
-        _print(facts, findings)
-    raise typer.Exit(int(failed))
+        _print(plan, report, probed)
+    raise typer.Exit(report.exit_code)
 
 
-def _shared_memory() -> int | None:
-    folder = Path(_SHARED)
-    return shutil.disk_usage(folder).total if folder.is_dir() else None
+def _rules() -> Iterable[Rule]:
+    from snellen.rules.catalogue import files, load
+
+    family = [slug for slug, path in files().items() if path.parent.name == _FAMILY and slug not in _WITHOUT]
+    return [load(slug) for slug in (*family, *_ALSO)]
 
 
-def _findings(facts: dict[str, Any]) -> list[Finding]:
-    found: list[Finding] = []
-    missing = [name for name in _NEEDED if name not in facts["packages"]]
-    if missing:
-        fix = Fix("Install what training and prediction need.", command="pip install 'snellen[vision]'")
-        found.append(Finding("missing-extra", Level.ERROR, f"not installed: {', '.join(missing)}", fix=fix))
-    opencv = [name for name in ("opencv-python", "opencv-python-headless") if name in facts["packages"]]
-    if len(opencv) > 1:
-        fix = Fix("Keep the headless one.", command="pip uninstall -y opencv-python")
-        message = "opencv-python and opencv-python-headless overwrite each other's files"
-        found.append(Finding("two-opencv", Level.WARNING, message, fix=fix))
-    version = facts["packages"].get("torch", "")
-    if facts["gpus"] and version.endswith("+cpu"):
-        message = f"{facts['gpus'][0]['name']} is here, but torch {version} is a build without CUDA"
-        fix = Fix("Install the build for your driver: https://pytorch.org/get-started/locally/")
-        found.append(Finding("cpu-build-of-torch", Level.ERROR, message, fix=fix))
-    found += _small(facts)
-    problem = facts.get("torch", {}).get("problem") if isinstance(facts.get("torch"), dict) else None
-    if problem:
-        fix = Fix("Read the reason, or pipe it into `snellen explain -`.")
-        found.append(Finding("broken-torch", Level.ERROR, problem, fix=fix))
-    return found
+def _facts(plan: Plan) -> dict[str, Any]:
+    return {
+        "machine": dataclasses.asdict(plan.fact("machine")),
+        "environment": dataclasses.asdict(plan.fact("environment")),
+        "places": [dataclasses.asdict(place) for place in plan.fact("places")],
+    }
 
 
-def _small(facts: dict[str, Any]) -> list[Finding]:
-    found = []
-    shared, free = facts["shared_memory_bytes"], facts["disk_free_bytes"]
-    if shared is not None and shared < _SMALL_SHARED_MEMORY:
-        message = f"{_SHARED} holds {_size(shared)}: data workers hand their batches over in it and die when it is full"
-        fix = Fix("Start the container with more, or set data.workers: 0.", command="docker run --shm-size=8g ...")
-        found.append(Finding("small-shared-memory", Level.WARNING, message, fix=fix))
-    if free < _SMALL_DISK:
-        message = f"{_size(free)} are free in {Path.cwd()}: checkpoints may not fit"
-        found.append(Finding("disk-nearly-full", Level.WARNING, message, fix=Fix("Free some space.")))
-    return found
+def _broken(problem: str) -> CheckResult:
+    fix = Fix("Read the reason, or pipe it into `snellen explain -`.")
+    finding = Finding("broken-torch", Level.ERROR, problem, fix=fix)
+    return CheckResult("broken-torch", State.FAILED, "torch does not compute", (finding,), family=_FAMILY)
 
 
 def _try_torch() -> dict[str, Any]:
@@ -118,40 +106,25 @@ def _try_torch() -> dict[str, Any]:
     return {"problem": f"torch cannot be used: {reason}"}
 
 
-def _print(facts: dict[str, Any], findings: list[Finding]) -> None:
+def _print(plan: Plan, report: CheckReport, probed: dict[str, Any] | None) -> None:
     from rich.console import Console
 
+    from snellen.cli._machine import rows
     from snellen.report.text import count_words, findings_text
 
     console = Console(soft_wrap=True, highlight=False)
-    for name, value in _rows(facts):
+    told = rows(plan.fact("machine"), plan.fact("environment"), plan.fact("places"))
+    if probed is not None and probed.get("devices"):
+        told.append(("torch", f"{probed['version']} computes on {', '.join(probed['devices'])}"))
+    for name, value in told:
         console.print(f"{name:14} {value}", markup=False)
-    console.print(f"\n{count_words(findings)}", markup=False)
-    if findings:
-        console.print(findings_text(findings), end="")
-    console.print("next: snellen check RUN.yaml" if not findings else "next: mend these, then snellen doctor --torch")
-
-
-def _rows(facts: dict[str, Any]) -> list[tuple[str, str]]:
-    rows = [
-        ("python", f"{facts['python']}  {facts['executable']}"),
-        ("platform", facts["platform"]),
-        ("cores", f"{facts['cpus']} of {os.cpu_count()}"),
-        ("memory", _size(facts["memory_bytes"])),
-        (_SHARED, _size(facts["shared_memory_bytes"])),
-        ("free disk", _size(facts["disk_free_bytes"])),
-    ]
-    rows += [("gpu", f"{gpu['name']}, {_size(gpu['memory_bytes'])}, driver {gpu['driver']}") for gpu in facts["gpus"]]
-    if not facts["gpus"]:
-        here = "Apple GPU" if sys.platform == "darwin" and platform.machine() == "arm64" else "no NVIDIA driver answers"
-        rows.append(("gpu", here))
-    rows.append(("packages", ", ".join(f"{name} {version}" for name, version in facts["packages"].items())))
-    if facts["variables"]:
-        rows.append(("variables", ", ".join(f"{name}={value}" for name, value in facts["variables"].items())))
-    if isinstance(facts.get("torch"), dict) and facts["torch"].get("devices"):
-        rows.append(("torch", f"{facts['torch']['version']} computes on {', '.join(facts['torch']['devices'])}"))
-    return rows
-
-
-def _size(count: int | None) -> str:
-    return "unknown" if count is None else f"{count / 2**30:.1f} GiB"
+    console.print(f"\n{count_words(report.findings)}", markup=False)
+    if report.findings:
+        console.print(findings_text(report.findings), end="")
+    counts = report.counts
+    judged = f"{counts['failed'] + counts['warned'] + counts['passed']} checks of machine and environment"
+    console.print(f"{judged}, {len(report.not_judged)} do not apply here (--json says why)", markup=False)
+    for result in report.not_judged:
+        if result.state is State.CRASHED:
+            console.print(f"crashed: {result.slug}: {result.reason}", markup=False)
+    console.print("next: snellen check RUN.yaml" if not report.findings else "next: mend these, then snellen doctor")

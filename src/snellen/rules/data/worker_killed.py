@@ -17,7 +17,8 @@ largest process with SIGKILL, which leaves no traceback.
 How to confirm
 --------------
 `dmesg | grep -i "killed process"`, or in a container `cat /sys/fs/cgroup/memory.events`: `oom_kill` counts up. Watch
-`free -h` during an epoch. With `num_workers=0` it runs, or fails with a `MemoryError`.
+`free -h` during an epoch. With `num_workers=0` it runs, or fails with a `MemoryError`. Before a run `snellen check`
+adds up the process, its loader processes with the largest image open, and the batches that they keep ready.
 
 Fix
 ---
@@ -45,9 +46,10 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from snellen.core.environment import memory_limit
-from snellen.core.facts.machine import MachineFacts
+from snellen.core.facts.memory import HostMemoryFacts
 from snellen.core.finding import Evidence, Finding, Fix, FixSafety, Level, Location
 from snellen.core.log import Log, LogMatch
+from snellen.core.logs.memory import readable
 from snellen.core.logs.messages import find_message, lost_worker, stated_workers
 from snellen.core.plan import Cost, NotApplicable, Plan
 from snellen.core.probe import Answer, Here, Outcome
@@ -128,45 +130,34 @@ def _oom_kills(path: Path) -> int:
     return int(found[1]) if found else 0
 
 
-_PREFETCHED, _IN_THE_MAKING = 2, 1
-_OF_A_WORKER = 64 << 20
-"""What a worker takes of its own: without work 15 MiB with torch 2.13, what it decodes and augments comes on top."""
-_BYTES = 4 * 3
-"""A pixel of a float32 image."""
-
-
 def _examine_plan(plan: Plan) -> Iterator[Finding]:
-    machine: MachineFacts = plan.fact("machine")
-    data, optim = plan.settings.get("data"), plan.settings.get("optim")
-    size = data.get("image_size") if isinstance(data, dict) else None
-    sides = (size, size) if isinstance(size, int) else tuple(size) if isinstance(size, (list, tuple)) else ()
-    workers = data.get("workers", "auto") if isinstance(data, dict) else "auto"
-    if not isinstance(workers, int):
-        workers = min(8, max(0, (machine.cpus or 1) - 1))
-    batch = optim.get("batch_size", 8) if isinstance(optim, dict) else 8
-    if machine.host_memory_bytes is None:
-        raise NotApplicable(f"the main memory of {machine.name} is not known")
-    if not workers or len(sides) != 2 or not all(isinstance(side, int) for side in (*sides, batch)):
-        raise NotApplicable("the run has no workers, or the size of its batches is not written")
-    one = _OF_A_WORKER + (_PREFETCHED + _IN_THE_MAKING) * batch * sides[0] * sides[1] * _BYTES
-    need = workers * one
-    has = machine.host_memory_bytes if machine.host_available_bytes is None else machine.host_available_bytes
-    if need <= has:
-        return
-    by = f", the limit of {machine.memory_limited_by}" if machine.memory_limited_by else ""
-    fits = max(0, int(has // one) - 1)
+    facts: HostMemoryFacts = plan.fact("host_memory")
+    if facts.limit is None:
+        raise NotApplicable("how much main memory the run may use is not known")
+    if not facts.workers:
+        raise NotApplicable("the training process loads the data itself")
+    low, high = facts.need(facts.workers)
+    if high <= facts.limit or facts.need(0)[1] > facts.limit:
+        return  # it fits, or does not even without them: host-oom
+    surely = low > facts.limit
+    need = f"at least {readable(low)}" if surely else f"{readable(low)} to {readable(high)}"
+    fitting = next(count for count in range(facts.workers - 1, -1, -1) if facts.need(count)[1] <= facts.limit)
     yield Finding(
         "worker-killed",
-        Level.ERROR if need > machine.host_memory_bytes else Level.WARNING,
-        f"{workers} workers with {_PREFETCHED + _IN_THE_MAKING} batches of {batch} images of {sides[0]} x {sides[1]} "
-        f"take {need / 2**30:.1f} GiB, and {has / 2**30:.1f} of {machine.host_memory_bytes / 2**30:.1f} GiB are free"
-        f"{by}",
+        Level.ERROR if surely else Level.WARNING,
+        f"with {facts.workers} loader processes the run needs {need} of main memory, and there are "
+        f"{readable(facts.limit)} ({facts.limit_from})",
         Location(str(plan.path or "the settings"), plan.line_of("data.workers"), key="data.workers"),
-        fix=Fix(
-            f"Write data.workers: {fits}, or take smaller batches.",
+        (
+            Evidence(f"the training process: {readable(facts.process[0])} to {readable(facts.process[1])}"),
+            Evidence(f"each loader process: {readable(facts.worker[0])} to {readable(facts.worker[1])}, {facts.what}"),
+            Evidence(f"each batch that waits: {readable(facts.batch)}, {facts.prefetched} for every loader process"),
+        ),
+        Fix(
+            f"Write data.workers: {fitting}",
             FixSafety.SAFE,
-            "fewer workers load the same batches, more slowly",
-            settings=(("data.workers", fits),),
+            "fewer processes load the same batches, more slowly",
+            settings=(("data.workers", fitting),),
         ),
     )
 
@@ -178,7 +169,7 @@ RULE = Rule(
     level=Level.ERROR,
     log=LogFacet(("killed by signal", "exited unexpectedly"), _examine, _probe),
     source=absent("how much memory a data set takes only shows when it runs"),
-    before=BeforeFacet(Cost.INSTANT, _examine_plan),
+    before=BeforeFacet(Cost.SECONDS, _examine_plan),
     during=absent("steps report the memory of the device, not of the machine"),
     module=__name__,
 )
