@@ -1,7 +1,7 @@
 """Findings that are known and wait: a file that tells old ones from new ones.
 
 A finding is recognised by its rule, its file and the text of its line, so that it stays known when lines move; one
-that names no line, such as that of a data folder, by its rule and its place.
+about a key of a run file by the key, and one that names neither, such as that of a data folder, by its place.
 """
 
 from __future__ import annotations
@@ -110,6 +110,8 @@ def _key(finding: Finding, folder: Path, lines: _Lines) -> tuple[str, str, str]:
         shown = Path(place.path).absolute().relative_to(folder.absolute()).as_posix()
     except ValueError:
         shown = Path(place.path).as_posix()
-    # A line of a notebook counts within its cell, where the file's text has none: the message stands for it.
-    code = finding.message if place.path.endswith(".ipynb") else lines.at(place.path, place.line or 0)
+    # A line of a notebook counts within its cell, where the file's text has none: the message stands for it. A key of
+    # a run file says more than its line, on which others may stand.
+    text = finding.message if place.path.endswith(".ipynb") else place.key or ""
+    code = text or lines.at(place.path, place.line or 0)
     return finding.slug, shown, code

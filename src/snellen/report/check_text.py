@@ -86,7 +86,9 @@ def _reasons(grouped: Mapping[tuple[State, str], Sequence[CheckResult]], *, verb
         names = ", ".join(result.slug for result in results[:named])
         more = f" and {len(results) - named} more" if len(results) > named else ""
         said = f"{_STATE_WORDS[state]}: {reason}" if state is State.CRASHED else reason or _STATE_WORDS[state]
-        lines.append(f"  {said}\n      {len(results)}: {names}{more}\n")
+        # Most reasons are those of one check; they take a line each.
+        body = f"\n      {len(results)}: {names}{more}" if len(results) > 1 else f": {names}"
+        lines.append(f"  {said}{body}\n")
     return "".join(lines)
 
 

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import json
+import re
 from typing import Any
 
 from snellen.core.files import plain
 
 __all__ = ["render"]
+
+_HALVES = re.compile("[\ud800-\udfff]")
 
 
 def render(data: Any) -> str:
@@ -19,4 +22,6 @@ def render(data: Any) -> str:
           "level": 1
         }
     """
-    return json.dumps(plain(data), indent=2, ensure_ascii=False, allow_nan=False)
+    text = json.dumps(plain(data), indent=2, ensure_ascii=False, allow_nan=False)
+    # Names of files that are no UTF-8 come as halves of characters, which only the escaped form can hold.
+    return _HALVES.sub(lambda half: f"\\u{ord(half[0]):04x}", text)

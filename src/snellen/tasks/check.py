@@ -9,9 +9,10 @@ from pathlib import Path
 from typing import Any
 
 from snellen.check import CheckSettings, check, plan_of, plan_of_folder
+from snellen.check.alive import problems_of
 from snellen.check.facts.machine import as_machine
 from snellen.check.plan import Notify, Provider, RunPlan
-from snellen.check.run import NO_RUN
+from snellen.check.run import GENERAL_FACTS, NO_RUN
 from snellen.config.load import load, read_task
 from snellen.config.machines import MACHINES
 from snellen.config.resolve import resolve
@@ -21,6 +22,7 @@ from snellen.core.plan import FactUnavailable, Plan
 from snellen.errors import SnellenError, UsageError
 from snellen.tasks.base import Task
 from snellen.tasks.catalogue import get
+from snellen.tasks.need_facts import need_facts
 from snellen.tasks.overview import forecast, looked_at
 
 __all__ = ["Examined", "FolderOptions", "check_run", "check_target"]
@@ -96,6 +98,8 @@ def check_target(
         UsageError: The task, the machine, the layout or a selected rule does not exist.
     """
     settings = settings or CheckSettings()
+    for problem in problems_of([target]).values():
+        raise UsageError(f"{target} cannot be looked at: {problem}")
     run_file = target / "run.yaml" if target.is_dir() else target
     if target.is_dir() and not run_file.is_file():
         if overrides:
@@ -123,7 +127,7 @@ def _known(machine: str) -> str:
 def _check_run_file(path: Path, overrides: Sequence[str], settings: CheckSettings, notify: Notify | None) -> Examined:
     task = get(read_task(path))
     loaded = load(path, task.schema(), overrides=overrides)
-    plan = plan_of(loaded, task.schema(), facts=_facts(task), notify=notify)
+    plan = plan_of(loaded, task.schema(), facts={**_facts(task), **need_facts(task, loaded)}, notify=notify)
     report = check(plan, settings=settings)
     report = replace(report, looked_at=looked_at(plan), forecast=forecast(plan))
     if loaded.config is None:
@@ -141,7 +145,7 @@ def _check_run_file(path: Path, overrides: Sequence[str], settings: CheckSetting
 def _check_folder(folder: Path, options: FolderOptions, settings: CheckSettings, notify: Notify | None) -> Examined:
     from snellen.data.layouts import splits_of  # noqa: PLC0415 - the layouts only when a folder is looked at
 
-    splits = splits_of(folder, layout=options.layout)
+    splits = splits_of(folder)
     data: dict[str, Any] = {name: str(path) for name, path in splits.items()}
     if options.layout is not None:
         data["layout"] = options.layout
@@ -158,11 +162,15 @@ def _facts(task: Task) -> Mapping[str, Provider]:
 
     def ask(name: str) -> Provider:
         def provide(plan: Plan) -> Any:
-            return task.facts()[name](plan)
+            own = task.facts()
+            general = GENERAL_FACTS.get(name)
+            if name not in own and general is None:
+                raise FactUnavailable(f"the task {task.name} tells nothing of its {name.replace('_', ' ')}")
+            return own[name](plan) if name in own or general is None else general(plan)
 
         return provide
 
-    own = {name: ask(name) for name in ("contracts", "unfold", "weights_fit", "unpaired")}
+    own = {name: ask(name) for name in ("contracts", "unfold", "weights_fit", "unpaired", "networks")}
     return {**own, "source_findings": _source_findings}
 
 
