@@ -101,6 +101,9 @@ def tries(original: Path, scratch: Path, planter: Planter, seeds: int) -> Iterat
             touched = {str(path) for path in planter(copy, random.Random(f"{original.name} {seed}"))}
         except CannotPlant:
             return
+        except Exception as error:  # noqa: BLE001 - an hour's work does not end with one planter
+            print(f"  {planter.__name__} fails on {original.name}: {type(error).__name__}: {error}", flush=True)
+            return
         yield seed, copy, touched
 
 

@@ -53,7 +53,7 @@ def _examine(plan: Plan) -> Iterator[Finding]:
         if not groups:
             continue
         copies = sum(len(group) - 1 for group in groups)
-        message = f"{seen(folder, copies)} are copies of another one, in {len(groups)} groups"
+        message = f"{seen(folder, copies)} are copies of another one, in {len(groups)} group{'s' * (len(groups) > 1)}"
         groups.sort(key=lambda group: (-len(group), group))
         files = [(path, f"the same as {short(group[0])}") for group in groups for path in group[1:]]
         fix = "Keep one file of each group; to weigh images more, use a weighted sampler."

@@ -60,7 +60,7 @@ def _examine(plan: Plan) -> Iterator[Finding]:
             continue
         pairs.sort(key=lambda twin: (twin.distance, twin.one, twin.other))
         images = {path for twin in pairs for path in (twin.one, twin.other)}
-        message = f"{seen(folder, len(images))} nearly equal another one, in {len(pairs)} pairs"
+        message = f"{seen(folder, len(images))} nearly equal another one, in {len(pairs)} pair{'s' * (len(pairs) > 1)}"
         files = [
             (twin.other, f"shows the same as {short(twin.one)}: {twin.distance} of 64 bits differ") for twin in pairs
         ]

@@ -51,7 +51,12 @@ def _examine(plan: Plan) -> Iterator[Finding]:
     if not folders:
         raise NotApplicable("the run names no data folder")
     for folder in folders:
-        closed = [path for problem in folder.problems if problem.kind == "unreadable-folder" for path in problem.paths]
+        closed = [
+            path
+            for problem in folder.problems
+            if problem.kind in ("unreadable-folder", "folder-unreadable")
+            for path in problem.paths
+        ]
         denied = [record.path for record in folder.images.values() if _DENIED.search(record.problem)]
         if not closed and not denied:
             continue
