@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 __all__ = ["doctor", "register"]
 
 _FAMILY = "environment"
-_ALSO = ("cache-permission", "shm-too-small", "too-many-open-files", "worker-killed")
+_ALSO = ("cache-permission", "shm-too-small", "too-many-open-files")
 """Rules of other families that judge a machine, too."""
 _WITHOUT = ("stale-module",)
 """What a process that has just begun cannot suffer from."""
