@@ -17,6 +17,7 @@ from snellen.check.facts.machine import machine_facts
 from snellen.check.facts.software import environment_facts
 from snellen.check.plan import RunPlan
 from snellen.core.facts.machine import Limits, MachineFacts
+from snellen.core.facts.memory import CheckpointFacts
 from snellen.core.facts.places import HubFacts, PlaceFacts
 from snellen.core.finding import Finding, Level
 from snellen.core.plan import NotApplicable, Plan
@@ -226,8 +227,11 @@ def test_folders_that_cannot_be_written(box: Box) -> None:
 def test_room_for_checkpoints_files_and_limits(box: Box) -> None:
     facts = machine(disk_free_bytes=5 << 30)
     assert box.says("disk-full", machine=facts, places=()) == []
-    (said,) = box.says("disk-full", machine=facts, places=(), checkpoint_bytes=2 << 30)
-    assert "3 checkpoints of 2.00 GiB need 6.00 GiB" in said
+    kept = CheckpointFacts(last=2 << 30, best=1 << 30, kept=1)
+    assert box.says("disk-full", machine=facts, places=(), checkpoint_bytes=kept) == []
+    tight = machine(disk_free_bytes=4 << 30)
+    (said,) = box.says("disk-full", machine=tight, places=(), checkpoint_bytes=kept)
+    assert "take 5.00 GiB; 4.00 GiB are free" in said
     small = machine(disk_free_bytes=50 << 30, limits=Limits(file_size=1 << 20))
     said_of_places = box.says("disk-full", machine=small, places=(place(free_files=10), place("TMPDIR", free_bytes=5)))
     assert len(said_of_places) == 3

@@ -22,6 +22,8 @@ from snellen.core.plan import Plan
 __all__ = ["as_machine", "machine_facts", "provide_machine", "provide_precision", "this_machine"]
 
 _BF16_CAPABILITY = (8, 0)
+_DISKS = {"kaggle": 20 * 10**9}
+"""What hosted notebooks keep of a session: https://www.kaggle.com/docs/notebooks."""
 _SHARED = Path("/dev/shm")  # noqa: S108 - asked for its size only
 
 
@@ -44,6 +46,7 @@ def machine_facts(name: str = "auto", *, output: Path | None = None) -> MachineF
     if machine is None:
         return this_machine(output=output)
     memory = int(machine.memory_gib * 2**30) if machine.memory_gib is not None else None
+    host = next((place for place in ("kaggle", "colab") if name.startswith(place)), "")
     return MachineFacts(
         name,
         False,
@@ -52,9 +55,10 @@ def machine_facts(name: str = "auto", *, output: Path | None = None) -> MachineF
         machine.bf16,
         memory_bytes=memory,
         cpus=machine.cpus,
+        disk_free_bytes=_DISKS.get(host),
         capability=machine.capability,
         unified=machine.unified,
-        surroundings=tuple(place for place in ("kaggle", "colab") if name.startswith(place)),
+        surroundings=(host,) if host else (),
     )
 
 

@@ -46,6 +46,7 @@ from pathlib import Path
 from typing import Any
 
 from snellen.core.facts.machine import MachineFacts
+from snellen.core.facts.memory import CheckpointFacts
 from snellen.core.facts.places import PlaceFacts
 from snellen.core.finding import Finding, Fix, Level, Location
 from snellen.core.log import Log, LogMatch
@@ -187,9 +188,9 @@ def _probe(log: Log, here: Here) -> Answer:
     return Answer(Outcome.CONFIRMED if usage.free < _TINY else Outcome.REFUTED, text)
 
 
-_CHECKPOINTS = 3
-"""The last, the best, and the one that is being written beside them."""
 _FEW_FILES = 1000
+_PLENTY = 200 << 30
+"""More than the checkpoints of any vision model take: their size, which takes seconds to work out, is not asked for."""
 
 
 def _examine_plan(plan: Plan) -> Iterator[Finding]:
@@ -199,16 +200,18 @@ def _examine_plan(plan: Plan) -> Iterator[Finding]:
         raise NotApplicable(f"the free disk space of {machine.name} is not known")
     output = plan.settings.get("output", "runs")
     place = Location(str(plan.path or "the settings"), plan.line_of("output"), key="output")
-    one = _optional(plan, "checkpoint_bytes")
-    need = _CHECKPOINTS * one if isinstance(one, int) else None
-    if need is not None and free < need:
-        message = f"{_CHECKPOINTS} checkpoints of {_gib(one)} need {_gib(need)}, and {_gib(free)} are free ({output})"
+    kept: CheckpointFacts | None = _optional(plan, "checkpoint_bytes") if free < _PLENTY else None
+    if kept is not None and free < kept.most:
+        message = (
+            f"{kept.kept} checkpoints to go on from and of the best weights, and the one that is being written, take "
+            f"{_gib(kept.most)}; {_gib(free)} are free where the run writes ({output})"
+        )
         yield Finding("disk-full", Level.ERROR, message, place, fix=_ROOM)
-    elif need is None and free < _SMALL:
+    elif kept is None and free < _SMALL:
         message = f"{_gib(free)} are free where the run writes ({output}): checkpoints may not fit"
         yield Finding("disk-full", Level.ERROR if free < _TINY else Level.WARNING, message, place, fix=_ROOM)
-    for one_place in _optional(plan, "places") or ():
-        yield from _of_place(one_place, machine)
+    for one in _optional(plan, "places") or ():
+        yield from _of_place(one, machine)
 
 
 _ROOM = Fix("Free some space, or give `output` a folder on a larger disk.")
@@ -268,7 +271,7 @@ RULE = Rule(
         _probe,
     ),
     source=absent("how much a program writes and where is decided when it runs"),
-    before=BeforeFacet(Cost.INSTANT, _examine_plan),
+    before=BeforeFacet(Cost.SECONDS, _examine_plan),
     during=absent("a step does not tell how much disk is left"),
     module=__name__,
 )

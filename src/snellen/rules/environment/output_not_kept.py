@@ -34,7 +34,7 @@ Sources
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import PurePath
 
 from snellen.core.facts.machine import MachineFacts
@@ -51,9 +51,12 @@ _WRITE = {"kaggle": "/kaggle/working/runs", "colab": "/content/drive/MyDrive/run
 
 def _examine_plan(plan: Plan) -> Iterator[Finding]:
     machine: MachineFacts = plan.fact("machine")
-    output = next((place for place in plan.fact("places") if place.key == "output"), None)
+    places: Mapping[str, PlaceFacts] = {place.key: place for place in plan.fact("places")}
+    output = places.get("output")
     if output is None:
         raise NotApplicable("where the run would write is not known")
+    if "TMPDIR" in places and PurePath(output.path).is_relative_to(places["TMPDIR"].path):
+        raise NotApplicable(f"{output.path} lies among temporary files, which nobody expects to stay")
     why, level, instead = _lost(machine, output)
     if why:
         where = Location(str(plan.path or "the settings"), plan.line_of("output"), key="output")
