@@ -26,6 +26,8 @@ AT_TOP_LEVEL = {
     "PIL": VISION | {"report"},
     "safetensors": {"models", "engine", "rehearsal", "tasks"},
     "timm": {"models"},
+    "huggingface_hub": {"models"},
+    "pyarrow": {"data"},
     "lightning_fabric": {"engine"},
     "matplotlib": {"report"},
     "tensorboard": {"engine"},
@@ -57,6 +59,9 @@ INSIDE_FUNCTIONS = {
     "IPython": {"", "cli"},
     "gradio": {"web"},
     "wandb": {"engine"},
+    "ray": {"engine"},
+    "usearch": {"ops"},
+    "transformers": {"models"},
 }
 """The same for imports inside functions, which cost nothing until they are called; adds to `AT_TOP_LEVEL`."""
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import io
 import stat
 import struct
 import threading
@@ -106,21 +107,25 @@ class OpenImage:
 
 
 @contextlib.contextmanager
-def open_image(path: str | Path) -> Iterator[OpenImage]:
+def open_image(path: str | Path, *, content: bytes | None = None) -> Iterator[OpenImage]:
     """Open an image, read its header, and turn whatever goes wrong inside the block into a `DataError`.
 
     Warnings of Pillow become notes; they are not printed, also when several threads read at once.
+
+    Args:
+        path: The file; with `content` the name that messages use.
+        content: The bytes of the file, when they are at hand: of a member of an archive, or read once for a hash.
 
     Raises:
         DataError: The file is missing (slug `missing-file`), or it is empty, no image, of a format that cannot be
             read, or its content is broken (slug `corrupt-image`).
     """
     path = Path(path)
-    with _stream(path) as stream, _pillow_warnings() as notes:
+    with _stream(path, content) as stream, _pillow_warnings() as notes:
         size = ""  # known once the header is read
         try:
             image = _identify(stream, path)
-            opened = OpenImage(image, path, path.stat().st_size, notes)
+            opened = OpenImage(image, path, path.stat().st_size if content is None else len(content), notes)
             size = f" ({image.format}, {image.size[0]} x {image.size[1]} pixels)"
             try:
                 yield opened
@@ -193,7 +198,12 @@ def megapixels(width: int, height: int) -> str:
 
 
 @contextlib.contextmanager
-def _stream(path: Path) -> Iterator[IO[bytes]]:
+def _stream(path: Path, content: bytes | None) -> Iterator[IO[bytes]]:
+    if content is not None:
+        if not content:
+            raise _empty(path)
+        yield io.BytesIO(content)
+        return
     try:
         state = path.stat()
     except FileNotFoundError as error:
@@ -204,13 +214,17 @@ def _stream(path: Path) -> Iterator[IO[bytes]]:
         kind = "a folder" if stat.S_ISDIR(state.st_mode) else "a device or pipe"
         raise DataError(f"{path} is {kind}, expected an image file", slug="missing-file")
     if state.st_size == 0:
-        raise DataError(f"{path} is empty (0 bytes)", hint="copy or download the file again", slug="corrupt-image")
+        raise _empty(path)
     try:
         stream = path.open("rb")
     except OSError as error:
         raise DataError(f"{path} cannot be opened: {_reason(error)}", slug="missing-file") from error
     with stream:
         yield stream
+
+
+def _empty(path: Path) -> DataError:
+    return DataError(f"{path} is empty (0 bytes)", hint="copy or download the file again", slug="corrupt-image")
 
 
 def _identify(stream: IO[bytes], path: Path) -> ImageFile.ImageFile:

@@ -1,0 +1,229 @@
+"""Features of images on disk: Parquet parts that any number of processes may add to, of one backbone each.
+
+A folder of features holds `part-*.parquet`. A part is written beside and renamed, so that it is whole or absent; its
+rows are path, content hash and vector, its metadata say which backbone and preprocessing made them and which images
+could not be read. Writers never touch each other's parts, so nothing has to be locked.
+"""
+
+from __future__ import annotations
+
+import json
+import uuid
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+import pyarrow.parquet as tables
+
+from snellen.core.files import sync as sync_file
+from snellen.core.files import writing
+from snellen.data.writing import make_folder
+from snellen.errors import DataError, RunFolderError
+
+__all__ = ["FeaturePart", "Features", "Unread", "part_files", "read_features", "read_part", "write_part"]
+
+_META: Final = b"snellen"
+
+
+@dataclass(frozen=True, slots=True)
+class Unread:
+    """An image without features.
+
+    Args:
+        name: Which.
+        reason: Why.
+        slug: The rule that knows more.
+    """
+
+    name: str
+    reason: str
+    slug: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class FeaturePart:
+    """Rows that were computed together.
+
+    Args:
+        names: Of the images, in the order they were asked for.
+        digests: Hash of each file's content.
+        vectors: Float32, shape `(rows, width)`.
+        backbone: Its name.
+        fingerprint: Of backbone, weights and preprocessing.
+        unread: Images that were tried and have no row.
+    """
+
+    names: tuple[str, ...]
+    digests: tuple[str, ...]
+    vectors: npt.NDArray[np.float32]
+    backbone: str
+    fingerprint: str
+    unread: tuple[Unread, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Features:
+    """All rows of a folder.
+
+    Args:
+        names: Of the images.
+        digests: Hash of each file's content.
+        vectors: Float32, shape `(rows, width)`.
+        backbone: Its name.
+        fingerprint: Of backbone, weights and preprocessing.
+        unread: Images without features.
+    """
+
+    names: tuple[str, ...]
+    digests: tuple[str, ...]
+    vectors: npt.NDArray[np.float32]
+    backbone: str
+    fingerprint: str
+    unread: tuple[Unread, ...] = field(default=())
+
+
+def write_part(folder: Path, part: FeaturePart, *, number: int | None = None) -> Path:
+    """Write a part, whole or not at all.
+
+    Args:
+        folder: Is made when it is not there.
+        part: The rows.
+        number: Place in the order of parts; without one the part gets a name that no other process can have.
+
+    Raises:
+        RunFolderError: The disk is full or the folder cannot be written.
+        DataError: A vector is not finite.
+    """
+    bad = np.flatnonzero(~np.isfinite(part.vectors).all(axis=1))
+    if len(bad):
+        raise DataError(
+            f"{part.names[bad[0]]} and {len(bad) - 1} more images have features that are not finite",
+            hint="precision: fp32",
+            slug="nan-loss",
+        )
+    make_folder(folder)
+    width = part.vectors.shape[1]
+    flat = pa.array(np.ascontiguousarray(part.vectors).reshape(-1), type=pa.float32())
+    meta = {
+        "backbone": part.backbone,
+        "fingerprint": part.fingerprint,
+        "unread": [[one.name, one.reason, one.slug] for one in part.unread],
+    }
+    table = pa.table(
+        {
+            "path": pa.array(list(part.names), type=pa.string()),
+            "digest": pa.array(list(part.digests), type=pa.string()),
+            "embedding": pa.FixedSizeListArray.from_arrays(flat, width),
+        }
+    ).replace_schema_metadata({_META: json.dumps(meta, sort_keys=True).encode()})
+    name = f"part-{number:06d}.parquet" if number is not None else f"part-{uuid.uuid4().hex}.parquet"
+    target = folder / name
+    beside = folder / f".{name}.{uuid.uuid4().hex[:8]}.tmp"
+    try:
+        with writing(target):
+            tables.write_table(table, beside, compression="zstd", use_dictionary=False)
+            sync_file(beside)
+            beside.replace(target)
+            sync_file(folder)
+    finally:
+        beside.unlink(missing_ok=True)
+    return target
+
+
+def part_files(folder: Path) -> list[Path]:
+    """The parts of a folder in their order."""
+    return sorted(folder.glob("part-*.parquet")) if folder.is_dir() else []
+
+
+def read_part(path: Path) -> FeaturePart:
+    """Read one part.
+
+    Raises:
+        DataError: It is damaged, or no part of features.
+    """
+    try:
+        table = tables.read_table(path)
+        meta: dict[str, Any] = json.loads((table.schema.metadata or {})[_META])
+        column = table.column("embedding").combine_chunks()
+        width = column.type.list_size
+        vectors = np.asarray(column.flatten(), dtype=np.float32).reshape(-1, width)
+        return FeaturePart(
+            tuple(table.column("path").to_pylist()),
+            tuple(table.column("digest").to_pylist()),
+            vectors,
+            str(meta["backbone"]),
+            str(meta["fingerprint"]),
+            tuple(Unread(str(name), str(reason), slug) for name, reason, slug in meta["unread"]),
+        )
+    except (OSError, pa.ArrowException, KeyError, ValueError, AttributeError, TypeError) as error:
+        reason = str(error).partition("\n")[0] or type(error).__name__
+        raise DataError(
+            f"{path} is no part of features: {reason}",
+            hint="delete it: the same command computes it anew",
+        ) from error
+
+
+def read_features(folder: str | Path, *, fingerprint: str | None = None) -> Features:
+    """Read all parts of a folder.
+
+    Args:
+        folder: As `write_part` wrote it.
+        fingerprint: Refuse features of any other.
+
+    Raises:
+        DataError: There are none; they are of several backbones, or of another one than asked for; a part is damaged.
+    """
+    folder = Path(folder)
+    parts = [read_part(path) for path in part_files(folder)]
+    if not parts:
+        raise DataError(f"{folder} holds no features", hint="snellen predict embed.yaml IMAGES -o FOLDER makes them")
+    kinds = {part.fingerprint: part.backbone for part in parts}
+    if len(kinds) > 1:
+        raise DataError(
+            f"{folder} mixes features of {', '.join(f'{name} ({mark})' for mark, name in kinds.items())}",
+            hint="vectors of different backbones, weights or preprocessing cannot be compared: one folder for each",
+        )
+    found = parts[0].fingerprint
+    if fingerprint is not None and found != fingerprint:
+        raise DataError(
+            f"{folder} holds features of {parts[0].backbone} ({found}), expected {fingerprint}",
+            hint="choose another folder, or compute them anew with the backbone that is meant",
+        )
+    rows = list(_first_of_each(parts))
+    return Features(
+        tuple(part.names[row] for part, row in rows),
+        tuple(part.digests[row] for part, row in rows),
+        np.stack([part.vectors[row] for part, row in rows]) if rows else parts[0].vectors,
+        parts[0].backbone,
+        found,
+        tuple(unread for part in parts for unread in part.unread),
+    )
+
+
+def _first_of_each(parts: Sequence[FeaturePart]) -> Iterator[tuple[FeaturePart, int]]:
+    """Rows by name, each once: two processes may have computed the same image."""
+    seen: set[str] = set()
+    for part in parts:
+        for row, name in enumerate(part.names):
+            if name not in seen:
+                seen.add(name)
+                yield part, row
+
+
+def refuse_other(folder: Path, fingerprint: str, backbone: str) -> None:
+    """Refuse to add features to a folder that holds those of another backbone.
+
+    Raises:
+        RunFolderError: It does.
+    """
+    for path in part_files(folder)[:1]:
+        part = read_part(path)
+        if part.fingerprint != fingerprint:
+            raise RunFolderError(
+                f"{folder} holds features of {part.backbone} ({part.fingerprint}), expected {backbone} ({fingerprint})",
+                hint="choose another output folder",
+            )
