@@ -1,8 +1,8 @@
 """Features for any number of images: decoded ahead in threads, batches kept full, written as they come, resumable.
 
 Work is cut into parts of a fixed number of images. A part is computed, written whole and forgotten, so memory stays
-flat and a process that is killed loses at most one. Forward passes have the same shape whatever the settings, because the
-last bits of a matrix product depend on it: the same images give the same bytes for any number of workers.
+flat and a process that is killed loses at most one. Forward passes have the same shape whatever the settings, because
+the last bits of a matrix product depend on it: the same images give the same bytes for any number of workers.
 """
 
 from __future__ import annotations
