@@ -37,6 +37,7 @@ class RunPlan:
         lines: Line of each key path.
         providers: Fact name to the function that computes it.
         notify: Is told how far long facts are.
+        unknown: Why a fact that nobody provides cannot be had.
         patience: Facts that touch disks, mounts or the network, and the seconds after which one that neither ends
             nor tells how far it is has hung: it is given up, and the rest goes on.
 
@@ -55,6 +56,7 @@ class RunPlan:
         lines: Mapping[str, int] | None = None,
         providers: Mapping[str, Provider] | None = None,
         notify: Notify | None = None,
+        unknown: str = "",
         patience: Mapping[str, float] | None = None,
     ) -> None:
         self._root = root
@@ -65,6 +67,7 @@ class RunPlan:
         self._answers: dict[str, Any] = {}
         self._refusals: dict[str, str] = {}
         self._notify = notify
+        self._unknown = unknown
         self._patience = dict(patience or {})
         self._heard = time.monotonic()
 
@@ -120,7 +123,7 @@ class RunPlan:
     def _compute(self, name: str) -> Any:
         provider = self._providers.get(name)
         if provider is None:
-            raise FactUnavailable(f"nothing here tells the {name.replace('_', ' ')} of this run")
+            raise FactUnavailable(self._unknown or f"nothing here tells the {name.replace('_', ' ')} of this run")
         asking = _ASKING.get()
         if name in asking:
             raise FactUnavailable(f"{' needs '.join([*asking, name])}: a circle")

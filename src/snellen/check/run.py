@@ -18,7 +18,7 @@ from snellen.config.describe import SchemaView
 from snellen.config.load import Loaded
 from snellen.config.schema import RunConfig
 from snellen.core.check_report import CheckReport
-from snellen.core.plan import NotApplicable, Plan
+from snellen.core.plan import Plan
 from snellen.core.rule import Rule
 from snellen.rules.catalogue import catalogue
 
@@ -40,18 +40,6 @@ GENERAL_FACTS: Mapping[str, Provider] = {
 }
 """Facts that need no knowledge of the task."""
 
-
-RUN_FACTS = (
-    "config_findings",
-    "source_findings",
-    "contracts",
-    "unfold",
-    "weights_fit",
-    "unpaired",
-    "memory",
-    "duration",
-)
-"""Facts about a run that a task or a caller provides."""
 
 NO_RUN = "it needs a run, and this is a data folder: give a run file"
 
@@ -128,12 +116,7 @@ def plan_of_folder(
         facts: What only the caller can tell.
         notify: Is told how far long facts are.
     """
-
-    def refuse(_plan: Plan) -> Any:
-        raise NotApplicable(NO_RUN)
-
     keys = tuple(f"data.{name}" for name in settings.get("data", {}) if name != "layout")
-    about_runs = {name: refuse for name in (*GENERAL_FACTS, *RUN_FACTS) if name not in DATA_FACTS}
     own: Mapping[str, Provider] = {
         **{name: GENERAL_FACTS[name] for name in DATA_FACTS if name in GENERAL_FACTS},
         "path_keys": lambda _plan: keys,
@@ -141,7 +124,8 @@ def plan_of_folder(
     return RunPlan(
         root=folder,
         settings=settings,
-        providers={**about_runs, **own, **(facts or {})},
+        providers={**own, **(facts or {})},
+        unknown=NO_RUN,
         notify=notify,
         patience=PATIENCE,
     )

@@ -6,12 +6,11 @@ import html
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from pathlib import PurePath
-from typing import Any, Final
+from typing import Final
 
 from snellen.core.check_report import CheckReport
 from snellen.core.facts.data import FolderAudit
 from snellen.core.facts.machine import MachineFacts
-from snellen.core.file_kinds import is_image
 from snellen.core.finding import CheckResult, Finding, State
 from snellen.report.check_text import by_level_and_family, by_reason
 from snellen.report.html import Section, render_page, value_table
@@ -39,7 +38,7 @@ overflow-wrap:anywhere}
 max-width:640px;align-items:center}
 .bars i{height:12px;background:var(--s0);border-radius:3px;min-width:1px}.bars span{overflow-wrap:anywhere}
 .two{display:grid;gap:8px 40px;grid-template-columns:repeat(auto-fit,minmax(300px,1fr))}
-h4{margin:14px 0 6px;font-size:14px}
+.about th{width:1%;white-space:nowrap}h4{margin:14px 0 6px;font-size:14px}
 """
 _SHOTS_PER_FINDING: Final = 8
 _EXAMPLES_PER_FOLDER: Final = 6
@@ -115,33 +114,32 @@ def _shots(finding: Finding, pictures: Thumbnails) -> str:
     seen: set[str] = set()
     for one in finding.evidence:
         path = one.location.path if one.location is not None else ""
-        if not is_image(path) or path in seen or len(shots) >= _SHOTS_PER_FINDING:
+        image = pictures.image_of(path)
+        if not image or image in seen or len(shots) >= _SHOTS_PER_FINDING:
             continue
-        seen.add(path)
-        shots.append(pictures.figure(path, f"{PurePath(path).name}: {one.text}"))
+        seen.add(image)
+        shots.append(pictures.figure(image, f"{PurePath(path).name}: {one.text}"))
     return f'<div class="shots">{"".join(shots)}</div>' if any(shots) else ""
 
 
 def _folder(audit: FolderAudit, pictures: Thumbnails) -> str:
-    rows: list[dict[str, Any]] = [
-        {"what": "folder", "": _text(audit.path)},
-        {"what": "layout", "": f"{audit.layout} ({_text(audit.why)})" if audit.why else audit.layout},
-        {"what": "samples", "": len(audit.samples)},
-        {"what": "looked at", "": audit.coverage()},
-    ]
-    if audit.masks:
-        rows.append({"what": "masks read", "": len(audit.masks)})
-    if audit.others:
-        rows.append({"what": "not used", "": ", ".join(f"{count} {_text(kind)}" for kind, count in audit.others)})
-    body = value_table(rows)
+    rows = {
+        "folder": audit.path,
+        "layout": f"{audit.layout} ({audit.why})" if audit.why else audit.layout,
+        "samples": f"{len(audit.samples)}, {len(audit.masks)} masks read" if audit.masks else len(audit.samples),
+        "looked at": audit.coverage(),
+        "not used": ", ".join(f"{count} {kind}" for kind, count in audit.others),
+    }
+    body = "".join(f"<tr><th>{name}</th><td>{_escaped(value)}</td></tr>" for name, value in rows.items() if value != "")
+    body = f'<table class="about">{body}</table>'
     charts = [
         ("Samples of each class", _class_counts(audit)),
         ("Longer side in pixels", _side_counts(audit)),
         ("Format and mode", dict(Counter(f"{one.format} {one.mode}" for one in audit.images.values() if one.format))),
     ]
     body += '<div class="two">' + "".join(_bars(title, counts) for title, counts in charts if counts) + "</div>"
-    step = max(1, len(audit.samples) // _EXAMPLES_PER_FOLDER)
-    chosen = audit.samples[::step][:_EXAMPLES_PER_FOLDER]
+    sound = [one for one in audit.samples if one.image in audit.images and not audit.images[one.image].problem]
+    chosen = sound[:: max(1, len(sound) // _EXAMPLES_PER_FOLDER)][:_EXAMPLES_PER_FOLDER]
     shots = "".join(
         pictures.figure(sample.image, _caption(sample.image, sample.label or sample.role)) for sample in chosen
     )
@@ -156,8 +154,13 @@ def _class_counts(audit: FolderAudit) -> dict[str, int]:
     counts: Counter[str] = Counter(dict.fromkeys(audit.classes, 0))
     for sample in audit.samples:
         labels = [box.label for box in sample.boxes or ()] or ([sample.label] if sample.label is not None else [])
-        counts.update(labels or ([sample.role] if sample.role else []))
+        counts.update([_class_name(label, audit.classes) for label in labels] or ([sample.role] if sample.role else []))
     return dict(counts.most_common())
+
+
+def _class_name(label: str, classes: Sequence[str]) -> str:
+    """The name of a class that annotations give by its number."""
+    return classes[int(label)] if label.isdecimal() and len(label) < 9 and int(label) < len(classes) else label
 
 
 def _side_counts(audit: FolderAudit) -> dict[str, int]:

@@ -56,6 +56,8 @@ def report_text(report: CheckReport, *, verbose: bool = False) -> Text:
     for (level, family), findings in by_level_and_family(report.results).items():
         text.append(f"\n{plural(len(findings), level.value)}{f' · {family}' if family else ''}\n", "bold")
         text.append_text(Text("\n").join(finding_text(finding) for finding in findings))
+    text.append_text(_block("looked at", _lines(report.looked_at)))
+    text.append_text(_block("it will take", _lines(report.forecast)))
     if report.settled:
         rows = [(key, str(value), why) for key, value, why in report.settled if str(value) != "auto"]
         text.append_text(_block("auto became", _columns(rows)))
@@ -64,8 +66,6 @@ def report_text(report: CheckReport, *, verbose: bool = False) -> Text:
         rows = [(result.slug, result.title, result.reason) for result in passed]
         text.append_text(_block("passed", _columns(rows)))
     text.append_text(_gaps(report, verbose=verbose))
-    text.append_text(_block("looked at", _lines(report.looked_at)))
-    text.append_text(_block("it will take", _lines(report.forecast)))
     text.append(f"\n{_summary(report)}\n")
     return text
 

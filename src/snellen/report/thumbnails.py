@@ -19,6 +19,7 @@ import numpy as np
 from PIL import Image, ImageDraw, ImageOps
 
 from snellen.core.facts.data import Box, FolderAudit, Sample
+from snellen.core.file_kinds import is_image
 from snellen.report.text import harmless
 
 __all__ = ["Thumbnails"]
@@ -44,10 +45,14 @@ class Thumbnails:
 
     def __init__(self, audits: Iterable[FolderAudit] = (), *, pictures: int = 300, budget: int = 6_000_000) -> None:
         self._samples: dict[str, Sample] = {}
+        self._shown_by: dict[str, str] = {}
         self._problems: dict[str, str] = {}
         for audit in audits:
             for sample in audit.samples:
                 self._samples.setdefault(sample.image, sample)
+                for path in (*sample.masks, *dict.fromkeys(box.path for box in sample.boxes or ())):
+                    # A table of all annotations names no image.
+                    self._shown_by[path] = "" if path in self._shown_by else sample.image
             records: Iterable[Mapping[str, object]] = (audit.images, audit.masks)
             for group in records:
                 for path, record in group.items():
@@ -56,6 +61,11 @@ class Thumbnails:
                         self._problems[path] = problem
         self._left = pictures
         self._budget = budget
+
+    def image_of(self, path: str) -> str:
+        """The image that shows what a file is about: itself, or that of a mask or an annotation; `""` for others."""
+        shown = self._shown_by.get(path, "")
+        return shown if shown or not is_image(path) else path
 
     def figure(self, path: str, caption: str) -> str:
         """A file with its masks beside it, and what is to be said of it; `""` when the budget is spent."""
