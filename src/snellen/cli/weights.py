@@ -12,7 +12,7 @@ from snellen.cli._models import wide_console
 from snellen.cli._output import print_json, say
 
 if TYPE_CHECKING:
-    from snellen.core.facts.weights import Architecture, FitFacts, WeightsFacts
+    from snellen.core.facts.weights import Architecture, FitFacts, PickleFacts, WeightsFacts
 
 __all__ = ["register"]
 
@@ -24,7 +24,7 @@ Examples:
 
 \b
 Nothing in the file is run: instructions of a pickle are listed, not followed.
-Exit code 0: it can be loaded (and fits --model); 1: it cannot, or something in it is wrong; 2: there is no such file."""
+Exit code 0: it can be loaded (and fits --model); 1: it cannot, or something is wrong in it; 2: there is no file."""
 
 _SHOWN = 6
 
@@ -38,7 +38,7 @@ def weights(
     file: Annotated[Path, typer.Argument(help="A checkpoint file.")],
     *,
     model: Annotated[
-        str | None, typer.Option("--model", metavar="NAME", help="Compare with this model: a name as in `snellen trace`.")
+        str | None, typer.Option("--model", metavar="NAME", help="Compare with a model, named as for `snellen trace`.")
     ] = None,
     hashed: Annotated[
         bool | None, typer.Option("--hash/--no-hash", help="Compute its SHA-256; by default up to 2 GiB.")
@@ -133,12 +133,13 @@ def _rows(facts: WeightsFacts, network: Architecture | None, fit: FitFacts | Non
     if facts.state:
         rows += _tensor_rows(facts)
     if facts.pickle is not None:
-        rows.append(("pickle", _pickle_text(facts)))
+        rows.append(("pickle", _pickle_text(facts.pickle)))
     if network is not None:
         rows += _network_rows(network)
     if fit is not None:
         rows.append(("fit", f"{fit.loaded} of {fit.total} tensors of {fit.part}"))
-        rows += [(title, _listed(names)) for title, names in (("missing", fit.missing), ("unexpected", fit.unexpected)) if names]
+        named = (("missing", fit.missing), ("unexpected", fit.unexpected))
+        rows += [(title, _listed(names)) for title, names in named if names]
         clashes = [f"{clash.name} is {clash.given}, the model has {clash.wanted}" for clash in fit.clashes[:_SHOWN]]
         rows += [("other shape", "; ".join(clashes))] if clashes else []
     return rows
@@ -162,9 +163,7 @@ def _tensor_rows(facts: WeightsFacts) -> list[tuple[str, str]]:
     return [*rows, ("values", values)] if facts.sampled else rows
 
 
-def _pickle_text(facts: WeightsFacts) -> str:
-    pickle = facts.pickle
-    assert pickle is not None
+def _pickle_text(pickle: PickleFacts) -> str:
     text = f"{pickle.opcodes:,} instructions, {pickle.calls:,} calls, {len(pickle.imports)} names imported"
     text += f"; {pickle.problem}" if pickle.problem else ""
     return text + (f"; not on torch's list: {_listed(pickle.foreign)}" if pickle.foreign else ", all on torch's list")
@@ -173,18 +172,19 @@ def _pickle_text(facts: WeightsFacts) -> str:
 def _network_rows(network: Architecture) -> list[tuple[str, str]]:
     if not network.name:
         nearest = f"; nearest: {', '.join(network.nearest)}" if network.nearest else ""
-        return [("network", f"cannot tell{nearest}"), *([("because", "; ".join(network.evidence))] if network.evidence else [])]
+        because = [("because", "; ".join(network.evidence))] if network.evidence else []
+        return [("network", f"cannot tell{nearest}"), *because]
     rows = [("network", f"{network.name} ({network.library})"), ("because", "; ".join(network.evidence))]
     if network.also:
         rows.append(("also called", _listed(network.also)))
     if network.classes is not None:
         rows.append(("head", f"{network.classes} outputs"))
     if network.grid is not None:
-        rows.append(("positions", f"{network.grid[0]} x {network.grid[1]}" + (
-            f", for images of {network.input_side}" if network.input_side else "")))  # fmt: skip
+        side = f", for images of {network.input_side}" if network.input_side else ""
+        rows.append(("positions", f"{network.grid[0]} x {network.grid[1]}{side}"))
     licence = f"{network.licence} ({network.licence_source})" if network.licence else "cannot tell"
-    because = f": {network.licence_source}" if network.licence_source and not network.licence else ""
-    rows.append(("licence", f"of the published weights: {licence}{because}"))
+    stated = f": {network.licence_source}" if network.licence_source and not network.licence else ""
+    rows.append(("licence", f"of the published weights: {licence}{stated}"))
     return rows
 
 

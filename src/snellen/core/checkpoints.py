@@ -56,7 +56,7 @@ _STARTS = (
     (b"\x08\x09\x12", "an ONNX file"),
     (b"\x08\x0a\x12", "an ONNX file"),
     (b"%PDF", "a PDF file"),
-    (b"{\"", "a JSON file"),
+    (b'{"', "a JSON file"),
     (b"\xff\xd8\xff", "a JPEG image"),
     (b"\x1f\x8b", "a gzip archive"),
     (b"Rar!", "a RAR archive"),
@@ -142,10 +142,10 @@ def _unusable(key: str, path: Path, kind: str, problem: str) -> WeightsFacts:
     return WeightsFacts(key, str(path), True, kind, problem=problem)
 
 
-def _by_content(key: str, path: Path, size: int) -> WeightsFacts:
+def _by_content(key: str, path: Path, size: int) -> WeightsFacts:  # noqa: PLR0911 - one answer per kind of file
     with path.open("rb") as file:
         start = file.read(512)
-    if start.startswith(b"PK\x03\x04") or start.startswith(b"PK\x05\x06"):
+    if start.startswith((b"PK\x03\x04", b"PK\x05\x06")):
         return _zip(key, path)
     foreign = starts_like(start)
     if foreign is not None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
@@ -9,14 +10,22 @@ import torch
 from torch import Tensor, nn
 from torch._subclasses.fake_tensor import FakeTensorMode
 
+_TELLS = logging.getLogger("torch._subclasses.fake_tensor")
+
 __all__ = ["build_without_weights", "fake_tensors", "give_weights"]
 
 
 @contextmanager
 def fake_tensors() -> Iterator[None]:
     """Every tensor that is made inside has a shape, a dtype and a device, and no memory."""
-    with FakeTensorMode(allow_non_fake_inputs=True):
-        yield
+    # torch logs the traceback of each operator that refuses its shapes, which for us is an answer and no accident.
+    before = _TELLS.level
+    _TELLS.setLevel(logging.CRITICAL)
+    try:
+        with FakeTensorMode(allow_non_fake_inputs=True):
+            yield
+    finally:
+        _TELLS.setLevel(before)
 
 
 def build_without_weights(build: Callable[[], nn.Module]) -> nn.Module:

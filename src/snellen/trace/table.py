@@ -78,13 +78,14 @@ class Traced:
     failed_in: ModuleRow | None = None
 
 
-def trace(model: nn.Module, inputs: Sequence[Any], *, train: bool = True) -> Traced:
+def trace(model: nn.Module, inputs: Sequence[Any], *, train: bool = True, device: str = "cpu") -> Traced:
     """Send tensors without numbers through a model.
 
     Args:
         model: Its weights are replaced by ones without memory.
         inputs: Shapes of the tensors to give it, or values given as they are; a list of shapes is given as a list.
         train: Whether the model is in training mode and activations are kept for a backward pass.
+        device: Where weights and inputs stand; without numbers any device can be had on any machine.
 
     Example:
         >>> traced = trace(nn.Linear(4, 2), [(1, 4)])
@@ -95,7 +96,7 @@ def trace(model: nn.Module, inputs: Sequence[Any], *, train: bool = True) -> Tra
     model.train(train)
     recorder = Recorder()
     with fake_tensors(), recorder:
-        give_weights(model)
+        give_weights(model, device=device)
         found.parameters = sum(parameter.numel() for parameter in model.parameters())
         found.parameter_bytes = sum(p.numel() * p.element_size() for p in model.parameters())
         recorder.follow(model.parameters(), Category.PARAMETERS)
@@ -103,7 +104,7 @@ def trace(model: nn.Module, inputs: Sequence[Any], *, train: bool = True) -> Tra
         open_rows: list[_Open] = []
         undo = _watch(model, recorder, found, open_rows)
         try:
-            given = [_tensor(item) for item in inputs]
+            given = [_tensor(item, device) for item in inputs]
             recorder.follow((t for t in tree_iter(given) if isinstance(t, Tensor)), Category.INPUTS)
             recorder.phase = Category.ACTIVATIONS
             with torch.set_grad_enabled(train):
@@ -156,10 +157,10 @@ def _watch(model: nn.Module, recorder: Recorder, found: Traced, open_rows: list[
     return undo
 
 
-def _tensor(item: Any) -> Any:
+def _tensor(item: Any, device: str) -> Any:
     if isinstance(item, tuple) and all(isinstance(side, int) for side in item):
-        return torch.empty(item)
-    return [_tensor(part) for part in item] if isinstance(item, list) else item
+        return torch.empty(item, device=device)
+    return [_tensor(part, device) for part in item] if isinstance(item, list) else item
 
 
 def _shapes(value: Any) -> tuple[tuple[int, ...], ...]:

@@ -1,8 +1,8 @@
 """Short marks of every network of timm and torchvision, by which a checkpoint's own network is looked up.
 
-A mark says nothing by itself: what it points to is built without weights and compared tensor by tensor. The marks lie in
-`fingerprints.json`; `python -m snellen.models.backbones.fingerprints` writes it anew for the versions that are installed
-(about five minutes). Networks that a newer library has added are found by what they share with the others.
+A mark says nothing by itself: what it points to is built without weights and compared tensor by tensor. The marks lie
+in `fingerprints.json`; `python -m snellen.models.backbones.fingerprints` writes it anew for the versions that are
+installed (about five minutes). Networks that a newer library has added are found by what they share with the others.
 """
 
 from __future__ import annotations

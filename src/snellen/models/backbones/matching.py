@@ -19,10 +19,17 @@ _ENOUGH = 0.98
 """Share of a network's tensors from which it counts as recognised: a pruned norm or two may be missing."""
 _MOST_BUILT = 24
 _DECODERS = (
-    ("decoder.blocks.x_0_0.", "UnetPlusPlus"), ("decoder.p5.", "FPN"), ("decoder.aspp.", "DeepLabV3Plus"),
-    ("decoder.psp.", "PSPNet"), ("decoder.fpa.", "PAN"), ("decoder.mlp_stage.", "Segformer"), ("decoder.center.", "MAnet"),
-    ("decoder.blocks.0.block.0.", "Linknet"), ("decoder.blocks.0.conv1.", "Unet"), ("decoder.0.convs.", "DeepLabV3"),
-)  # fmt: skip
+    ("decoder.blocks.x_0_0.", "UnetPlusPlus"),
+    ("decoder.p5.", "FPN"),
+    ("decoder.aspp.", "DeepLabV3Plus"),
+    ("decoder.psp.", "PSPNet"),
+    ("decoder.fpa.", "PAN"),
+    ("decoder.mlp_stage.", "Segformer"),
+    ("decoder.center.", "MAnet"),
+    ("decoder.blocks.0.block.0.", "Linknet"),
+    ("decoder.blocks.0.conv1.", "Unet"),
+    ("decoder.0.convs.", "DeepLabV3"),
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,14 +57,12 @@ def match_networks(shapes: Shapes) -> Architecture | None:
         shapes: Without what wrappers put in front of the names.
     """
     groups, renamed = candidates(shapes)
-    compared = sorted(
-        _compare(shapes, groups), key=lambda one: (-one.share, -one.exact, len(one.name), one.name)
-    )
+    compared = sorted(_compare(shapes, groups), key=lambda one: (-one.share, -one.exact, len(one.name), one.name))
     best = compared[0] if compared else None
     if best is None or best.share < _ENOUGH:
         if renamed:
-            evidence = ("all shapes are those of this network, under other names",)
-            return Architecture("", renamed[0][0], renamed[0][0].partition(":")[0], 0.0, evidence, renamed[0][1:])
+            why = ("all shapes are those of this network, under other names",)
+            return Architecture("", renamed[0][0], renamed[0][0].partition(":")[0], 0.0, why, renamed[0][1:])
         return _segmentation(shapes) or _nearest(best)
     same = [
         one.name for one in compared if one.share == best.share and one.exact == best.exact and one.name != best.name
@@ -69,7 +74,18 @@ def match_networks(shapes: Shapes) -> Architecture | None:
     licence, source = licence_in_timm([best.name, *same])
     library, _, name = best.name.partition(":")
     return Architecture(
-        "", name, library, best.share, (evidence,), tuple(same[:8]), (), heads[-1] if heads else None, grid, side, licence, source
+        "",
+        name,
+        library,
+        best.share,
+        (evidence,),
+        tuple(same[:8]),
+        (),
+        heads[-1] if heads else None,
+        grid,
+        side,
+        licence,
+        source,
     )
 
 
@@ -129,8 +145,14 @@ def _segmentation(shapes: Shapes) -> Architecture | None:
     name = encoder.name if encoder is not None else ""
     head = shapes.get("segmentation_head.0.weight")
     evidence = f"a decoder and a segmentation head as {decoder} has them" + (f"; encoder {name}" if name else "")
-    return Architecture("", f"{decoder}({name or 'encoder unknown'})", "smp", encoder.share if encoder else 0.0, (evidence,),
-                        classes=head[0] if head else None)  # fmt: skip
+    return Architecture(
+        "",
+        f"{decoder}({name or 'encoder unknown'})",
+        "smp",
+        encoder.share if encoder else 0.0,
+        (evidence,),
+        classes=head[0] if head else None,
+    )
 
 
 def _position(shapes: Mapping[str, tuple[int, ...]]) -> tuple[tuple[int, int] | None, int | None]:

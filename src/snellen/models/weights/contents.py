@@ -12,21 +12,52 @@ from snellen.models.weights.pickles import Call, Global, Persistent
 __all__ = ["WRAPPERS", "Contents", "Stored", "contents_of", "shared_prefix"]
 
 WRAPPERS: Final = (
-    *("state_dict", "model_state_dict", "model", "params", "params_ema", "net", "network", "teacher", "student", "module"),
+    *(
+        "state_dict",
+        "model_state_dict",
+        "model",
+        "params",
+        "params_ema",
+        "net",
+        "network",
+        "teacher",
+        "student",
+        "module",
+    ),
     *("state_dict_ema", "model_ema", "ema_state_dict", "ema", "weights", "generator", "g_ema"),
 )
 """Keys that state dicts are found under, the likeliest first."""
 _PREFIXES: Final = (
-    *("module.", "_orig_mod.", "model.", "backbone.", "encoder.", "net.", "network.", "student.", "teacher.", "state_dict."),
+    *(
+        "module.",
+        "_orig_mod.",
+        "model.",
+        "backbone.",
+        "encoder.",
+        "net.",
+        "network.",
+        "student.",
+        "teacher.",
+        "state_dict.",
+    ),
     *("ema_model.", "_fsdp_wrapped_module.", "_forward_module.", "_module.", "base_model.", "feature_extractor."),
 )
 _MOST_TENSORS = 200_000
 _DEEPEST = 60
 _STORAGE_DTYPES: Final = {
-    "FloatStorage": "float32", "HalfStorage": "float16", "DoubleStorage": "float64", "BFloat16Storage": "bfloat16",
-    "LongStorage": "int64", "IntStorage": "int32", "ShortStorage": "int16", "CharStorage": "int8", "ByteStorage": "uint8",
-    "BoolStorage": "bool", "ComplexFloatStorage": "complex64", "ComplexDoubleStorage": "complex128",
-}  # fmt: skip
+    "FloatStorage": "float32",
+    "HalfStorage": "float16",
+    "DoubleStorage": "float64",
+    "BFloat16Storage": "bfloat16",
+    "LongStorage": "int64",
+    "IntStorage": "int32",
+    "ShortStorage": "int16",
+    "CharStorage": "int8",
+    "ByteStorage": "uint8",
+    "BoolStorage": "bool",
+    "ComplexFloatStorage": "complex64",
+    "ComplexDoubleStorage": "complex128",
+}
 
 
 @dataclass(frozen=True, slots=True)

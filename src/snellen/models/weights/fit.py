@@ -34,6 +34,7 @@ def compare_shapes(
     part: str,
     source: str,
     key: str = "model.weights",
+    model_key: str = "",
 ) -> FitFacts:
     """How far named shapes fit those of a model.
 
@@ -43,6 +44,7 @@ def compare_shapes(
         part: The model, for people.
         source: The checkpoint, for people.
         key: Key path that names the checkpoint.
+        model_key: Key path that names the model.
 
     Example:
         >>> fit = compare_shapes({"a": (2,), "c": (1,)}, {"a": (3,), "b": (1,)}, part="net", source="file")
@@ -53,8 +55,11 @@ def compare_shapes(
     unexpected = tuple(name for name in given if name not in wanted)
     found = renaming(missing, unexpected) if len(missing) * 2 > len(wanted) else None
     if found is not None:
-        there = {found.wanted + name.removeprefix(found.given): shape for name, shape in given.items()
-                 if name.startswith(found.given)}  # fmt: skip
+        there = {
+            found.wanted + name.removeprefix(found.given): shape
+            for name, shape in given.items()
+            if name.startswith(found.given)
+        }
         if sum(name in there for name in wanted) > len(wanted) // 2:
             given = there
             missing = tuple(name for name in wanted if name not in given)
@@ -62,6 +67,15 @@ def compare_shapes(
     clashes = [SizeClash(name, given[name], shape) for name, shape in wanted.items() if given.get(name, shape) != shape]
     loaded = len(wanted) - len(missing) - len(clashes)
     return FitFacts(
-        part, key, source, loaded, len(wanted), missing[:_SHOWN], False, unexpected[:_SHOWN], tuple(clashes[:_SHOWN]),
-        model=part,
-    )  # fmt: skip
+        part,
+        key,
+        source,
+        loaded,
+        len(wanted),
+        missing[:_SHOWN],
+        False,
+        unexpected[:_SHOWN],
+        tuple(clashes[:_SHOWN]),
+        model_key,
+        part,
+    )

@@ -23,10 +23,22 @@ MAX_HASHED: Final = 2 * 2**30
 _MAX_PICKLE = 64 * 2**20
 _MAX_ENTRIES = 200_000
 _SAFETENSORS_DTYPES: Final = {
-    "F64": "float64", "F32": "float32", "F16": "float16", "BF16": "bfloat16", "I64": "int64", "I32": "int32", "I16": "int16",
-    "I8": "int8", "U8": "uint8", "BOOL": "bool", "F8_E4M3": "float8_e4m3fn", "F8_E5M2": "float8_e5m2", "U16": "uint16",
-    "U32": "uint32", "U64": "uint64",
-}  # fmt: skip
+    "F64": "float64",
+    "F32": "float32",
+    "F16": "float16",
+    "BF16": "bfloat16",
+    "I64": "int64",
+    "I32": "int32",
+    "I16": "int16",
+    "I8": "int8",
+    "U8": "uint8",
+    "BOOL": "bool",
+    "F8_E4M3": "float8_e4m3fn",
+    "F8_E5M2": "float8_e5m2",
+    "U16": "uint16",
+    "U32": "uint32",
+    "U64": "uint64",
+}
 
 
 def inspect_checkpoint(path: Path, *, key: str = "", hashed: bool | None = None, values: bool = True) -> WeightsFacts:
@@ -220,7 +232,9 @@ def _with_pickle(facts: WeightsFacts, read: ReadPickle, contents: Contents) -> W
     entries = [stored.entry for stored in contents.tensors]
     if not entries:
         broken = described.problem and not described.problem.startswith("only its first")
-        return replace(facts, problem=facts.problem or (f"its pickle cannot be read: {described.problem}" if broken else ""))
+        return replace(
+            facts, problem=facts.problem or (f"its pickle cannot be read: {described.problem}" if broken else "")
+        )
     others = contents.others
     if contents.whole_model and facts.format != "TorchScript":
         others = (*others, f"a whole model ({contents.whole_model})")

@@ -77,8 +77,11 @@ class _Mark:
 _MARK = _Mark()
 _CONSTANTS: Final = {"NONE": None, "NEWTRUE": True, "NEWFALSE": False}
 _PLAIN = frozenset(
-    """INT BININT BININT1 BININT2 LONG LONG1 LONG4 STRING BINSTRING SHORT_BINSTRING BINBYTES SHORT_BINBYTES BINBYTES8
-    BYTEARRAY8 UNICODE SHORT_BINUNICODE BINUNICODE BINUNICODE8 FLOAT BINFLOAT""".split()
+    (
+        *("INT", "BININT", "BININT1", "BININT2", "LONG", "LONG1", "LONG4", "FLOAT", "BINFLOAT"),
+        *("STRING", "BINSTRING", "SHORT_BINSTRING", "UNICODE", "SHORT_BINUNICODE", "BINUNICODE", "BINUNICODE8"),
+        *("BINBYTES", "SHORT_BINBYTES", "BINBYTES8", "BYTEARRAY8"),
+    )
 )
 """Instructions that put their argument on the stack."""
 
@@ -262,6 +265,10 @@ def _tuple(count: int) -> Callable[[_Machine, Any], None]:
     return make
 
 
+def _pop_mark(machine: _Machine, _argument: Any) -> None:
+    machine.since_mark()
+
+
 def _frozen_set(machine: _Machine, _argument: Any) -> None:
     items = machine.since_mark()
     machine.stack.append(set(_hashable(items, set())))
@@ -275,7 +282,7 @@ _HANDLERS: Final[dict[str, Callable[[_Machine, Any], None]]] = {
     "PROTO": _protocol,
     "MARK": lambda machine, _: machine.stack.append(_MARK),
     "POP": lambda machine, _: machine.stack.pop(),
-    "POP_MARK": lambda machine, _: machine.since_mark(),
+    "POP_MARK": _pop_mark,
     "DUP": lambda machine, _: machine.stack.append(machine.stack[-1]),
     "EMPTY_TUPLE": lambda machine, _: machine.stack.append(()),
     "EMPTY_LIST": lambda machine, _: machine.stack.append([]),

@@ -26,7 +26,7 @@ def recognise_published(shapes: Shapes) -> Architecture | None:
 
 
 def counted(shapes: Shapes, pattern: str) -> int:
-    """How many different numbers stand at the group of a pattern: the number of blocks.
+    r"""How many different numbers stand at the group of a pattern: the number of blocks.
 
     Example:
         >>> counted({"blocks.0.a": (), "blocks.1.a": ()}, r"^blocks\\.(\\d+)\\.")
@@ -67,7 +67,9 @@ def _dinov2(shapes: Shapes) -> Architecture | None:
     letter, depth = _DINOV2.get(patch[0], ("", 0))
     positions = shapes.get("pos_embed" if official else "embeddings.position_embeddings", (0, 0, 0))
     grid = square_grid(positions[1])
-    spelled = f"{patch[0]} channels after a patch of 14 x 14, {layers} blocks with layer scale, {registers} register tokens"
+    spelled = (
+        f"{patch[0]} channels after a patch of 14 x 14, {layers} blocks with layer scale, {registers} register tokens"
+    )
     evidence = (spelled, "the names of " + ("facebookresearch/dinov2" if official else "transformers"))
     if not letter or registers not in (0, 4):
         return Architecture(evidence=evidence, nearest=("DINOv2 of no published size",), grid=grid)
@@ -77,9 +79,19 @@ def _dinov2(shapes: Shapes) -> Architecture | None:
     name = f"dinov2_vit{letter}14{register}"
     also = (timm, f"transformers:facebook/dinov2-{'with-registers-' if registers else ''}{size}")
     return Architecture(
-        "", name, "dinov2" if official else "transformers", min(1.0, layers / depth), evidence, also, (), None, grid,
-        grid[0] * 14 if grid else None, "Apache-2.0", "github.com/facebookresearch/dinov2",
-    )  # fmt: skip
+        "",
+        name,
+        "dinov2" if official else "transformers",
+        min(1.0, layers / depth),
+        evidence,
+        also,
+        (),
+        None,
+        grid,
+        grid[0] * 14 if grid else None,
+        "Apache-2.0",
+        "github.com/facebookresearch/dinov2",
+    )
 
 
 def _dinov3(shapes: Shapes) -> Architecture | None:
@@ -90,17 +102,32 @@ def _dinov3(shapes: Shapes) -> Architecture | None:
     layers = counted(shapes, r"^blocks\.(\d+)\.")
     evidence = (f"storage_tokens, rope_embed.periods, width {patch[0]}, {layers} blocks",)
     name = f"dinov3_vit{letter.replace('h_plus', 'h')}16{'plus' if letter == 'h_plus' else ''}" if letter else ""
-    return Architecture("", name, "dinov3", min(1.0, layers / depth), evidence, licence="DINOv3 Licence" if letter else "",
-                        licence_source="github.com/facebookresearch/dinov3")  # fmt: skip
+    return Architecture(
+        "",
+        name,
+        "dinov3",
+        min(1.0, layers / depth),
+        evidence,
+        licence="DINOv3 Licence" if letter else "",
+        licence_source="github.com/facebookresearch/dinov3",
+    )
 
 
 _CLIP: Final = {
-    (768, 32, 12): "ViT-B-32", (768, 16, 12): "ViT-B-16", (1024, 14, 24): "ViT-L-14", (1280, 14, 32): "ViT-H-14",
-    (1408, 14, 40): "ViT-g-14", (1664, 14, 48): "ViT-bigG-14",
-}  # fmt: skip
-_CLIP_RESNETS: Final = {
-    (3, 4, 6, 3): "RN50", (3, 4, 23, 3): "RN101", (4, 6, 10, 6): "RN50x4", (6, 8, 18, 8): "RN50x16", (3, 15, 36, 10): "RN50x64",
-}  # fmt: skip
+    (768, 32, 12): "ViT-B-32",
+    (768, 16, 12): "ViT-B-16",
+    (1024, 14, 24): "ViT-L-14",
+    (1280, 14, 32): "ViT-H-14",
+    (1408, 14, 40): "ViT-g-14",
+    (1664, 14, 48): "ViT-bigG-14",
+}
+_CLIP_RESNETS: Final[dict[tuple[int, ...], str]] = {
+    (3, 4, 6, 3): "RN50",
+    (3, 4, 23, 3): "RN101",
+    (4, 6, 10, 6): "RN50x4",
+    (6, 8, 18, 8): "RN50x16",
+    (3, 15, 36, 10): "RN50x64",
+}
 _OF_OPENAI = ("ViT-B-32", "ViT-B-16", "ViT-L-14")
 
 
@@ -122,8 +149,15 @@ def _clip(shapes: Shapes) -> Architecture | None:
             stages = tuple(counted(shapes, rf"^{re.escape(prefix)}layer{stage}\.(\d+)\.") for stage in range(1, 5))
             name = _CLIP_RESNETS.get(stages, "")
             evidence = (f"attention pooling behind a ResNet of {stages} blocks",)
-            return Architecture("", f"CLIP {name}" if name else "", "clip", 1.0 if name else 0.0, evidence, licence="MIT",
-                                licence_source="github.com/openai/CLIP")  # fmt: skip
+            return Architecture(
+                "",
+                f"CLIP {name}" if name else "",
+                "clip",
+                1.0 if name else 0.0,
+                evidence,
+                licence="MIT",
+                licence_source="github.com/openai/CLIP",
+            )
     if "token_embedding.weight" in shapes and "text_projection" in shapes:
         width = shapes["token_embedding.weight"][-1]
         return Architecture("", f"CLIP text tower of width {width}", "clip", 0.0, ("token_embedding, text_projection",))
@@ -144,11 +178,23 @@ def _clip_vit(
     scalars = "input_resolution" in shapes
     source = "github.com/openai/CLIP" if scalars else "github.com/openai/CLIP, if they are OpenAI's"
     known = name in _OF_OPENAI
-    note = () if scalars or not known else ("whose weights they are (OpenAI's or of open_clip) cannot be told from names",)
+    note = (
+        () if scalars or not known else ("whose weights they are (OpenAI's or of open_clip) cannot be told from names",)
+    )
     return Architecture(
-        "", f"CLIP {name}{larger}", library, 1.0, (*evidence, *note), (f"open_clip:{name}{larger}",), (), None, grid,
-        grid[0] * side if grid else None, "MIT" if known else "", source if known else "",
-    )  # fmt: skip
+        "",
+        f"CLIP {name}{larger}",
+        library,
+        1.0,
+        (*evidence, *note),
+        (f"open_clip:{name}{larger}",),
+        (),
+        None,
+        grid,
+        grid[0] * side if grid else None,
+        "MIT" if known else "",
+        source if known else "",
+    )
 
 
 def _sam(shapes: Shapes) -> Architecture | None:
@@ -164,15 +210,27 @@ def _sam(shapes: Shapes) -> Architecture | None:
     high = any(name.startswith("mask_decoder.hf_token") for name in shapes)
     layers = counted(shapes, r"^(?:image_encoder\.blocks|vision_encoder\.layers)\.(\d+)\.")
     depth = {"vit_b": 12, "vit_l": 24, "vit_h": 32}.get(variant, 0)
-    evidence = (f"image encoder of width {patch[0] if patch else 'of TinyViT'}, {layers} blocks; mask decoder", )  # fmt: skip
+    evidence = (f"image encoder of width {patch[0] if patch else 'of TinyViT'}, {layers} blocks; mask decoder",)
     positions = shapes.get("image_encoder.pos_embed", shapes.get("vision_encoder.pos_embed", ()))
     grid = (positions[1], positions[2]) if len(positions) == 4 else None
     if not variant or (depth and layers != depth):
         return Architecture(evidence=evidence, nearest=("SAM of no published size",), grid=grid)
     name = f"{'hq_' if high else ''}sam_{variant}" if variant != "vit_t" else "mobile_sam vit_t"
     side = grid[0] * 16 if grid else None
-    return Architecture("", name, library, 1.0, evidence, (), (), None, grid, side, "Apache-2.0",
-                        "github.com/facebookresearch/segment-anything" if not high and depth else "its repository")  # fmt: skip
+    return Architecture(
+        "",
+        name,
+        library,
+        1.0,
+        evidence,
+        (),
+        (),
+        None,
+        grid,
+        side,
+        "Apache-2.0",
+        "github.com/facebookresearch/segment-anything" if not high and depth else "its repository",
+    )
 
 
 def _sam2(shapes: Shapes) -> Architecture | None:
@@ -185,8 +243,15 @@ def _sam2(shapes: Shapes) -> Architecture | None:
     newer = "no_obj_embed_spatial" in shapes or "obj_ptr_tpos_proj.weight" in shapes
     evidence = (f"Hiera of width {patch[0]} with {layers} blocks" + ("; no_obj_embed_spatial" if newer else ""),)
     name = f"sam2{'.1' if newer else ''}_hiera_{size}" if size else ""
-    return Architecture("", name, "sam2", 1.0 if size else 0.0, evidence, licence="Apache-2.0" if size else "",
-                        licence_source="github.com/facebookresearch/sam2")  # fmt: skip
+    return Architecture(
+        "",
+        name,
+        "sam2",
+        1.0 if size else 0.0,
+        evidence,
+        licence="Apache-2.0" if size else "",
+        licence_source="github.com/facebookresearch/sam2",
+    )
 
 
 def _vrt(shapes: Shapes) -> Architecture | None:
@@ -217,21 +282,34 @@ def _vrt(shapes: Shapes) -> Architecture | None:
     full = first[0] in (96, 120) and stages >= 8 and depth == 8
     if not full:
         return Architecture(evidence=evidence, nearest=("VRT of no published size",))
-    return Architecture("", number, "VRT", 1.0, evidence, licence="CC-BY-NC-4.0", licence_source="github.com/JingyunLiang/VRT")
+    return Architecture(
+        "", number, "VRT", 1.0, evidence, licence="CC-BY-NC-4.0", licence_source="github.com/JingyunLiang/VRT"
+    )
 
 
 _HUB: Final = (
-    ("vit.embeddings.", "transformers ViT"), ("swin.embeddings.", "transformers Swin"), ("convnext.embeddings.", "transformers "
-    "ConvNeXt"), ("segformer.encoder.", "transformers SegFormer"), ("deit.embeddings.", "transformers DeiT"),
-    ("beit.embeddings.", "transformers BEiT"), ("resnet.embedder.", "transformers ResNet"),
-)  # fmt: skip
+    ("vit.embeddings.", "transformers ViT"),
+    ("swin.embeddings.", "transformers Swin"),
+    ("convnext.embeddings.", "transformers ConvNeXt"),
+    ("segformer.encoder.", "transformers SegFormer"),
+    ("deit.embeddings.", "transformers DeiT"),
+    ("beit.embeddings.", "transformers BEiT"),
+    ("resnet.embedder.", "transformers ResNet"),
+)
 
 
 def _others(shapes: Shapes) -> Architecture | None:
     """Networks of which the family is told and the size is not."""
     if any(name.endswith("dfl.conv.weight") for name in shapes):
-        return Architecture("", "Ultralytics YOLO detector", "ultralytics", 0.0, ("a layer dfl.conv",), licence="AGPL-3.0",
-                            licence_source="github.com/ultralytics/ultralytics")  # fmt: skip
+        return Architecture(
+            "",
+            "Ultralytics YOLO detector",
+            "ultralytics",
+            0.0,
+            ("a layer dfl.conv",),
+            licence="AGPL-3.0",
+            licence_source="github.com/ultralytics/ultralytics",
+        )
     first = next(iter(shapes), "")
     for prefix, name in _HUB:
         if first.startswith(prefix):
@@ -239,4 +317,12 @@ def _others(shapes: Shapes) -> Architecture | None:
     return None
 
 
-_LOOKS: Final[tuple[Callable[[Shapes], Architecture | None], ...]] = (_dinov3, _dinov2, _clip, _sam2, _sam, _vrt, _others)
+_LOOKS: Final[tuple[Callable[[Shapes], Architecture | None], ...]] = (
+    _dinov3,
+    _dinov2,
+    _clip,
+    _sam2,
+    _sam,
+    _vrt,
+    _others,
+)

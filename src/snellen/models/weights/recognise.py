@@ -31,7 +31,9 @@ def recognise(state: Iterable[TensorEntry], *, key: str = "") -> Architecture:
     """
     shapes = {entry.name: entry.shape for entry in state}
     if not shapes or len(shapes) > _MOST_TENSORS:
-        return Architecture(key, evidence=("it holds no tensors that are named",) if not shapes else ("too many tensors",))
+        return Architecture(
+            key, evidence=("it holds no tensors that are named",) if not shapes else ("too many tensors",)
+        )
     best = Architecture(key)
     for prefix, part in _views(shapes):
         found = recognise_published(part) or match_networks(part)

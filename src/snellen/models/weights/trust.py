@@ -37,11 +37,11 @@ _ALLOWED: Final = re.compile(
 """As torch 2.6 and newer has them; names that only a newer torch takes are counted as foreign."""
 
 _DANGEROUS: Final = re.compile(
-    r"(?:os|posix|nt|subprocess|pty|commands|shutil|socket|ctypes|runpy|code|codeop|webbrowser|importlib|imp|pickle|_pickle"
-    r"|cPickle|marshal|sys|asyncio|http|urllib|requests|ftplib|smtplib|pip|timeit|pdb|bdb|doctest|cProfile|profile|distutils"
-    r"|zipimport|dill|cloudpickle|joblib)\..*"
-    r"|(?:builtins|__builtin__)\.(?:eval|exec|execfile|compile|open|input|file|getattr|setattr|__import__|globals|vars|apply"
-    r"|breakpoint|delattr)"
+    r"(?:os|posix|nt|subprocess|pty|commands|shutil|socket|ctypes|runpy|code|codeop|webbrowser|importlib|imp"
+    r"|pickle|_pickle|cPickle|marshal|sys|asyncio|http|urllib|requests|ftplib|smtplib|pip|timeit|pdb|bdb|doctest|cProfile"
+    r"|profile|distutils|zipimport|dill|cloudpickle|joblib)\..*"
+    r"|(?:builtins|__builtin__)\.(?:eval|exec|execfile|compile|open|input|file|getattr|setattr|__import__|globals|vars"
+    r"|apply|breakpoint|delattr)"
     r"|types\.(?:FunctionType|CodeType)|operator\.(?:attrgetter|methodcaller)"
     r"|torch\.(?:hub|load|jit\.load|serialization\.load|utils\.cpp_extension)(?:\..*)?"
     r"|numpy\.(?:testing|f2py|distutils)\..*"

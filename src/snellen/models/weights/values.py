@@ -12,9 +12,24 @@ from snellen.core.facts.weights import TensorEntry
 __all__ = ["BYTES_OF", "MAX_BYTES", "read_values", "unusual_values"]
 
 BYTES_OF: Final = {
-    "float64": 8, "float32": 4, "float16": 2, "bfloat16": 2, "float8_e4m3fn": 1, "float8_e5m2": 1, "int64": 8, "int32": 4,
-    "int16": 2, "int8": 1, "uint8": 1, "bool": 1, "complex64": 8, "complex128": 16, "uint64": 8, "uint32": 4, "uint16": 2,
-}  # fmt: skip
+    "float64": 8,
+    "float32": 4,
+    "float16": 2,
+    "bfloat16": 2,
+    "float8_e4m3fn": 1,
+    "float8_e5m2": 1,
+    "int64": 8,
+    "int32": 4,
+    "int16": 2,
+    "int8": 1,
+    "uint8": 1,
+    "bool": 1,
+    "complex64": 8,
+    "complex128": 16,
+    "uint64": 8,
+    "uint32": 4,
+    "uint16": 2,
+}
 """Size of one number."""
 MAX_BYTES: Final = 256 * 2**20
 """So much of a file is read for its values: half a second to a second."""
@@ -70,6 +85,6 @@ def _oddities(entry: TensorEntry, values: np.ndarray) -> Iterator[str]:
         yield f"{broken:,} of {values.size:,} numbers read are NaN"
     if infinite:
         yield f"{infinite:,} of {values.size:,} numbers read are infinite"
-    # Biases and running means begin as zeros; a weight matrix never ends as nothing but zeros unless it was not learned.
+    # Biases and running means begin as zeros; a matrix of nothing but zeros was never learned.
     if len(entry.shape) >= 2 and entry.numel > 16 and not values.any():
         yield f"all {values.size:,} numbers read are 0"

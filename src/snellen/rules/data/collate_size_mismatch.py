@@ -38,13 +38,15 @@ Sources
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Iterator
 
 from snellen.core.code.loaders import Loader, dataset_classes, loaders
-from snellen.core.finding import Fix, FixSafety, Level
+from snellen.core.finding import Evidence, Finding, Fix, FixSafety, Level, Location
 from snellen.core.log import Log, LogMatch
 from snellen.core.logs.messages import Message, find_message, in_loader, numbers
-from snellen.core.rule import LogFacet, Rule, SourceFacet, absent
+from snellen.core.plan import Cost, NotApplicable, Plan
+from snellen.core.rule import BeforeFacet, LogFacet, Rule, SourceFacet, absent
 from snellen.core.source import CallSite, Hit, SourceFile
 
 __all__ = ["RULE"]
@@ -276,6 +278,40 @@ def _gives_boxes(file: SourceFile, name: str) -> bool:
     return False
 
 
+def _examine_plan(plan: Plan) -> Iterator[Finding]:
+    """Images of several sizes, and nothing in the settings that brings them to one."""
+    data, optim = plan.settings.get("data"), plan.settings.get("optim")
+    if not isinstance(data, dict) or "image_size" not in data or data["image_size"] is not None:
+        raise NotApplicable("images are brought to one size: data.image_size is not null")
+    if _brought_to_size(plan):
+        raise NotApplicable("the task brings its images to one size itself")
+    batch = optim.get("batch_size", 8) if isinstance(optim, dict) else 8
+    if not isinstance(batch, int) or batch < 2:
+        raise NotApplicable("a batch holds one image")
+    for folder in plan.fact("audit"):
+        sizes = Counter(record.upright_size for record in folder.images.values() if record.height)
+        if folder.split != "train" or len(sizes) < 2:
+            continue
+        key = "data.image_size"
+        evidence = tuple(Evidence(f"{count} images of {size[0]} x {size[1]}") for size, count in sizes.most_common(20))
+        yield Finding(
+            "collate-size-mismatch",
+            Level.ERROR,
+            f"{folder.key} holds images of {len(sizes)} sizes, data.image_size is null and a batch holds {batch}: they "
+            "cannot be stacked",
+            Location(str(plan.path or "the settings"), plan.line_of(key), key=key),
+            evidence,
+            Fix(f"Write {key}: a side, or optim.batch_size: 1."),
+        )
+
+
+def _brought_to_size(plan: Plan) -> bool:
+    try:
+        return any(network.sizes for network in plan.fact("networks"))
+    except NotApplicable:
+        return False
+
+
 RULE = Rule(
     slug="collate-size-mismatch",
     family="data",
@@ -289,7 +325,7 @@ RULE = Rule(
         _examine_log,
     ),
     source=SourceFacet(("DataLoader", "Resize"), _examine_source),
-    before=absent("every task brings its samples to one size itself"),
+    before=BeforeFacet(Cost.SECONDS, _examine_plan),
     during=absent("the loader fails before the batch reaches a step"),
     module=__name__,
 )

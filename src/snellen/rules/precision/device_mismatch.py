@@ -47,6 +47,7 @@ from dataclasses import dataclass
 from snellen.core.finding import Fix, FixSafety, Level
 from snellen.core.log import Log, LogMatch
 from snellen.core.logs.messages import Message, called_with, find_message, narrowed, tensor_type
+from snellen.core.passes import before_by_passing
 from snellen.core.rule import LogFacet, Rule, SourceFacet, absent
 from snellen.core.source import Assignment, CallSite, FunctionBlock, Hit, SourceFile, Span
 
@@ -393,7 +394,7 @@ RULE = Rule(
     level=Level.ERROR,
     log=LogFacet(_TRIGGERS, _examine),
     source=SourceFacet(("Module",), _examine_source),
-    before=absent("where a tensor stands is known only while the model computes"),
+    before=before_by_passing("device-mismatch"),
     during=absent("the exception comes before the step ends"),
     module=__name__,
 )

@@ -48,6 +48,7 @@ from dataclasses import dataclass
 from snellen.core.finding import Fix, FixSafety, Level
 from snellen.core.log import Log, LogMatch
 from snellen.core.logs.messages import Message, called_with, find_message, narrowed, tensor_type
+from snellen.core.passes import before_by_passing
 from snellen.core.rule import LogFacet, Rule, SourceFacet, absent
 from snellen.core.source import Argument, CallSite, Hit, SourceFile
 
@@ -342,7 +343,7 @@ RULE = Rule(
     level=Level.ERROR,
     log=LogFacet(_TRIGGERS, _examine),
     source=SourceFacet((".half()",), _examine_source),
-    before=absent("which dtype meets which is known only while the model computes"),
+    before=before_by_passing("dtype-mismatch"),
     during=absent("the exception comes before the step ends"),
     module=__name__,
 )

@@ -39,13 +39,16 @@ from __future__ import annotations
 
 import itertools
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from dataclasses import replace
 
 from snellen.core.code.sizes import tensor_shape
-from snellen.core.finding import Evidence, Fix, FixSafety, Level, Location
+from snellen.core.finding import Evidence, Finding, Fix, FixSafety, Level, Location
 from snellen.core.log import Log, LogLine, LogMatch
 from snellen.core.logs.messages import Message, find_message, numbers
-from snellen.core.rule import LogFacet, Rule, SourceFacet, absent
+from snellen.core.passes import passes_stopped_by
+from snellen.core.plan import Cost, Plan
+from snellen.core.rule import BeforeFacet, LogFacet, Rule, SourceFacet, absent
 from snellen.core.source import CallSite, Hit, SourceFile
 
 __all__ = ["RULE"]
@@ -197,6 +200,24 @@ def _tried_on_one(file: SourceFile) -> Iterator[Hit]:
             yield Hit(message, call.span, fix)
 
 
+def _examine_plan(plan: Plan) -> Iterator[Finding]:
+    """The last batch of an epoch, or every batch, holds one image, and a norm sees one value for each channel."""
+    optim = plan.settings.get("optim")
+    size = optim.get("batch_size", 8) if isinstance(optim, Mapping) else 8
+    for finding in passes_stopped_by("batchnorm-single-value", plan):
+        text = "Write another optim.batch_size, so that more than one image is left over at the end of an epoch."
+        if isinstance(size, int) and size > 1:
+            fix = Fix(
+                f"{text} {size + 1} instead of {size} is one.",
+                FixSafety.UNSAFE,
+                "another batch size changes training",
+                settings=(("optim.batch_size", size + 1),),
+            )
+        else:
+            fix = Fix("Put more than one image into a batch, or take a network that normalises by groups or layers.")
+        yield replace(finding, fix=fix)
+
+
 RULE = Rule(
     slug="batchnorm-single-value",
     family="shapes",
@@ -204,7 +225,7 @@ RULE = Rule(
     level=Level.ERROR,
     log=LogFacet(("expected more than 1",), _examine_log),
     source=SourceFacet(("DataLoader", "deeplabv3", "DeepLab", "PAN", "PSPNet"), _examine_source),
-    before=absent("this package's own networks normalise by groups, and backbones see whole maps"),
+    before=BeforeFacet(Cost.SECONDS, _examine_plan),
     during=absent("the forward pass fails before the step is done"),
     module=__name__,
 )

@@ -48,6 +48,7 @@ from snellen.core.code.sizes import fed_shapes
 from snellen.core.finding import Evidence, Fix, FixSafety, Level, Location
 from snellen.core.log import Log, LogMatch
 from snellen.core.logs.messages import Message, channel_counts, find_message, numbers
+from snellen.core.passes import before_by_passing
 from snellen.core.rule import LogFacet, Rule, SourceFacet, absent
 from snellen.core.source import Hit, SourceFile
 
@@ -310,7 +311,7 @@ RULE = Rule(
         _examine_log,
     ),
     source=SourceFacet(("Conv", "create_model", "torchvision", "segmentation_models"), _examine_source),
-    before=absent("images of a run are decoded to the channels that the model's contract names"),
+    before=before_by_passing("channel-mismatch"),
     during=absent("the first forward pass fails, before any step is done"),
     module=__name__,
 )

@@ -48,6 +48,7 @@ from snellen.core.code.layers import width_breaks
 from snellen.core.finding import Fix, FixSafety, Level
 from snellen.core.log import Log, LogMatch
 from snellen.core.logs.messages import Message, find_message
+from snellen.core.passes import before_by_passing
 from snellen.core.rule import LogFacet, Rule, SourceFacet, absent
 from snellen.core.source import Hit, SourceFile
 
@@ -153,7 +154,7 @@ RULE = Rule(
     level=Level.ERROR,
     log=LogFacet(("cannot be multiplied", "size mismatch, ", "mat1 dim 1", "reduction dim"), _examine_log),
     source=SourceFacet(("Linear",), _examine_source),
-    before=absent("the widths of a run's model follow from its contracts and are not settings"),
+    before=before_by_passing("linear-shape"),
     during=absent("the first forward pass fails, before any step is done"),
     module=__name__,
 )

@@ -47,6 +47,7 @@ from snellen.core.code.sizes import NamedModel, fed_shapes, fixed_sizes, named_m
 from snellen.core.finding import Evidence, Fix, FixSafety, Level, Location
 from snellen.core.log import Log, LogMatch
 from snellen.core.logs.messages import Message, find_message, numbers
+from snellen.core.passes import before_by_passing
 from snellen.core.rule import LogFacet, Rule, SourceFacet, absent
 from snellen.core.source import Argument, CallSite, Hit, Setting, SourceFile, Span
 
@@ -332,7 +333,7 @@ RULE = Rule(
         ("create_model", "torch.hub", "hub.load", "segmentation_models", "vit_", "Config", "patch_size"),
         _examine_source,
     ),
-    before=absent("a run pads to what the contracts ask for; what pad_multiple says is checked by padding-not-lcm"),
+    before=before_by_passing("patch-multiple"),
     during=absent("the sizes are settled at the first forward pass, before any step"),
     module=__name__,
 )

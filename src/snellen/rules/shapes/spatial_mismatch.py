@@ -49,6 +49,7 @@ from snellen.core.code.sizes import NamedModel, fed_shapes, fixed_sizes, named_m
 from snellen.core.finding import Evidence, Fix, Level, Location
 from snellen.core.log import Log, LogMatch
 from snellen.core.logs.messages import Message, channel_counts, find_message, numbers
+from snellen.core.passes import before_by_passing
 from snellen.core.rule import LogFacet, Rule, SourceFacet, absent
 from snellen.core.source import Hit, SourceFile, Span
 
@@ -290,7 +291,7 @@ RULE = Rule(
         _examine_log,
     ),
     source=SourceFacet(("create_model", "vit_"), _examine_source),
-    before=absent("a run brings its images to sides that every contract takes"),
+    before=before_by_passing("spatial-mismatch"),
     during=absent("the first forward pass fails, before any step is done"),
     module=__name__,
 )

@@ -45,6 +45,7 @@ from snellen.core.code.makers import Makers
 from snellen.core.finding import Fix, FixSafety, Level
 from snellen.core.log import Frame, Log, LogMatch
 from snellen.core.logs.messages import find_message
+from snellen.core.passes import before_by_passing
 from snellen.core.rule import LogFacet, Rule, SourceFacet, absent
 from snellen.core.source import CallSite, Hit, SourceFile
 
@@ -212,7 +213,7 @@ RULE = Rule(
         ("view size is not", "not contiguous at", "contiguous() before", "cannot view a tensor"), _examine_log
     ),
     source=SourceFacet((".view(",), _examine_source),
-    before=absent("the order of a tensor's axes is a matter of code, not of settings"),
+    before=before_by_passing("view-stride"),
     during=absent("the line fails the first time it runs"),
     module=__name__,
 )

@@ -311,7 +311,7 @@ def _configured(file: SourceFile, call: CallSite) -> Iterator[Hit]:
 
 
 def _examine_plan(plan: Plan) -> Iterator[Finding]:
-    pairs = list(_pairs(plan.settings))
+    pairs = list(_pairs(plan.settings)) or list(_pairs_by_content(plan))
     if not pairs:
         raise NotApplicable("the run names no checkpoint of SAM beside a variant")
     for key, built, file_key, given in pairs:
@@ -325,6 +325,25 @@ def _examine_plan(plan: Plan) -> Iterator[Finding]:
             )
             place = Location(str(plan.path or "the settings"), plan.line_of(key), key=key)
             yield Finding("sam-variant-mismatch", Level.ERROR, message, place, fix=fix)
+
+
+def _pairs_by_content(plan: Plan) -> Iterator[tuple[str, str, str, str]]:
+    """A key whose value is a variant, and a checkpoint of SAM under another name, told by its tensors."""
+    stated = list(_variants(plan.settings))
+    if len(stated) != 1 or not plan.fact("weights"):
+        return
+    for network in plan.fact("architectures"):
+        given = file_variant(network.name) if network.library == "segment-anything" else None
+        if given:
+            yield (*stated[0], network.key, given)
+
+
+def _variants(settings: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, str]]:
+    for name, value in settings.items():
+        if isinstance(value, Mapping):
+            yield from _variants(value, f"{prefix}{name}.")
+        elif isinstance(value, str) and (variant := model_variant(value)):
+            yield f"{prefix}{name}", variant
 
 
 def _pairs(settings: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, str, str, str]]:
@@ -350,7 +369,7 @@ RULE = Rule(
         _probe,
     ),
     source=SourceFacet(("sam_model_registry", "build_sam", "sam_vit_", "sam_hq_"), _examine_source),
-    before=BeforeFacet(Cost.INSTANT, _examine_plan),
+    before=BeforeFacet(Cost.SECONDS, _examine_plan),
     during=absent("the checkpoint is refused before the first step"),
     module=__name__,
 )

@@ -48,6 +48,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from snellen.core.checkpoints import begins_a_pickle, inspect_weights, named_weights
+from snellen.core.facts.weights import WeightsFacts
 from snellen.core.finding import Finding, Fix, Level, Location
 from snellen.core.log import Log, LogMatch
 from snellen.core.logs.messages import Message, find_message, narrowed
@@ -291,14 +292,27 @@ def _examine_plan(plan: Plan) -> Iterator[Finding]:
     if not checkpoints:
         raise NotApplicable("the run names no checkpoint that is there")
     for weights in checkpoints:
-        if weights.problem:
-            yield Finding(
-                "corrupt-checkpoint",
-                Level.ERROR,
-                f"{weights.key}: {weights.path}: {weights.problem}",
-                Location(str(plan.path or "the settings"), plan.line_of(weights.key), key=weights.key),
-                fix=Fix("Fetch it again, or name another file."),
-            )
+        place = Location(str(plan.path or "the settings"), plan.line_of(weights.key), key=weights.key)
+        for level, what, fix in _wrong(weights):
+            yield Finding("corrupt-checkpoint", level, f"{weights.key}: {weights.path}: {what}", place, fix=Fix(fix))
+
+
+def _wrong(weights: WeightsFacts) -> Iterator[tuple[Level, str, str]]:
+    """What is wrong with a file by itself; one that only cannot be unpickled is another rule's."""
+    if weights.problem and weights.format not in ("pickle", "TorchScript"):
+        fix = "Run git lfs pull in the cloned folder." if "LFS" in weights.problem else ""
+        yield Level.ERROR, weights.problem, fix or "Fetch it again, or name another file."
+    if weights.hash and not weights.hash.startswith(weights.stated_hash):
+        what = f"its name states the SHA-256 {weights.stated_hash}..., it has {weights.hash[:8]}..."
+        yield Level.ERROR, what, "Delete it and fetch it again: it is damaged, or another file under this name."
+    broken = [f"{name} ({what})" for name, what in weights.unusual if "NaN" in what or "infinite" in what]
+    if broken:
+        what = f"{len(broken)} of the {weights.sampled} tensors that were read hold no finite numbers: {broken[0]}"
+        yield Level.ERROR, what, "Take the checkpoint before the loss became NaN: nothing learns from these weights."
+    zero = [name for name, what in weights.unusual if what.startswith("all ")]
+    if zero and not broken and 2 * len(zero) > weights.sampled:
+        what = f"{len(zero)} of the {weights.sampled} tensors that were read hold nothing but zeros: {zero[0]}, ..."
+        yield Level.WARNING, what, "It was saved before its weights were gathered or loaded; fetch or save it again."
 
 
 RULE = Rule(

@@ -154,7 +154,8 @@ def _loads(call: CallSite) -> bool:
 
 def _examine_plan(plan: Plan) -> Iterator[Finding]:
     for fit in plan.fact("weights_fit"):
-        if fit.loaded == fit.total:
+        # Another network, or tensors of another shape, are refused loudly: state-dict-mismatch.
+        if fit.loaded == fit.total or (fit.source and (fit.clashes or not fit.loaded)):
             continue
         place = Location(str(plan.path or "the settings"), plan.line_of(fit.key), key=fit.key)
         if not fit.source:

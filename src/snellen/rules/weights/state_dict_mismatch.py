@@ -47,8 +47,10 @@ from snellen.core.finding import Fix, FixSafety, Level
 from snellen.core.log import Log, LoggedException, LogMatch
 from snellen.core.logs.messages import find_message
 from snellen.core.logs.state_dicts import Misfit, SizeMismatch, grid_sides, read_misfit, renaming
+from snellen.core.misfits import clash_findings
+from snellen.core.plan import Cost
 from snellen.core.probe import Answer, Here, Outcome
-from snellen.core.rule import LogFacet, Rule, SourceFacet, absent
+from snellen.core.rule import BeforeFacet, LogFacet, Rule, SourceFacet, absent
 from snellen.core.source import CallSite, Hit, SourceFile
 
 __all__ = ["RULE"]
@@ -378,7 +380,7 @@ RULE = Rule(
         _probe,
     ),
     source=SourceFacet((".state_dict(",), _examine_source),
-    before=absent("how far weights fit the parts of a run is asked by silent-random-weights"),
+    before=BeforeFacet(Cost.SECONDS, clash_findings),
     during=absent("weights are loaded before the first step"),
     module=__name__,
 )

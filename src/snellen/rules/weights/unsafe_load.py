@@ -42,8 +42,9 @@ import re
 from collections.abc import Iterator
 
 from snellen.core.checkpoints import used_as_module
-from snellen.core.finding import Edit, Fix, FixSafety, Level
-from snellen.core.rule import Rule, SourceFacet, absent
+from snellen.core.finding import Edit, Evidence, Finding, Fix, FixSafety, Level, Location
+from snellen.core.plan import Cost, NotApplicable, Plan
+from snellen.core.rule import BeforeFacet, Rule, SourceFacet, absent
 from snellen.core.source import UNKNOWN, Argument, CallSite, Hit, Origin, SourceFile, Span
 
 __all__ = ["RULE"]
@@ -239,6 +240,24 @@ def _of_yaml(file: SourceFile, call: CallSite) -> Iterator[Hit]:
     )
 
 
+def _examine_plan(plan: Plan) -> Iterator[Finding]:
+    """What unpickling a file of the run would run, read from its instructions."""
+    pickled = [weights for weights in plan.fact("weights") if weights.pickle is not None]
+    if not pickled:
+        raise NotApplicable("the run names no checkpoint that holds a pickle")
+    for weights in pickled:
+        if weights.pickle.dangerous:
+            names = ", ".join(weights.pickle.dangerous[:3])
+            yield Finding(
+                "unsafe-load",
+                Level.ERROR,
+                f"{weights.key}: unpickling {weights.path} would call {names}: it is no checkpoint, it runs a program",
+                Location(str(plan.path or "the settings"), plan.line_of(weights.key), key=weights.key),
+                tuple(Evidence(f"it imports {name}") for name in weights.pickle.imports[:20]),
+                Fix("Delete it, and fetch the weights from whoever made them, as .safetensors."),
+            )
+
+
 RULE = Rule(
     slug="unsafe-load",
     family="weights",
@@ -246,7 +265,7 @@ RULE = Rule(
     level=Level.WARNING,
     log=absent("what a file did while it was loaded leaves no mark in a log"),
     source=SourceFacet(("torch.load", "load(", "loads(", "read_pickle", "Unpickler"), _examine),
-    before=absent("a run's own weights are refused unless they can be read without unpickling"),
+    before=BeforeFacet(Cost.SECONDS, _examine_plan),
     during=absent("files are loaded before the first step"),
     module=__name__,
 )

@@ -41,11 +41,12 @@ import re
 from collections.abc import Iterator
 
 from snellen.core.checkpoints import begins_a_pickle, named_weights, used_as_module
-from snellen.core.finding import Fix, FixSafety, Level
+from snellen.core.finding import Evidence, Finding, Fix, FixSafety, Level, Location
 from snellen.core.log import Log, LogMatch
 from snellen.core.logs.messages import Message, find_message
+from snellen.core.plan import Cost, NotApplicable, Plan
 from snellen.core.probe import Answer, Here, Outcome
-from snellen.core.rule import LogFacet, Rule, SourceFacet, absent
+from snellen.core.rule import BeforeFacet, LogFacet, Rule, SourceFacet, absent
 from snellen.core.source import Hit, SourceFile
 
 __all__ = ["RULE"]
@@ -194,6 +195,36 @@ def _examine_source(file: SourceFile) -> Iterator[Hit]:
         )
 
 
+def _examine_plan(plan: Plan) -> Iterator[Finding]:
+    """Files of the run that the loading of plain tensors refuses, by the names that they would import."""
+    pickled = [weights for weights in plan.fact("weights") if weights.pickle is not None]
+    if not pickled:
+        raise NotApplicable("the run names no checkpoint that holds a pickle")
+    for weights in pickled:
+        refused = bool(weights.pickle.foreign) or weights.format in ("pickle", "TorchScript")
+        if not refused or weights.pickle.dangerous:
+            continue
+        names = ", ".join(weights.pickle.foreign[:3])
+        what = weights.problem or f"it imports {names}"
+        yield Finding(
+            "weights-only-load",
+            Level.ERROR,
+            f"{weights.key}: torch.load(weights_only=True) refuses {weights.path}: {what}",
+            Location(str(plan.path or "the settings"), plan.line_of(weights.key), key=weights.key),
+            tuple(Evidence(f"not on torch's list: {name}") for name in weights.pickle.foreign[:20]),
+            _fix_of_file(weights.format),
+        )
+
+
+def _fix_of_file(kind: str) -> Fix:
+    if kind == "TorchScript":
+        return Fix("Once: torch.save(torch.jit.load(file).state_dict(), 'state.pth'), and name state.pth.")
+    return Fix(
+        "Ask for a file that holds the state dict alone. Where you trust who made it: load it once with "
+        "weights_only=False, on a machine without secrets, and save model.state_dict() as .safetensors."
+    )
+
+
 RULE = Rule(
     slug="weights-only-load",
     family="weights",
@@ -203,7 +234,7 @@ RULE = Rule(
         ("weights only load failed", "weightsunpickler", "weights_only", "unsupported global"), _examine, _probe
     ),
     source=SourceFacet(("torch",), _examine_source),
-    before=absent("the weights of a run are read from safetensors or without unpickling"),
+    before=BeforeFacet(Cost.SECONDS, _examine_plan),
     during=absent("weights are loaded before the first step"),
     module=__name__,
 )

@@ -10,7 +10,8 @@ from snellen.config.load import parse_section
 from snellen.config.machines import Machine
 from snellen.config.resolve import Resolver
 from snellen.core.facts.memory import UnfoldFacts
-from snellen.core.facts.weights import FitFacts
+from snellen.core.facts.model import NetworkFacts
+from snellen.core.facts.weights import FitFacts, SizeClash
 from snellen.core.plan import FactUnavailable, NotApplicable, Plan
 from snellen.data.layouts.forged_masks import discover, size_problems
 from snellen.errors import ConfigError, SnellenError
@@ -78,8 +79,35 @@ def _weights_fit(plan: Plan) -> tuple[FitFacts, ...]:
     except SnellenError as error:
         raise FactUnavailable(error.message) from error
     total = report.loaded + len(report.missing) + len(report.mismatched)
-    missing = report.missing + tuple(name for name, _, _ in report.mismatched)
-    return (FitFacts(part, "model.weights", str(model.weights), report.loaded, total, missing[:5]),)
+    clashes = tuple(SizeClash(*clash) for clash in report.mismatched[:12])
+    return (
+        FitFacts(
+            part, "model.weights", str(model.weights), report.loaded, total, report.missing[:12], False,
+            report.unexpected[:12], clashes, "model.backbone", model.backbone,
+        ),
+    )  # fmt: skip
+
+
+def _networks(plan: Plan) -> tuple[NetworkFacts, ...]:
+    """The network as it is trained: on square crops, whose side is brought to what its parts take."""
+    model = _network_model(plan).model_copy(update={"weights": None, "pretrained": False})
+
+    def build() -> Any:
+        from snellen.tasks.forgery.model import build_network  # noqa: PLC0415 - see above
+
+        return build_network(model)
+
+    data = plan.settings.get("data") or {}
+    wanted = data.get("image_size", 256) or 256
+    side = wanted if isinstance(wanted, int) else max(wanted)
+    contracts = _contracts_of(model)
+    from snellen.models.contract import common_side_multiple  # noqa: PLC0415 - see above
+
+    multiple = common_side_multiple(contracts)
+    smallest = (2 * model.correlation.exclusion_radius + 1 + model.correlation.top_k) * model.correlation.stride
+    side = max(-(-side // multiple), -(-smallest * contracts[0].stride // multiple)) * multiple
+    why = f"data.image_size {wanted}, brought to a multiple of {multiple}"
+    return (NetworkFacts(f"forgery net on {model.backbone}", "model.backbone", build, 3, ((side, side, why),)),)
 
 
 def _unpaired(plan: Plan) -> tuple[str, ...]:
@@ -104,6 +132,7 @@ FACTS: Mapping[str, Callable[[Plan], Any]] = {
     "unfold": _unfold,
     "weights_fit": _weights_fit,
     "unpaired": _unpaired,
+    "networks": _networks,
 }
 """Providers by the names of `snellen.core.facts`."""
 
