@@ -33,7 +33,7 @@ Item = TypeVar("Item")
 
 
 def _places(folder: Path) -> dict[str, Path]:
-    return {name: Path(path) for name, path in splits_of(folder)} or {"train": folder}
+    return dict(splits_of(folder))
 
 
 def listing_of(folder: Path) -> Listing:

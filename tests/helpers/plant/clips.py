@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import random
-import shutil
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -70,13 +69,13 @@ def one_sequence_swapped(folder: Path, rng: random.Random) -> Sequence[Path]:
 
 @plants("clip-too-short")
 def sequence_cut_to_two_frames(folder: Path, rng: random.Random) -> Sequence[Path]:
-    found = sequences(folder)
-    if len(found) < 2:
+    pairs = paired_video(folder)
+    if len(pairs) < 2:
         raise CannotPlant("a single sequence is as long as it is")
-    root = next(iter(found.values()))[0].parent
-    short = root.with_name(root.name + "_short")
-    short.mkdir()
-    return [Path(shutil.copyfile(path, short / path.name)) for path in found[next(iter(found))][:2]]
+    lost = [path for pair in pairs[rng.choice(sorted(pairs))][2:] for path in pair]
+    for path in lost:
+        path.unlink()
+    return lost
 
 
 @plants("frame-gap")

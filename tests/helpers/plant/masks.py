@@ -86,8 +86,7 @@ def white_for_class_1(folder: Path, rng: random.Random) -> Sequence[Path]:
 def masks_resized_smoothly(folder: Path, rng: random.Random) -> Sequence[Path]:
     chosen = few_of(mask_paths(folder), rng)
     for path in chosen:
-        with Image.open(path) as image:
-            grey = image if image.mode == "L" else image.convert("L")
+        grey = Image.fromarray(read_mask_values(path))
         small = grey.resize((max(1, grey.width // 2), max(1, grey.height // 2)), Image.Resampling.BILINEAR)
         small.resize(grey.size, Image.Resampling.BILINEAR).save(path)
     return chosen

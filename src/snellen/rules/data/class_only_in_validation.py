@@ -22,7 +22,8 @@ Move some of its samples to training (`train_test_split(..., stratify=labels)`),
 When it is something else
 -------------------------
 In few-shot work the classes of both sides are meant to differ: where no class occurs on both sides, nothing is
-reported. Names that differ only in case are `class-name-variants`.
+reported; nor for boxes with fewer than ten training images a class. Names that differ only in case are
+`class-name-variants`.
 
 Sources
 -------
@@ -44,6 +45,9 @@ from snellen.core.rule import BeforeFacet, Rule, absent
 
 __all__ = ["RULE"]
 
+_IMAGES_A_CLASS = 10
+"""Boxes of rare classes fall on one side by chance: with fewer training images for each class nothing is said."""
+
 
 def _examine(plan: Plan) -> Iterator[Finding]:
     folders = audited(plan)
@@ -56,6 +60,9 @@ def _examine(plan: Plan) -> Iterator[Finding]:
         counts = class_counts(folder)
         unknown = sorted(name for name in counts if folded(name) not in learned)
         if not unknown or len(unknown) == len(counts):
+            continue
+        boxes = all(sample.label is None for sample in folder.samples)
+        if boxes and sum(len(one.samples) for one in train) < _IMAGES_A_CLASS * len(learned):
             continue
         samples = sum(counts[name] for name in unknown)
         yield Finding(
