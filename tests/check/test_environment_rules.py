@@ -220,6 +220,7 @@ def test_folders_that_cannot_be_written(box: Box) -> None:
     assert not said or "error" in said[0]
     closed = (place(writable=False, problem="Read-only file system"), place("HF_HOME", writable=False, problem="x"))
     assert [one.split(":")[0] for one in box.says("cache-permission", places=closed)] == ["error", "warning"]
+    assert len(box.says("cache-permission", {"output": "runs"}, places=closed)) == 1
     dead = (place(answers=False, problem="/mnt does not answer within 3 seconds"),)
     assert "does not answer" in box.says("cache-permission", places=dead)[0]
 
@@ -322,7 +323,11 @@ def test_a_run_for_another_machine_is_judged_by_its_facts_and_not_by_this_one(bo
     plan = box.plan({"machine": "h100", "devices": 4}, environment=None)
     assert plan.fact("machine") == machine_facts("h100", output=box.root / "runs")
     away = RunPlan(root=box.root, settings={"machine": "h100"}, providers=MACHINE_FACTS)
-    for slug in ("cuda-driver-too-old", "cuda-arch-unsupported", "cpu-only-torch", "cache-permission", "disk-full",
+    old = RunPlan(root=box.root, settings={"machine": "kaggle-p100"}, providers=MACHINE_FACTS)
+    (note,) = findings("cuda-arch-unsupported", old)
+    assert (note.level, "6.0" in note.message) == (Level.NOTE, True)
+    assert findings("cuda-arch-unsupported", away) == []
+    for slug in ("cuda-driver-too-old", "cpu-only-torch", "cache-permission", "disk-full",
                  "torchvision-torch-mismatch", "gpu-occupied", "missing-extra"):  # fmt: skip
         with pytest.raises(NotApplicable):
             findings(slug, away)

@@ -238,6 +238,17 @@ def test_a_full_file_system_and_one_for_reading_only(tmp_path: Path) -> None:
         assert (look_at_place("output", tmp_path / "few").free_files or 0) <= 2
 
 
+def test_a_quota_is_asked_of_its_program(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    device = subprocess.run(["df", "--output=source", tmp_path], capture_output=True, text=True, check=True)
+    name = device.stdout.split()[-1]
+    lines = "Disk quotas for user me (uid 1000):\\n Filesystem blocks quota limit grace files quota limit grace\\n"
+    for used, left in ((900, (1000 - 900) << 10), (1200, 0)):
+        write(tmp_path / "quota", f"#!/bin/sh\nprintf '{lines} {name} {used}* 1000 2000 0 7 0 0 0\\n'\n")
+        (tmp_path / "quota").chmod(0o755)
+        monkeypatch.setenv("PATH", f"{tmp_path}:/usr/bin:/bin")
+        assert look_at_place("output", tmp_path).quota_bytes == left
+
+
 @contextlib.contextmanager
 def dead_mount(folder: Path) -> Iterator[None]:
     """A file system of the kind FUSE whose server never answers, as that of a network mount that is gone."""

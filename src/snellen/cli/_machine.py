@@ -77,7 +77,8 @@ def _place(place: PlaceFacts) -> str:
     kind = f"{place.kind} at {place.mount}" if place.kind else "unknown file system"
     far = ", over the network" if place.network else ", in main memory" if place.in_memory else ""
     writable = "" if place.writable else f", cannot be written to: {place.problem}"
-    return f"{_size(place.free_bytes)} free in {place.nearest} ({kind}{far}){writable}"
+    quota = f", {_size(place.quota_bytes)} by your quota" if place.quota_bytes is not None else ""
+    return f"{_size(place.free_bytes)} free{quota} in {place.nearest} ({kind}{far}){writable}"
 
 
 def _gpus(machine: MachineFacts) -> Iterator[tuple[str, str]]:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import shutil
+import subprocess
 import tempfile
 import threading
 from collections.abc import Callable, Iterator
@@ -63,7 +65,7 @@ def look_at_place(key: str, path: Path, *, seconds: float = _SECONDS) -> PlaceFa
         seconds: A file system that takes longer to answer is a dead one.
     """
     path = Path(os.path.normpath(path.expanduser().absolute()))
-    mount, kind, read_only = _mount_of(path)
+    device, mount, kind, read_only = _mount_of(path)
     about = PlaceFacts(
         key, str(path), str(path), kind=kind, mount=mount, network=kind in _NETWORK, in_memory=kind in _MEMORY
     )
@@ -81,6 +83,7 @@ def look_at_place(key: str, path: Path, *, seconds: float = _SECONDS) -> PlaceFa
         about,
         total_bytes=sizes.f_frsize * sizes.f_blocks,
         free_bytes=sizes.f_frsize * sizes.f_bavail,
+        quota_bytes=_quota(device),
         # File systems that make their entries as they go (btrfs, network mounts) count none.
         free_files=sizes.f_favail if sizes.f_files else None,
     )
@@ -134,9 +137,30 @@ def _try(folder: Path, seconds: float) -> str:
     return f"writing a file took more than {seconds:.0f} seconds" if answer is None else answer
 
 
-def _mount_of(path: Path) -> tuple[str, str, bool]:
-    """Mount point, kind of file system, and whether it is mounted for reading only; nothing of it is touched."""
-    best = ("", "", False)
+def _quota(device: str) -> int | None:
+    """What the user's quota on a device leaves, in bytes; only the program `quota` knows it for every file system."""
+    program = shutil.which("quota")
+    if program is None or not device:
+        return None
+    try:
+        told = subprocess.run(
+            [program, "-w", "-p"], capture_output=True, text=True, errors="replace", timeout=_SECONDS, check=False
+        )
+    except (OSError, subprocess.SubprocessError):
+        return None
+    for line in told.stdout.splitlines():
+        words = line.split()
+        if len(words) >= 4 and words[0] == device:
+            numbers = [int(word.rstrip("*")) for word in words[1:4] if word.rstrip("*").isdigit()]
+            # Blocks of 1 KiB: used, the soft limit, the hard one; 0 is no limit.
+            limit = min((number for number in numbers[1:] if number), default=0) if len(numbers) == 3 else 0
+            return max(0, limit - numbers[0]) << 10 if limit else None
+    return None
+
+
+def _mount_of(path: Path) -> tuple[str, str, str, bool]:
+    """Device, mount point, kind of file system, whether it is for reading only; nothing of it is touched."""
+    best = ("", "", "", False)
     try:
         with open("/proc/self/mountinfo", encoding="utf-8", errors="replace") as file:  # noqa: PTH123 - a kernel file
             lines = file.read(1 << 20).splitlines()
@@ -148,6 +172,6 @@ def _mount_of(path: Path) -> tuple[str, str, bool]:
         if len(words) < 6 or len(more) < 3:
             continue
         mount = words[4].encode().decode("unicode_escape", "replace") if "\\" in words[4] else words[4]
-        if (path == Path(mount) or path.is_relative_to(mount)) and len(mount) >= len(best[0]):
-            best = (mount, more[0], "ro" in words[5].split(",") or "ro" in more[2].split(","))
+        if (path == Path(mount) or path.is_relative_to(mount)) and len(mount) >= len(best[1]):
+            best = (more[1], mount, more[0], "ro" in words[5].split(",") or "ro" in more[2].split(","))
     return best

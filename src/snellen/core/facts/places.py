@@ -24,6 +24,7 @@ class PlaceFacts:
         in_memory: Whether what is written there takes main memory and is lost at the next start.
         total_bytes: Its size.
         free_bytes: What a user may still write.
+        quota_bytes: What the user's quota leaves, `None` without one or where no `quota` can be asked.
         free_files: How many files may still be made, `None` where they are not counted.
     """
 
@@ -39,6 +40,7 @@ class PlaceFacts:
     in_memory: bool = False
     total_bytes: int | None = None
     free_bytes: int | None = None
+    quota_bytes: int | None = None
     free_files: int | None = None
 
 

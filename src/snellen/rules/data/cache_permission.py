@@ -47,7 +47,7 @@ from snellen.core.file_kinds import is_image
 from snellen.core.finding import Finding, Fix, Level, Location
 from snellen.core.log import Frame, Log, LogMatch
 from snellen.core.logs.messages import Message, find_message
-from snellen.core.plan import Cost, Plan
+from snellen.core.plan import Cost, NotApplicable, Plan
 from snellen.core.probe import Answer, Here, Outcome
 from snellen.core.rule import BeforeFacet, LogFacet, Rule, absent
 
@@ -190,7 +190,7 @@ _NEEDED = frozenset({"output", "TMPDIR"})
 
 def _examine_plan(plan: Plan) -> Iterator[Finding]:
     for place in plan.fact("places"):
-        if place.answers and place.writable:
+        if (place.answers and place.writable) or not _matters(plan, place):
             continue
         named = place.key if place.key != "output" else "the output folder"
         yield Finding(
@@ -202,6 +202,17 @@ def _examine_plan(plan: Plan) -> Iterator[Finding]:
             else None,
             fix=_instead(place),
         )
+
+
+def _matters(plan: Plan, place: PlaceFacts) -> bool:
+    """A cache matters to a run that fetches something, and where there is no run yet."""
+    if place.key in _NEEDED or not plan.settings:
+        return True
+    try:
+        plan.fact("hub")
+    except NotApplicable:
+        return False
+    return True
 
 
 def _instead(place: PlaceFacts) -> Fix:

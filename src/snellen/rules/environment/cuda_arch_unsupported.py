@@ -297,6 +297,9 @@ def _without_ptx(file: SourceFile, listed: str, span: Span, *, quoted: str) -> I
 
 def _examine_plan(plan: Plan) -> Iterator[Finding]:
     machine: MachineFacts = plan.fact("machine")
+    if not machine.here:
+        yield from _elsewhere(machine)
+        return
     environment: EnvironmentFacts = plan.fact("environment")
     seen = [gpu for gpu in machine.gpus if gpu.visible and gpu.capability is not None]
     if not seen:
@@ -318,6 +321,22 @@ def _examine_plan(plan: Plan) -> Iterator[Finding]:
             f"{gpu.name} has compute capability {_dotted(number)}, and torch {torch} holds code for "
             f"{', '.join(_dotted(major * 10 + minor) for major, minor in held)}: its first kernel fails",
             fix=Fix(f"`{command}`." if command else _no_wheel(number), command=command),
+        )
+
+
+def _elsewhere(machine: MachineFacts) -> Iterator[Finding]:
+    """What builds a machine needs on which nothing can be asked: old GPUs are left out of today's default builds."""
+    capability = machine.capability
+    if capability is None:
+        raise NotApplicable(f"{machine.name} computes without CUDA")
+    if capability < (7, 0):
+        number = capability[0] * 10 + capability[1]
+        yield Finding(
+            "cuda-arch-unsupported",
+            Level.NOTE,
+            f"{machine.name} has compute capability {_dotted(number)}: builds of torch for CUDA 12.8 and newer, the "
+            "default from torch 2.8 on, hold no code for it",
+            fix=Fix("See there that torch is a build for CUDA 12.6 or older.", command=_command(number)),
         )
 
 

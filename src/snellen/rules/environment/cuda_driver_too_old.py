@@ -224,10 +224,12 @@ def _probe(_log: Log, here: Here) -> Answer:
 
 def _examine_plan(plan: Plan) -> Iterator[Finding]:
     machine: MachineFacts = plan.fact("machine")
-    environment: EnvironmentFacts = plan.fact("environment")
-    can, needs = machine.driver_cuda, environment.torch_cuda
+    can = machine.driver_cuda
     if not machine.gpus or can is None:
-        raise NotApplicable(f"{machine.name} has no NVIDIA driver that says which CUDA it runs")
+        why = "has no NVIDIA driver that says which CUDA it runs" if machine.here else "is another machine"
+        raise NotApplicable(f"{machine.name} {why}")
+    environment: EnvironmentFacts = plan.fact("environment")
+    needs = environment.torch_cuda
     if needs is None:
         raise NotApplicable("the installed torch needs no NVIDIA driver, or does not say which CUDA it was built for")
     # From CUDA 11 on a driver runs every program of its major version.

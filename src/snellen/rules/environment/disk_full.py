@@ -226,6 +226,10 @@ def _of_place(place: PlaceFacts, machine: MachineFacts) -> Iterator[Finding]:
     if place.key == "TMPDIR" and place.free_bytes is not None and place.free_bytes < _TINY:
         message = f"{_gib(place.free_bytes)} are free for temporary files ({place.path})"
         yield Finding("disk-full", Level.WARNING, message, fix=Fix("Set TMPDIR to a folder on a larger disk."))
+    if place.quota_bytes is not None and place.quota_bytes < _SMALL:
+        message = f"your quota leaves {_gib(place.quota_bytes)} in {place.nearest}"
+        level = Level.ERROR if place.quota_bytes < _TINY else Level.WARNING
+        yield Finding("disk-full", level, message, fix=Fix("Remove what is not needed.", command="quota -s"))
     limit = machine.limits.file_size
     if place.key == "output" and limit is not None and limit < _SMALL:
         message = f"no file may grow over {_gib(limit)} (ulimit -f): a checkpoint that is larger ends the process"

@@ -48,7 +48,8 @@ def _examine_plan(plan: Plan) -> Iterator[Finding]:
     machine: MachineFacts = plan.fact("machine")
     seen = [gpu for gpu in machine.gpus if gpu.visible]
     if not seen:
-        raise NotApplicable(f"{machine.name} has no NVIDIA GPU that could be asked who uses it")
+        why = "has no NVIDIA GPU" if machine.here else "is another machine: its GPU cannot be asked from here"
+        raise NotApplicable(f"{machine.name} {why}")
     free = [gpu.index for gpu in seen if not _taken(gpu)]
     for gpu in seen:
         taken = _taken(gpu)

@@ -19,7 +19,7 @@ system that the results would lie on.
 Fix
 ---
 `output: /kaggle/working/runs` on Kaggle; on Colab `from google.colab import drive; drive.mount("/content/drive")` and
-`output: /content/drive/MyDrive/runs`; a container gets a volume: `docker run -v $PWD/runs:/work/runs ...`.
+`output: /content/drive/MyDrive/runs`; a container gets a volume: `docker run -v $PWD/runs:/data/runs ...`.
 
 When it is something else
 -------------------------

@@ -256,6 +256,8 @@ def _examine_plan(plan: Plan) -> Iterator[Finding]:
     where = Location(str(plan.path or "the settings"), plan.line_of(hub.key), key=hub.key)
     through = f" through the proxy {hub.proxy}" if hub.proxy else ""
     why = f"{hub.offline} forbids to ask for them" if hub.offline else f"{hub.endpoint}{through}: {hub.reason}"
+    if "kaggle" in plan.fact("machine").surroundings:
+        why += "; on Kaggle the switch Internet in the notebook's settings decides"
     unset = f"Unset {hub.offline}; or f" if hub.offline else "F"
     yield Finding(
         "hub-offline",
