@@ -75,7 +75,8 @@ def _groups(folder: FolderAudit, pairs: Iterable[Twin], roles: Mapping[str, str]
             one, other = sorted((first(twin.one), first(twin.other)))
             leader[other] = one
     groups: dict[str, list[str]] = {}
-    for path in sorted(leader):
+    # The shortest name is taken for the original: `a.jpg` before `a (1).jpg`.
+    for path in sorted(leader, key=lambda path: (len(path), path)):
         groups.setdefault(first(path), []).append(path)
     return [group for group in groups.values() if len(group) > 1]
 

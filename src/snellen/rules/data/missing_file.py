@@ -24,7 +24,7 @@ for `None`.
 
 When it is something else
 -------------------------
-A file that is there and cannot be decoded is `corrupt-image`. Missing weights are `missing-checkpoint`. A folder
+A file that is there and cannot be decoded is `corrupt-image`; a link that leads nowhere `broken-link`. Missing weights are `missing-checkpoint`. A folder
 without any sample is `empty-dataset`.
 
 Sources
@@ -200,7 +200,8 @@ def _listed(plan: Plan) -> Iterator[Finding]:
     """Files that a table or a list of the data set names and the folder does not hold."""
     for folder in plan.fact("audit"):
         for problem in folder.problems:
-            if problem.kind in ("missing-file", "broken-link"):
+            # A link that leads nowhere is broken-link.
+            if problem.kind == "missing-file":
                 yield Finding(
                     "missing-file",
                     Level.ERROR,
