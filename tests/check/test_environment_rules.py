@@ -183,6 +183,10 @@ def test_packages_that_the_code_imports(box: Box) -> None:
     said = {one.message: one for one in findings("missing-package", plan)}
     assert [one.level for one in said.values()] == [Level.ERROR, Level.WARNING]
     assert len(plan.fact("code").unread) == 1
+    (code / "train.py").write_text("from utils import tools\n")
+    assert "`import utils` finds nothing" in box.says("wrong-project-root", {"code": ["code"]})[0]
+    (box.root / "utils").mkdir()
+    assert box.says("wrong-project-root", {"code": ["code"]}) == []
 
 
 def test_triton_is_needed_where_code_is_compiled(box: Box) -> None:

@@ -151,6 +151,15 @@ def test_a_hostile_driver_tool_is_no_gpu(driver: Path, text: str) -> None:
     assert read_driver().gpus == ()
 
 
+def test_a_driver_that_hangs_is_given_up(driver: Path) -> None:
+    (driver / "nvidia-smi").write_text("#!/bin/sh\nexec sleep 60\n")
+    (driver / "nvidia-smi").chmod(0o755)
+    started = time.monotonic()
+    found = read_driver(seconds=0.3)
+    assert time.monotonic() - started < 10
+    assert "the driver hangs" in found.problem
+
+
 def install(folder: Path, name: str, version: str, files: str | None = None) -> None:
     (folder / f"{name}-{version.partition('+')[0]}.dist-info").mkdir(parents=True)
     if files is not None:
@@ -342,6 +351,7 @@ def test_a_password_of_a_proxy_is_in_no_fact(tmp_path: Path, monkeypatch: pytest
     monkeypatch.setenv("https_proxy", "http://me:secret@127.0.0.1:9")
     monkeypatch.setenv("HF_HOME", str(tmp_path))
     monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+    monkeypatch.setenv("HTTP_PROXY", "me:secret@127.0.0.1:9")
     assert "secret" not in repr(environment_facts()) + repr(hub_facts("x", key="k"))
     assert hub_facts("x", key="k").proxy == "127.0.0.1:9"
 

@@ -64,7 +64,7 @@ _NAMES = """
 """
 _VARIABLES = tuple(_NAMES.split())
 """Variables that change how torch and its libraries behave; their values hold no secrets."""
-_PASSWORD = re.compile(r"//[^/@\s]*@")
+_PASSWORD = re.compile(r"(^|//)[^/@\s]*@")
 
 
 _CODE_SUFFIXES = frozenset(
@@ -170,7 +170,7 @@ def gpus() -> list[dict[str, Any]]:
 
 def variables() -> dict[str, str]:
     """Environment variables that change how a run behaves; a password in the address of a proxy is left out."""
-    return {name: _PASSWORD.sub("//", os.environ[name]) for name in _VARIABLES if name in os.environ}
+    return {name: _PASSWORD.sub(r"\1", os.environ[name]) for name in _VARIABLES if name in os.environ}
 
 
 def repository_state(path: str | Path) -> dict[str, Any] | None:

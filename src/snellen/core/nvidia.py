@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import re
 import shutil
 import subprocess
@@ -39,18 +40,23 @@ class Driver:
     problem: str = ""
 
 
-def read_driver(variables: Mapping[str, str] | None = None) -> Driver:
+def read_driver(variables: Mapping[str, str] | None = None, *, seconds: float = _SECONDS) -> Driver:
     """Ask the driver.
 
     Args:
         variables: Environment variables; `CUDA_VISIBLE_DEVICES` decides which GPUs programs see.
+        seconds: A driver that takes longer hangs.
     """
     program = shutil.which("nvidia-smi")
     if program is None:
         return Driver(problem="no NVIDIA driver answers: there is no nvidia-smi")
-    with _start(program, "-q", "-x") as told, _start(program, "--query-gpu=index,compute_cap", "--format=csv") as more:
-        text, problem = _finish(told)
-        capabilities, _ = _finish(more)
+    try:
+        told, more = _start(program, "-q", "-x"), _start(program, "--query-gpu=index,compute_cap", "--format=csv")
+    except OSError as error:
+        return Driver(problem=f"nvidia-smi cannot be started: {error.strerror}")
+    text, problem = _finish(told, seconds)
+    # The second was started together with the first; after one that hangs it is not waited for again.
+    capabilities, _ = _finish(more, 0.1 if problem else seconds)
     if problem:
         return Driver(problem=problem)
     if "<!ENTITY" in text or not text.lstrip().startswith("<"):
@@ -109,13 +115,18 @@ def _start(program: str, *arguments: str) -> subprocess.Popen[str]:
     )
 
 
-def _finish(process: subprocess.Popen[str]) -> tuple[str, str]:
+def _finish(process: subprocess.Popen[str], seconds: float) -> tuple[str, str]:
     """What a program printed, and what is wrong with it."""
     try:
-        text, _ = process.communicate(timeout=_SECONDS)
+        text, _ = process.communicate(timeout=seconds)
     except subprocess.TimeoutExpired:
         process.kill()
-        return "", f"nvidia-smi did not answer within {_SECONDS} seconds: the driver hangs"
+        if process.stdout is not None:
+            process.stdout.close()
+        # Not waited for without an end: one that hangs in the kernel cannot be killed.
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            process.wait(1)
+        return "", f"nvidia-smi did not answer within {seconds:g} seconds: the driver hangs"
     text = text[:_LARGEST]
     if process.returncode == 0:
         return text, ""

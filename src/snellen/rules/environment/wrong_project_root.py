@@ -41,11 +41,12 @@ import os
 import re
 from collections.abc import Iterator
 
+from snellen.core.facts.environment import ImportedModule
 from snellen.core.finding import Evidence, Finding, Fix, Level, Location
 from snellen.core.known.packages import OWN_NAMES
 from snellen.core.log import Frame, Log, LoggedException, LogMatch
 from snellen.core.logs.modules import MissingModule, Owner, missing_modules
-from snellen.core.plan import Cost, Plan
+from snellen.core.plan import Cost, NotApplicable, Plan
 from snellen.core.probe import Answer, Here, Outcome
 from snellen.core.rule import BeforeFacet, LogFacet, Rule, SourceFacet, absent
 from snellen.core.source import Hit, SourceFile, Span
@@ -223,6 +224,7 @@ def _examine_plan(plan: Plan) -> Iterator[Finding]:
             Location(copy),
             fix=Fix(f"Work in {project.root}, take over what you changed in the copy, and remove the copy."),
         )
+    yield from _not_found(plan, project.root)
     for module, loaded, expected in project.shadowed:
         yield Finding(
             "wrong-project-root",
@@ -231,6 +233,23 @@ def _examine_plan(plan: Plan) -> Iterator[Finding]:
             Location(expected),
             fix=Fix(f"Start in {project.root}, and take the other copy out of sys.path."),
         )
+
+
+def _not_found(plan: Plan, root: str) -> Iterator[Finding]:
+    """Modules with names that projects give to their own, which the run's code imports and Python would not find."""
+    try:
+        imports: tuple[ImportedModule, ...] = plan.fact("code").imports
+    except NotApplicable:
+        return
+    for item in imports:
+        if not item.found and not item.guarded and item.name in OWN_NAMES:
+            yield Finding(
+                "wrong-project-root",
+                Level.WARNING,
+                f"`import {item.name}` finds nothing, neither beside the file nor in {plan.root}",
+                Location(item.path, item.line),
+                fix=Fix(f"Start from the folder that holds `{item.name}`, or `pip install -e .` in {root}."),
+            )
 
 
 RULE = Rule(
