@@ -22,14 +22,14 @@ import psutil
 import torch
 
 from snellen.data.feature_cache import FeatureCache
-from snellen.data.features import FeaturePart, Unread, part_files, read_part, refuse_other, write_part
+from snellen.data.features import FeaturePart, Features, Unread, part_files, read_part, refuse_other, write_part
 from snellen.data.pictures import content_digest, read_picture
 from snellen.data.sources import ImageRef
 from snellen.engine.signals import StopRequest
 from snellen.errors import Interrupted, SnellenError
 from snellen.models.backbones.embedders import Embedder
 
-__all__ = ["PART_ROWS", "EmbedReport", "EmbedSettings", "PartEmbedder", "embed_images"]
+__all__ = ["PART_ROWS", "EmbedReport", "EmbedSettings", "PartEmbedder", "embed_images", "features_of"]
 
 PART_ROWS: Final = 1024
 """Images of a part."""
@@ -288,6 +288,39 @@ def embed_images(
                 )
     report.seconds = time.perf_counter() - started
     return report
+
+
+def features_of(
+    images: Iterable[ImageRef | str | Path],
+    embedder: Embedder,
+    *,
+    settings: EmbedSettings | None = None,
+    cache: FeatureCache | None = None,
+) -> Features:
+    """Features of a set that fits in memory, in the order of the images.
+
+    Args:
+        images: What `open_sources` yields, or paths; an image that is named twice has two rows.
+        embedder: The backbone.
+        settings: How it is done.
+        cache: Vectors that are known already; what is computed here is added to it.
+
+    Example:
+        >>> from snellen.models.backbones.embedders import load_embedder
+        >>> features_of([], load_embedder("hog")).vectors.shape
+        (0, 768)
+    """
+    refs = (one if isinstance(one, ImageRef) else ImageRef(str(one), Path(one)) for one in images)
+    worker = PartEmbedder(embedder, settings or EmbedSettings(), cache=cache)
+    parts = list(worker.parts(refs))
+    return Features(
+        tuple(name for part in parts for name in part.names),
+        tuple(digest for part in parts for digest in part.digests),
+        np.concatenate([np.zeros((0, embedder.width), np.float32), *(part.vectors for part in parts)]),
+        embedder.name,
+        embedder.fingerprint,
+        tuple(unread for part in parts for unread in part.unread),
+    )
 
 
 def _finished(folder: Path, report: EmbedReport) -> tuple[set[str], int]:
