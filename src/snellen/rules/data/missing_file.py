@@ -24,8 +24,8 @@ for `None`.
 
 When it is something else
 -------------------------
-A file that is there and cannot be decoded is `corrupt-image`; a link that leads nowhere is `broken-link`. Missing weights
-are `missing-checkpoint`. A folder without any sample is `empty-dataset`.
+A file that is there and cannot be decoded is `corrupt-image`; a link that leads nowhere is `broken-link`. Missing
+weights are `missing-checkpoint`. A folder without any sample is `empty-dataset`.
 
 Sources
 -------
