@@ -41,9 +41,10 @@ def recognise(state: Iterable[TensorEntry], *, key: str = "") -> Architecture:
             continue
         if prefix:
             found = replace(found, evidence=(*found.evidence, f"without the prefix {prefix!r} of its names"))
-        if found.name:
+        if found.name and found.share > 0:
             return replace(found, key=key)
-        if not best.nearest or found.share > best.share:
+        # Shapes alone, or a family without a size, count as long as no other view of the names says more.
+        if (bool(found.name), found.share) > (bool(best.name), best.share) or not (best.name or best.nearest):
             best = replace(found, key=key)
     return best
 
