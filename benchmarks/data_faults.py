@@ -127,10 +127,10 @@ def tries(original: Path, scratch: Path, planter: Planter, seeds: int) -> Iterat
 
 def count(
     slug: str, results: Sequence[CheckResult], copy: Path, touched: set[str], known: set[tuple[str, str]]
-) -> tuple[bool, set[str]]:
-    """Whether the rule names a touched file, and the files that are newly accused without having been touched."""
+) -> tuple[bool, set[tuple[str, str]]]:
+    """Whether the rule names a touched file, and rule and file of what is newly accused without having been touched."""
     stems = {Path(path).stem for path in touched}
-    found, wrong = False, set[str]()
+    found, wrong = False, set[tuple[str, str]]()
     for finding in (finding for result in results for finding in result.findings):
         names = {name for name in named(finding) if Path(name).is_relative_to(copy)}
         # A mask or an annotation is named in place of its image; a folder in place of what lies in it.
@@ -138,7 +138,7 @@ def count(
         if finding.slug == slug:
             said = any(Path(path).name in finding.message for path in touched)
             found = found or bool(hit) or said
-        wrong |= {name for name in names - hit if (finding.slug, relative(name, copy)) not in known}
+        wrong |= {(finding.slug, relative(name, copy)) for name in names - hit} - known
     return found, wrong
 
 
@@ -179,7 +179,7 @@ def run(
                     found, wrong = count(slug, examine(copy, twins=slug in OF_TWINS), copy, touched, known)
                     tally.planted += 1
                     tally.found += found
-                    tally.false_alarms += len(wrong)
+                    tally.false_alarms += len({name for _, name in wrong})
                     tally.images += sum(path.is_file() for path in copy.rglob("*"))
                     if not found:
                         tally.missed.append(f"{seed}: {', '.join(sorted(Path(one).name for one in touched)[:3])}")

@@ -69,10 +69,13 @@ def _examine(plan: Plan) -> Iterator[Finding]:
         if len(counts) < 2:
             continue
         usual, most = counts[0]
-        # The rarest modes come first: they are what a loader meets last.
-        others = sorted((item for item in modes.items() if item[1] != usual), key=lambda item: _rank(counts, item))
-        message = _told(folder, counts, len(modes) - most)
-        files = [(path, f"{mode}: {_BECOMES.get(mode, 'other channels')}; most are {usual}") for path, mode in others]
+        few = len(modes) - most <= FEW * len(modes)
+        # The rarest modes come first: they are what a loader meets last. Of an even mixture no mode is the odd one.
+        told = [item for item in modes.items() if item[1] != usual or not few]
+        told.sort(key=lambda item: (dict(counts)[item[1]], item[0]))
+        rest = f"; most are {usual}" if few else ""
+        files = [(path, f"{mode}: {_BECOMES.get(mode, 'other channels')}{rest}") for path, mode in told]
+        message = _told(folder, counts, len(told) if few else None)
         fix = 'Convert when reading: Image.open(path).convert("RGB"), or cv2.imread with its default flag.'
         yield image_finding(plan, folder, "mixed-colour-modes", Level.WARNING, message, files, fix)
 
@@ -81,13 +84,9 @@ def _plain(record: ImageRecord) -> bool:
     return not record.mode.startswith(_DEEP) and record.bits <= 8
 
 
-def _rank(counts: list[tuple[str, int]], item: tuple[str, str]) -> tuple[int, str]:
-    return dict(counts)[item[1]], item[0]
-
-
-def _told(folder: FolderAudit, counts: list[tuple[str, int]], others: int) -> str:
+def _told(folder: FolderAudit, counts: list[tuple[str, int]], others: int | None) -> str:
     listed = ", ".join(f"{mode} {count}" for mode, count in counts)
-    if others <= FEW * sum(count for _, count in counts):
+    if others is not None:
         return f"{seen(folder, others)} are stored in another colour mode than the rest ({listed})"
     return f"the images are stored in different colour modes ({listed})"
 

@@ -53,9 +53,12 @@ _TELLING = 2.0
 def _examine(plan: Plan) -> Iterator[Finding]:
     folders = image_folders(plan)
     twins: Sequence[Twin] = plan.fact("twins")
+    # Equal images are their own rule's.
+    equal = {frozenset((twin.one, twin.other)) for twin in twins if twin.kind in ("same-file", "same-pixels")}
+    close = [twin for twin in twins if twin.kind == "near" and frozenset((twin.one, twin.other)) not in equal]
     for folder in folders:
         samples = {sample.image: sample for sample in folder.samples}
-        pairs = [twin for twin in twins if twin.kind == "near" and _counts(folder, twin, samples)]
+        pairs = [twin for twin in close if _counts(folder, twin, samples)]
         if not pairs:
             continue
         pairs.sort(key=lambda twin: (twin.distance, twin.one, twin.other))
