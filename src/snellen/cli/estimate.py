@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -16,8 +16,8 @@ from snellen.errors import UsageError
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from snellen.estimate.prediction import Need
-    from snellen.estimate.step import Workload
+    from snellen.estimate.prediction import Need, Verdict
+    from snellen.estimate.step import Phase, Workload
     from snellen.tasks.estimate import Line
 
 __all__ = ["register"]
@@ -29,6 +29,7 @@ Examples:
   snellen estimate timm:vit_base_patch14_dinov2 --input 3x518x518 --precision bf16
   snellen estimate resnet50 --optimiser sgd --batch-size 64 --json
   snellen estimate net.py:Net --input 3x32x32 --inference
+  snellen estimate resnet18 --batch-size 4 --calibrate    times real steps here beside what was predicted
 
 \b
 Nothing is loaded onto a GPU: the step is gone through on tensors without numbers, and PyTorch's allocator is played
@@ -37,6 +38,7 @@ through on paper. Exit code 0: it fits on all machines asked for; 1: not on all 
 _MIB = 2**20
 _GIB = 2**30
 _ALLOCATIONS_SHOWN = 5
+_STYLES = {"yes": "green", "no": "red", "perhaps": "yellow"}
 _WORDS = {"yes": "fits", "no": "does not fit", "perhaps": "may fit"}
 
 
@@ -62,7 +64,7 @@ def register(app: typer.Typer) -> None:
     app.command(epilog=_EXAMPLES)(estimate)
 
 
-def estimate(
+def estimate(  # noqa: PLR0913 - the options of a command
     target: Annotated[str, typer.Argument(help="A run file, the folder of a run, or a model by name.")],
     *,
     sample: Annotated[str | None, typer.Option("--input", metavar="SHAPE", help="One sample, as 3x224x224.")] = None,
@@ -71,48 +73,79 @@ def estimate(
     precision: Annotated[Precision | None, typer.Option(help="Instead of the run's own.")] = None,
     optimiser: Annotated[Optimiser, typer.Option(help="For a model without a run.")] = Optimiser.ADAMW,
     inference: Annotated[bool, typer.Option("--inference", help="A model without a run: prediction only.")] = False,
+    calibrate: Annotated[bool, typer.Option("--calibrate", help="Also take some real steps on this machine.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
 ) -> None:
     """Predict memory and time of a run without a GPU: the table machine by batch size, and what would fit."""
-    from snellen.tasks.estimate import devices_of, estimate_lines
+    from snellen.tasks.estimate import calibrated, estimate_lines
+    from snellen.tasks.workloads import devices_of
 
     machines = devices_of(machine or ())
-    if _is_run(target):
-        make, own_batch, own_precision = _run(target)
-    else:
-        make, own_batch, own_precision = _model(target, sample, None if inference else optimiser.value)
-    wanted: Any = (precision or Precision(own_precision)).value
-    lines = estimate_lines(make, machines, batch_size=batch_size or own_batch, precision=wanted)
+    given = _run(target) if _is_run(target) else _model(target, sample, None if inference else optimiser.value)
+    batch = batch_size or given.batch_size
+    wanted: Any = (precision or Precision(given.precision)).value
+    lines = estimate_lines(given.make, machines, batch_size=batch, precision=wanted, phases=given.phases)
+    timed = calibrated(given.make, batch_size=batch, precision=wanted) if calibrate else None
     if as_json:
-        typer.echo(json.dumps(_as_data(target, batch_size or own_batch, lines), indent=2))
+        data = {
+            **_as_data(target, batch, lines),
+            "hours": given.times,
+            "calibration": timed.to_dict() if timed else None,
+        }
+        typer.echo(json.dumps(data, indent=2))
     else:
-        _print(target, batch_size or own_batch, lines)
+        _print(target, batch, lines, given.times)
+        if timed is not None:
+            typer.echo(timed.sentence())
     if any(line.verdict.fits == "no" for line in lines):
         raise typer.Exit(1)
+
+
+@dataclass(frozen=True)
+class _Given:
+    """What is estimated.
+
+    Args:
+        make: The workload in a precision.
+        batch_size: Its own.
+        precision: Its own.
+        phases: What it consists of.
+        times: A sentence on the hours of a run.
+    """
+
+    make: Callable[[Any], Workload]
+    batch_size: int
+    precision: str
+    phases: Sequence[Phase]
+    times: Sequence[str] = ()
 
 
 def _is_run(target: str) -> bool:
     return target.endswith((".yaml", ".yml")) or Path(target).is_dir()
 
 
-def _run(target: str) -> tuple[Callable[[Any], Workload], int, str]:
-    from snellen.tasks.estimate import workload_of_run
-    from snellen.tasks.target import open_target
+def _run(target: str) -> _Given:
+    from snellen.tasks.estimate import open_run
 
-    opened = open_target(Path(target))
-    config = opened.config
-    return lambda precision: workload_of_run(opened, precision), config.optim.batch_size, str(config.precision)
+    needs = open_run(Path(target))
+    optim = needs.config.optim
+    return _Given(needs.workload, optim.batch_size, needs.wanted_precision, needs.phases, needs.times())
 
 
-def _model(target: str, sample: str | None, optimiser: str | None) -> tuple[Callable[[Any], Workload], int, str]:
+def _model(target: str, sample: str | None, optimiser: str | None) -> _Given:
+    from snellen.estimate.prediction import TRAINING
     from snellen.models.backbones.named import named_model
-    from snellen.tasks.estimate import workload_of_model
+    from snellen.tasks.workloads import workload_of_model
 
     named = named_model(target)
     shape = parse_shape(sample) if sample else named.input_size or (3, 224, 224)
     if sample and len(shape) > 4 and shape[0] == 1:
         raise UsageError(f"{sample} has a batch", hint="give the shape of one sample, as 3x224x224")
-    return lambda precision: workload_of_model(named, shape, optimiser=optimiser, precision=precision), 8, "auto"
+
+    def make(precision: Any) -> Workload:
+        return workload_of_model(named, shape, optimiser=optimiser, precision=precision)
+
+    return _Given(make, 8, "auto", TRAINING)
 
 
 def _as_data(target: str, batch_size: int, lines: Sequence[Line]) -> dict[str, Any]:
@@ -126,6 +159,11 @@ def _line_data(line: Line) -> dict[str, Any]:
         "precision": line.precision,
         "fits": line.verdict.fits,
         "phase": need.phase,
+        "phases": [
+            {"phase": one.phase, "allocated_bytes": one.allocated, "low_bytes": one.low, "high_bytes": one.high}
+            for one in line.needs
+        ],
+        "batches": {str(size): verdict.fits for size, verdict in line.batches.items()},
         "allocated_bytes": need.allocated,
         "low_bytes": need.low,
         "high_bytes": need.high,
@@ -137,7 +175,7 @@ def _line_data(line: Line) -> dict[str, Any]:
     }
 
 
-def _print(target: str, batch_size: int, lines: Sequence[Line]) -> None:
+def _print(target: str, batch_size: int, lines: Sequence[Line], times: Sequence[str]) -> None:
     from rich.table import Table
 
     from snellen.config.machines import MACHINES
@@ -146,19 +184,24 @@ def _print(target: str, batch_size: int, lines: Sequence[Line]) -> None:
     table = Table(box=None, pad_edge=False, header_style="bold")
     for heading in ("machine", "precision", f"batch {batch_size}"):
         table.add_column(heading)
-    for heading in ("needs, GiB", "of", "largest batch", "ms a step"):
+    for heading in ("needs, GiB", "of", "largest batch", "ms a step", *map(str, lines[0].batches)):
         table.add_column(heading, justify="right")
     for line in lines:
         need, memory = line.verdict.need, MACHINES[line.machine].memory_gib
         step = f"{1000 * line.step.low:.0f} - {1000 * line.step.high:.0f}" if line.step else "not known"
         needs = f"{need.low / _GIB:.1f} - {need.high / _GIB:.1f}"
         largest = str(line.largest_batch) if line.largest_batch is not None else "not known"
-        style = {"yes": "green", "no": "red", "perhaps": "yellow"}.get(line.verdict.fits, "")
+        style = _STYLES.get(line.verdict.fits, "")
         fits = _WORDS.get(line.verdict.fits, line.verdict.fits)
+        batches = [_cell(verdict) for verdict in line.batches.values()]
         table.add_row(line.machine, line.precision, f"[{style}]{fits}[/]" if style else fits, needs,
-                      f"{memory:.1f}" if memory else "?", largest, step)  # fmt: skip
+                      f"{memory:.1f}" if memory else "?", largest, step, *batches)  # fmt: skip
     console.print(table)
+    console.print("columns of numbers: GiB that are enough for that batch size; ! may fit, - does not", markup=False)
+    _print_phases(console, lines[0])
     _print_parts(console, lines[0].verdict.need)
+    for sentence in times:
+        console.print(sentence, markup=False)
     for line in lines:
         if line.changes:
             console.print(f"\nwhat would make it fit on {line.machine}:", markup=False)
@@ -167,6 +210,18 @@ def _print(target: str, batch_size: int, lines: Sequence[Line]) -> None:
             console.print(f"  {change.text}: {change.saved / _GIB:.1f} GiB less, {left}; {change.price}", markup=False)
     name = target if _is_run(target) else "run.yaml"
     console.print(f"next: snellen check {name} looks at everything else before the run", markup=False)
+
+
+def _cell(verdict: Verdict) -> str:
+    size = f"{verdict.need.high / _GIB:.1f}"
+    text = {"no": "-", "perhaps": f"{size}!"}.get(verdict.fits, size)
+    style = _STYLES.get(verdict.fits, "")
+    return f"[{style}]{text}[/]" if style else text
+
+
+def _print_phases(console: Any, line: Line) -> None:
+    shown = (f"{need.phase} {need.low / _GIB:.1f} - {need.high / _GIB:.1f}" for need in line.needs)
+    console.print(f"\nphases on {line.machine}, GiB: {', '.join(shown)}", markup=False)
 
 
 def _print_parts(console: Any, need: Need) -> None:

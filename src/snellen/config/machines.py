@@ -15,7 +15,7 @@ DGX Spark https://www.nvidia.com/en-us/products/workstations/dgx-spark/ (half: a
 
 Memory is what the driver reports as total, which is less than the round number on the box; for unified memory what the
 maker states. Quotas: https://www.kaggle.com/docs/notebooks (30 hours of GPU a week, 12 hours a session, 20 GB of
-disk that stays).
+disk that stays); https://research.google.com/colaboratory/faq.html (at most 12 hours, less when demand is high).
 """
 
 from __future__ import annotations
@@ -45,6 +45,7 @@ class Machine:
         bandwidth_gbs: Of the device's memory, 10^9 bytes a second, `None` when unknown.
         unified: Whether host and device share one memory.
         weekly_hours: Hours that a user gets in a week, `None` where nobody counts.
+        session_hours: Hours after which a session is ended, `None` where nobody does.
     """
 
     name: str
@@ -59,6 +60,7 @@ class Machine:
     bandwidth_gbs: float | None = None
     unified: bool = False
     weekly_hours: float | None = None
+    session_hours: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,7 +91,13 @@ _FIRST_BF16 = (8, 0)
 
 
 def _cuda(
-    name: str, gpu: _Gpu, *, devices: int = 1, cpus: int | None = None, weekly_hours: float | None = None
+    name: str,
+    gpu: _Gpu,
+    *,
+    devices: int = 1,
+    cpus: int | None = None,
+    weekly_hours: float | None = None,
+    session_hours: float | None = None,
 ) -> Machine:
     return Machine(
         name,
@@ -104,6 +112,7 @@ def _cuda(
         bandwidth_gbs=gpu.bandwidth_gbs,
         unified=gpu.unified,
         weekly_hours=weekly_hours,
+        session_hours=session_hours,
     )
 
 
@@ -111,10 +120,10 @@ MACHINES: Final[Mapping[str, Machine]] = MappingProxyType(
     {
         machine.name: machine
         for machine in (
-            _cuda("kaggle-t4", _T4, cpus=4, weekly_hours=30),
-            _cuda("kaggle-t4x2", _T4, devices=2, cpus=4, weekly_hours=30),
-            _cuda("kaggle-p100", _P100, cpus=4, weekly_hours=30),
-            _cuda("colab-t4", _T4, cpus=2),
+            _cuda("kaggle-t4", _T4, cpus=4, weekly_hours=30, session_hours=12),
+            _cuda("kaggle-t4x2", _T4, devices=2, cpus=4, weekly_hours=30, session_hours=12),
+            _cuda("kaggle-p100", _P100, cpus=4, weekly_hours=30, session_hours=12),
+            _cuda("colab-t4", _T4, cpus=2, session_hours=12),
             _cuda("l4", _L4),
             _cuda("a10g", _A10G),
             _cuda("rtx3090", _RTX3090),

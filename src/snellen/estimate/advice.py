@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from typing import Any, Literal
 
 from torch import nn
 
@@ -13,10 +14,12 @@ from snellen.estimate.step import StepFailed, Workload
 from snellen.trace.fake import build_without_weights
 from snellen.trace.timeline import Category
 
-__all__ = ["Change", "changes_for"]
+__all__ = ["Change", "Variant", "changes_for"]
 
 _STATES_IN_8_BITS = 4
 """Bytes of a float32 state over those of one in eight bits."""
+_FIRST_BF16 = (8, 0)
+"""The compute capability that computes bfloat16 first."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,6 +32,7 @@ class Change:
         saved: Bytes less at the upper end; negative when it needs more.
         high: The upper end of what is needed then, in bytes.
         fits: As `Verdict.fits`.
+        settings: Key path of a run file and value, where settings make it.
     """
 
     text: str
@@ -36,49 +40,92 @@ class Change:
     saved: int
     high: int
     fits: str
+    settings: tuple[tuple[str, Any], ...] = ()
 
 
-def changes_for(predictor: Predictor, device: Device, batch_size: int) -> list[Change]:
-    """Changes that save memory on a device, the one that saves most first.
+@dataclass(frozen=True, slots=True)
+class Variant:
+    """Another way to do the same.
+
+    Args:
+        text: What to do.
+        price: What it costs.
+        workload: What a step does then.
+        settings: Key path of a run file and value, where settings make it.
+    """
+
+    text: str
+    price: str
+    workload: Workload
+    settings: tuple[tuple[str, Any], ...] = ()
+
+
+def changes_for(
+    predictor: Predictor, device: Device, batch_size: int, variants: Sequence[Variant] = ()
+) -> list[Change]:
+    """Changes that save memory on a device: those that make it fit first, then by what they save.
 
     Args:
         predictor: Of the workload as it is.
         device: Where it is to fit.
         batch_size: Samples of a micro-batch, as wanted.
+        variants: What only the caller knows of, such as smaller images.
     """
     high = predictor.worst(device, batch_size).high
     found = []
-    for text, price, other, size in _variants(predictor, device, batch_size):
+    for variant, size in _variants(predictor, device, batch_size, variants):
+        other = predictor if variant.workload is predictor.workload else Predictor(variant.workload, predictor.phases)
         try:
             verdict = other.verdict(device, size)
         except StepFailed:
             continue  # a change that the model does not take is no advice
-        found.append(Change(text, price, high - verdict.need.high, verdict.need.high, verdict.fits))
+        saved, need = high - verdict.need.high, verdict.need.high
+        found.append(Change(variant.text, variant.price, saved, need, verdict.fits, variant.settings))
     state = predictor.worst(device, batch_size).parts.get(Category.OPTIMISER, 0)
     if state:
         saved = state - state // _STATES_IN_8_BITS
         fits = "yes" if device.memory_bytes is not None and high - saved <= device.memory_bytes else "no"
         text = "an optimiser whose states take 8 bits (bitsandbytes.optim.AdamW8bit)"
         found.append(Change(text, "one more package, CUDA only", saved, high - saved, fits))
-    return sorted((change for change in found if change.saved > 0), key=lambda change: -change.saved)
+    ranks = {"yes": 0, "perhaps": 1}
+    saving = [change for change in found if change.saved > 0]
+    return sorted(saving, key=lambda change: (ranks.get(change.fits, 2), -change.saved))
 
 
-def _variants(predictor: Predictor, device: Device, batch_size: int) -> Iterator[tuple[str, str, Predictor, int]]:
+def _variants(
+    predictor: Predictor, device: Device, batch_size: int, variants: Sequence[Variant]
+) -> Iterator[tuple[Variant, int]]:
     workload = predictor.workload
     if batch_size > 1:
-        smaller = predictor.largest_batch(device) or max(1, batch_size // 2)
-        smaller = min(smaller, batch_size - 1)
-        steps = -(-batch_size * workload.accumulate // smaller)
-        more = f", accumulate {steps}" if workload.optimiser is not None else ""
-        price = "batch norm sees fewer samples; a little slower"
-        yield f"batch size {smaller}{more}", price, predictor, smaller
-    if workload.precision == "fp32":
-        half = replace(workload, precision="bf16")
-        yield "precision bf16, or fp16 with a loss scaler", "three digits of precision", Predictor(half), batch_size
+        yield _smaller_batch(predictor, device, batch_size)
+    if workload.precision == "fp32" and device.capability is not None:
+        name: Literal["bf16", "fp16"] = "bf16" if device.capability >= _FIRST_BF16 else "fp16"
+        price = "three digits of precision" if name == "bf16" else "it needs a loss scaler; 65504 is its largest"
+        half = replace(workload, precision=name)
+        yield Variant(f"precision {name}", price, half, (("precision", name),)), batch_size
     if workload.optimiser is not None and _can_recompute(workload):
         recomputed = replace(workload, build=_recomputing(workload.build))
         price = "the forward pass runs twice: about a third more time"
-        yield "gradient checkpointing (model.set_grad_checkpointing())", price, Predictor(recomputed), batch_size
+        yield Variant("gradient checkpointing (model.set_grad_checkpointing())", price, recomputed), batch_size
+    if workload.average:
+        price = "the last weights are evaluated, not their average"
+        plain = replace(workload, average=False)
+        yield Variant("no average of the weights", price, plain, (("optim.ema_decay", None),)), batch_size
+    yield from ((variant, batch_size) for variant in variants)
+
+
+def _smaller_batch(predictor: Predictor, device: Device, batch_size: int) -> tuple[Variant, int]:
+    """The largest that fits and divides the samples of an optimiser step, so that these stay the same."""
+    workload = predictor.workload
+    most = min(predictor.largest_batch(device) or max(1, batch_size // 2), batch_size - 1)
+    samples = batch_size * workload.accumulate
+    size = next(size for size in range(most, 0, -1) if samples % size == 0)
+    settings: tuple[tuple[str, Any], ...] = (("optim.batch_size", size),)
+    text, price = f"batch size {size}", "a little slower"
+    if workload.optimiser is not None:
+        text, price = f"{text}, accumulate {samples // size}", "batch norm sees fewer samples; a little slower"
+        settings = (*settings, ("optim.accumulate", samples // size))
+    return Variant(text, price, workload, settings), size
 
 
 def _can_recompute(workload: Workload) -> bool:

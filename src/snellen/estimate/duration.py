@@ -8,7 +8,7 @@ from typing import Final
 
 from snellen.estimate.devices import Device
 
-__all__ = ["Duration", "step_duration"]
+__all__ = ["Duration", "RunTime", "run_time", "step_duration"]
 
 _LAUNCH: Final = 6e-6
 """Seconds between the starts of two kernels that Python launches."""
@@ -56,3 +56,57 @@ def step_duration(operators: Sequence[tuple[int, int]], device: Device, *, half:
         bounds[longest] += slow[longest]
         high += slow[longest]
     return Duration(low, high, max(bounds, key=lambda name: bounds[name]))
+
+
+@dataclass(frozen=True, slots=True)
+class RunTime:
+    """Time of a whole run: least and most.
+
+    Args:
+        step: Seconds of an optimiser step, with the wait for its samples.
+        hours: The run.
+        bound: What takes most of a step; `loading` when the device waits for samples.
+    """
+
+    step: tuple[float, float]
+    hours: tuple[float, float]
+    bound: str
+
+
+def run_time(
+    step: Duration,
+    *,
+    loading: tuple[float, float],
+    beside: bool,
+    steps: int,
+    validation: tuple[float, float],
+    evaluations: int,
+) -> RunTime:
+    """Hours of a run.
+
+    Args:
+        step: Of the device.
+        loading: Seconds until the samples of a step are loaded, by all loader processes together.
+        beside: Whether they are loaded while the device computes.
+        steps: Optimiser steps.
+        validation: Seconds of an evaluation.
+        evaluations: How often that is.
+
+    Example:
+        >>> time = run_time(Duration(0.1, 0.2, "memory"), loading=(0.3, 0.4), beside=True, steps=36000,
+        ...     validation=(0.0, 0.0), evaluations=0)
+        >>> time.hours, time.bound
+        ((3.0, 4.0), 'loading')
+    """
+    join = max if beside else _sum
+    low, high = join(step.low, loading[0]), join(step.high, loading[1])
+    bound = "loading" if sum(loading) > step.low + step.high else step.bound
+    hours = tuple(
+        (steps * each + evaluations * evaluation) / 3600
+        for each, evaluation in zip((low, high), validation, strict=True)
+    )
+    return RunTime((low, high), (hours[0], hours[1]), bound)
+
+
+def _sum(one: float, other: float) -> float:
+    return one + other

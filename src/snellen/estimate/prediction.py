@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Final
 
-from snellen.estimate.allocator import OutOfMemory, replay
+from snellen.estimate.allocator import OutOfMemory, Peaks, replay
 from snellen.estimate.devices import Device, overhead
 from snellen.estimate.step import NeedsNumbers, Phase, Workload, record
 from snellen.trace.timeline import Allocation, Category, Timeline
@@ -19,8 +19,9 @@ TRAINING: Final[tuple[Phase, ...]] = ("train", "validate", "save")
 _LARGEST_BATCH = 1 << 16
 _TWO = 2
 """One sample alone takes other ways through some models, such as a batch norm of one value."""
+_OF_SAMPLES = (Category.INPUTS, Category.ACTIVATIONS, Category.BACKWARD)
 _UNSEEN = 0.06
-"""Share of the activations that kernels may want for themselves on top, such as the workspaces of convolutions."""
+"""Share of the activations that kernels may want for themselves on top: copies in another layout, partial sums."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,7 +64,8 @@ class Predictor:
     """Predicts for one workload, any batch size.
 
     A step is gone through with two and with three samples. Where both make the same blocks in the same order, every
-    block grows evenly with the batch, and other batch sizes follow; else they are gone through themselves.
+    block grows evenly with the batch, and other batch sizes follow; else they are gone through themselves. A step that
+    depends on values is really computed, once and with two samples, and what it makes of them is taken to grow evenly.
 
     Args:
         workload: What a step does.
@@ -74,6 +76,7 @@ class Predictor:
         self.workload = workload
         self.phases = phases if workload.optimiser is not None else ("predict",)
         self._timelines: dict[tuple[int, Phase], tuple[Timeline, str]] = {}
+        self._peaks: dict[int, Peaks] = {}
 
     def timeline(self, batch_size: int, phase: Phase) -> tuple[Timeline, str]:
         """What happens to memory in a phase, and how that was found: by `shapes` or by `numbers`."""
@@ -81,7 +84,11 @@ class Predictor:
             return self._recorded(1, phase)
         key = batch_size, phase
         if key not in self._timelines:
-            small, large = self._recorded(_TWO, phase), self._recorded(_TWO + 1, phase)
+            small = self._recorded(_TWO, phase)
+            if small[1] == "numbers":
+                self._timelines[key] = _scaled(small[0], batch_size / _TWO), "numbers"
+                return self._timelines[key]
+            large = self._recorded(_TWO + 1, phase)
             grown = _grown(small[0], large[0], batch_size) if batch_size not in (_TWO, _TWO + 1) else None
             self._timelines[key] = (grown, small[1]) if grown is not None else self._recorded(batch_size, phase)
         return self._timelines[key]
@@ -108,10 +115,12 @@ class Predictor:
         parts = timeline.at_peak()
         allocated = timeline.peak
         if device.capability is None:
-            return Need(phase, allocated, allocated, allocated, parts, timeline.largest_at_peak(), how)
-        peaks = replay(timeline)
-        unseen = int(_UNSEEN * (parts.get(Category.ACTIVATIONS, 0) + parts.get(Category.BACKWARD, 0)))
-        high = peaks.reserved + unseen + most
+            high = allocated + _unseen(timeline, parts)
+            return Need(phase, allocated, allocated, high, parts, timeline.largest_at_peak(), how)
+        if id(timeline) not in self._peaks:
+            self._peaks[id(timeline)] = replay(timeline)
+        peaks = self._peaks[id(timeline)]
+        high = peaks.reserved + _unseen(timeline, parts) + most
         return Need(phase, allocated, peaks.allocated + least, high, parts, timeline.largest_at_peak(), how)
 
     def worst(self, device: Device, batch_size: int) -> Need:
@@ -185,7 +194,30 @@ def _grown(small: Timeline, large: Timeline, batch_size: int) -> Timeline | None
         (line(one[0], other[0]), line(one[1], other[1]))
         for one, other in zip(small.operators, large.operators, strict=True)
     ]
-    return Timeline(blocks, small.events, line(small.flops, large.flops), costs)
+    flops, convolution = line(small.flops, large.flops), line(small.convolution, large.convolution)
+    return Timeline(blocks, small.events, flops, costs, convolution)
+
+
+def _scaled(timeline: Timeline, factor: float) -> Timeline:
+    """The timeline of another batch size from one that was computed: what is made of the samples grows with them."""
+    weights = {block.shape for block in timeline.allocations if block.category is Category.PARAMETERS}
+
+    def grows(block: Allocation) -> bool:
+        cast = block.operation.startswith("aten._to_copy") and block.shape in weights
+        return block.category in _OF_SAMPLES and not cast
+
+    blocks = [
+        replace(block, size=int(block.size * factor)) if grows(block) else block for block in timeline.allocations
+    ]
+    costs = [(int(flops * factor), int(moved * factor)) for flops, moved in timeline.operators]
+    convolution = int(timeline.convolution * factor)
+    return Timeline(blocks, timeline.events, int(timeline.flops * factor), costs, convolution)
+
+
+def _unseen(timeline: Timeline, parts: Mapping[Category, int]) -> int:
+    """The most that kernels want for themselves: what a convolution reads and writes, in a layout of its own."""
+    share = int(_UNSEEN * (parts.get(Category.ACTIVATIONS, 0) + parts.get(Category.BACKWARD, 0)))
+    return max(share, timeline.convolution)
 
 
 def _bisect(low: int, high: int, fits: Callable[[int], bool]) -> int:

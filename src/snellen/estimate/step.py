@@ -52,6 +52,7 @@ class Workload:
         outputs: What validation and prediction ask of the model.
         validation: Makes what validation looks at, for so many samples; as `batch` without it.
         prediction: Makes what prediction looks at: its largest input; a batch without it.
+        full_outputs: Whether validation and prediction run in float32 whatever the precision.
         one_by_one: Whether validation looks at its samples one after the other, so that their number does not matter.
         optimiser: Makes the optimiser of the trainable parameters; `None` when nothing is trained.
         batch_size: Samples of a micro-batch.
@@ -68,6 +69,7 @@ class Workload:
     outputs: Callable[[nn.Module, Any], Any] = field(default=_call)
     validation: Callable[[int], Any] | None = None
     prediction: Callable[[], Any] | None = None
+    full_outputs: bool = False
     one_by_one: bool = False
     optimiser: Callable[[list[nn.Parameter]], Optimizer] | None = None
     batch_size: int = 1
@@ -85,7 +87,8 @@ def record(workload: Workload, phase: Phase = "train", *, real: bool = False) ->
         workload: What is done.
         phase: `train`: two optimiser steps; `validate`: two batches without gradients while the optimiser keeps its
             state; `save`: everything that a checkpoint holds; `predict`: two inputs of a model that is not trained.
-        real: Compute with real numbers on the CPU, for models whose shapes depend on values.
+        real: Compute with real numbers on the CPU, for models whose shapes depend on values: one step or batch, with
+            the state of the optimiser made before.
 
     Raises:
         NeedsNumbers: The shapes depend on values; `real=True` would do.
@@ -93,17 +96,19 @@ def record(workload: Workload, phase: Phase = "train", *, real: bool = False) ->
     """
     recorder = Recorder()
     model = workload.build() if real else build_without_weights(workload.build)
-    rules = CudaRules(_DTYPES[workload.precision]) if workload.cuda else _CpuRules(_DTYPES[workload.precision])
+    half = None if workload.full_outputs and phase != "train" else _DTYPES[workload.precision]
+    rules = CudaRules(half) if workload.cuda else _CpuRules(half)
     try:
         with ExitStack() as stack:
             if not real:
                 stack.enter_context(fake_tensors())
                 give_weights(model)
-            run = _Run(workload, model, recorder, rules)
-            if phase in ("validate", "save"):
+            run = _Run(workload, model, recorder, rules, phase)
+            if real or phase in ("validate", "save"):
                 run.have_trained()
+            run.steps = 1 if real else _STEPS
             stack.enter_context(recorder)
-            run.go(phase)
+            run.go()
     except (DataDependentOutputException, DynamicOutputShapeException) as error:
         raise NeedsNumbers(str(error).partition("\n")[0]) from error
     except SnellenError:
@@ -137,11 +142,13 @@ class _Run:
     model: nn.Module
     recorder: Recorder
     rules: CudaRules | _CpuRules
+    phase: Phase
     optimiser: Optimizer | None = None
+    steps: int = _STEPS
 
     def have_trained(self) -> None:
         """Give the optimiser the state that it has in the midst of a training; not recorded."""
-        if self.workload.optimiser is None:
+        if self.workload.optimiser is None or self.phase == "predict":
             return
         trained = self._trained()
         self.optimiser = self.workload.optimiser(trained)
@@ -150,8 +157,8 @@ class _Run:
         self.optimiser.step()
         self.optimiser.zero_grad()
 
-    def go(self, phase: Phase) -> None:
-        recorder, model, workload = self.recorder, self.model, self.workload
+    def go(self) -> None:
+        recorder, model, workload, phase = self.recorder, self.model, self.workload, self.phase
         recorder.follow(model.parameters(), Category.PARAMETERS)
         recorder.follow(model.buffers(), Category.BUFFERS)
         undo = recorder.watch_modules(model)
@@ -206,8 +213,8 @@ class _Run:
     def _train(self, make_optimiser: Callable[[list[nn.Parameter]], Optimizer]) -> None:
         workload, recorder = self.workload, self.recorder
         trained, make = self._trained(), self._given("train")
-        optimiser = make_optimiser(trained)
-        for _ in range(_STEPS):
+        optimiser = self.optimiser or make_optimiser(trained)
+        for _ in range(self.steps):
             recorder.count_anew()
             for _ in range(workload.accumulate):
                 with self._scope():
@@ -227,7 +234,7 @@ class _Run:
 
     def _evaluate(self, make: Callable[[], Any]) -> None:
         with torch.no_grad():
-            for _ in range(_STEPS):
+            for _ in range(self.steps):
                 self.recorder.count_anew()
                 with self._scope():
                     self.workload.outputs(self.model, self._batch(make))

@@ -5,6 +5,7 @@
     config.py    SCHEMA: the run model                      facts.py    facts(...): what checks may ask; resolvers(...)
     recipe.py    build_recipe(...): for the engine          predict.py  build_predictor(...): for any number of inputs
     evaluate.py  evaluate(...): metrics on a split          data.py model.py loss.py metrics.py: parts of these
+    footprint.py inference(...): what one image takes when it is not trained on
 
 Nothing is imported before it is asked for, so that listing tasks or checking a run file costs no torch.
 """
@@ -12,6 +13,7 @@ Nothing is imported before it is asked for, so that listing tasks or checking a 
 from __future__ import annotations
 
 import importlib
+import importlib.util
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,7 +24,26 @@ from snellen.config.schema import RunConfig
 from snellen.core.plan import Plan
 from snellen.errors import UsageError
 
-__all__ = ["Evaluation", "Predictor", "Task"]
+__all__ = ["Evaluation", "Inference", "Predictor", "Task"]
+
+
+@dataclass(frozen=True, slots=True)
+class Inference:
+    """How a task looks at one image of its own size, in validation and prediction.
+
+    Args:
+        make: Makes tensors of the shapes that are on the device then.
+        call: What the model does with them.
+        passes: How often it does that for one image.
+        what: For people: `tiles of 1344 x 1344`.
+        full: Whether it computes in float32 whatever the precision of training.
+    """
+
+    make: Callable[[], Any]
+    call: Callable[[Any, Any], Any]
+    passes: int
+    what: str
+    full: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,6 +127,13 @@ class Task:
             config, checkpoints=checkpoints, split=split, limit=limit, gallery=gallery
         )
         return evaluation
+
+    def inference(self, config: RunConfig, size: tuple[int, int]) -> Inference | None:
+        """How one image of a size `(height, width)` is looked at; `None` where that is as in training."""
+        if importlib.util.find_spec(f"snellen.tasks.{self.name}.footprint") is None:
+            return None
+        found: Inference = self._part("footprint", "inference")(config, size)
+        return found
 
     def _part(self, module: str, attribute: str) -> Any:
         name = f"snellen.tasks.{self.name}.{module}"

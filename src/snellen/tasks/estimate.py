@@ -1,32 +1,34 @@
-"""What a run or a model needs, device by device: the workload of a run file, and the devices behind machine names."""
+"""The table of `snellen estimate`: every machine, whether a batch fits there, and how long a step takes."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from typing import Any, Literal
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass, field, replace
+from pathlib import Path
+from typing import Any
 
 import torch
-from torch import Tensor, nn
-from torch.optim import Optimizer
-from torch.utils._pytree import tree_map
 
-from snellen.check.facts.machine import this_machine
-from snellen.config.machines import MACHINES, Machine
-from snellen.core.file_kinds import nearest
+from snellen.check import plan_of
+from snellen.check.facts.machine import as_machine, this_machine
+from snellen.config.load import load, read_task
+from snellen.config.machines import Machine
+from snellen.config.schema import RunConfig
+from snellen.core.plan import FactUnavailable, Plan
 from snellen.errors import UsageError
 from snellen.estimate.advice import Change, changes_for
-from snellen.estimate.devices import Device
+from snellen.estimate.calibration import timed_step
 from snellen.estimate.duration import Duration, step_duration
-from snellen.estimate.prediction import Predictor, Verdict
-from snellen.estimate.step import Workload
-from snellen.models.backbones.named import NamedModel
-from snellen.tasks.target import Target
+from snellen.estimate.prediction import Need, Predictor, Verdict
+from snellen.estimate.step import Phase, Workload
+from snellen.tasks.catalogue import get
+from snellen.tasks.need_facts import need_facts
+from snellen.tasks.needs import PHASES, RunNeeds
+from snellen.tasks.workloads import PrecisionName, PrecisionOf, device_here, device_of, precision_on
 
-__all__ = ["Line", "device_of", "devices_of", "estimate_lines", "workload_of_model", "workload_of_run"]
+__all__ = ["Calibrated", "Line", "OpenedRun", "calibrated", "estimate_lines", "open_run"]
 
-PrecisionName = Literal["auto", "fp32", "fp16", "bf16"]
-_DEFAULT = (3, 224, 224)
+_BATCHES = (1, 2, 4, 8, 16, 32, 64, 128)
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,6 +39,8 @@ class Line:
         machine: Its name.
         precision: The format that the step would run in there.
         verdict: Whether the wanted batch size fits.
+        needs: Of every phase at the wanted batch size.
+        batches: Whether other batch sizes fit, as `Verdict`, with the wanted one among them.
         largest_batch: The largest that surely fits, `None` when the memory of the machine is not known.
         step: Seconds of a training step at the wanted batch size, `None` when its speed is not known.
         changes: What would make it fit, when it does not surely.
@@ -45,132 +49,169 @@ class Line:
     machine: str
     precision: str
     verdict: Verdict
+    needs: Sequence[Need]
+    batches: Mapping[int, Verdict]
     largest_batch: int | None
     step: Duration | None
-    changes: Sequence[Change] = ()
-
-
-def devices_of(names: Sequence[str]) -> list[Machine]:
-    """Machines by name; all known ones with an accelerator when none is named.
-
-    Raises:
-        UsageError: A name that is not known; the nearest is told.
-    """
-    for name in names:
-        if name not in MACHINES:
-            close = nearest(name, MACHINES)
-            hint = f"did you mean {close}? " if close else ""
-            raise UsageError(f"no machine is called {name!r}", hint=f"{hint}known: {', '.join(MACHINES)}")
-    return [MACHINES[name] for name in names] or [m for m in MACHINES.values() if m.accelerator == "cuda"]
-
-
-def device_of(machine: Machine) -> Device:
-    """The device of a machine, as plain numbers; a CPU has what this process may use."""
-    memory = int(machine.memory_gib * 2**30) if machine.memory_gib is not None else None
-    if machine.accelerator == "cpu":
-        memory = this_machine().memory_bytes
-    speeds = {"fp32": machine.fp32_tflops, "half": machine.half_tflops}
-    return Device(
-        machine.name,
-        memory,
-        {name: speed for name, speed in speeds.items() if speed},
-        machine.bandwidth_gbs * 1e9 if machine.bandwidth_gbs else None,
-        machine.capability,
-        machine.unified,
-    )
-
-
-def precision_on(wanted: PrecisionName, machine: Machine) -> Literal["fp32", "fp16", "bf16"]:
-    """What `auto` means on a machine: bf16 where the hardware has it, else fp16 on CUDA, else fp32."""
-    if wanted != "auto":
-        return wanted
-    return "bf16" if machine.bf16 else "fp16" if machine.accelerator == "cuda" else "fp32"
-
-
-def workload_of_model(
-    named: NamedModel, shape: Sequence[int], *, optimiser: str | None, precision: Literal["fp32", "fp16", "bf16"]
-) -> Workload:
-    """A training step of a model alone; its loss is the mean of its outputs.
-
-    Args:
-        named: The model.
-        shape: Of one sample.
-        optimiser: `adamw`, `adam`, `sgd`, or `None` for inference only.
-        precision: Format of the heavy operations.
-    """
-
-    def batch(count: int) -> Any:
-        if named.takes_list:
-            return ([torch.rand(tuple(shape)) for _ in range(count)],)
-        return torch.rand(count, *shape)
-
-    trained = None if optimiser is None or named.takes_list else _maker(optimiser)
-    return Workload(build=named.build, batch=batch, optimiser=trained, precision=precision)
-
-
-def workload_of_run(target: Target, precision: Literal["fp32", "fp16", "bf16"]) -> Workload:
-    """The step of a run: its model, its loss, its optimiser, on samples of the size that its data set gives.
-
-    Raises:
-        UsageError: These settings have nothing to learn, or the data cannot be read.
-    """
-    recipe = target.task.build_recipe(target.config)
-    sample = recipe.train_dataset()[0]
-    optim = target.config.optim
-
-    def batch(count: int) -> Any:
-        made = tree_map(lambda item: torch.empty_like(item) if isinstance(item, Tensor) else item, sample)
-        return recipe.collate([made] * count)
-
-    def loss(model: nn.Module, given: Any) -> Tensor:
-        result: Tensor = recipe.training_step(model, given).loss
-        return result
-
-    return Workload(
-        build=recipe.build_model,
-        batch=batch,
-        loss=loss,
-        outputs=recipe.evaluation_step,
-        optimiser=_maker(str(getattr(optim, "optimiser", "adamw"))),
-        accumulate=optim.accumulate,
-        precision=precision,
-        clip=optim.clip_norm is not None,
-        average=getattr(optim, "ema_decay", None) is not None,
-    )
-
-
-def _maker(name: str) -> Callable[[list[nn.Parameter]], Optimizer]:
-    """An optimiser in the form that CUDA gets, which works on all tensors at once."""
-    if name == "sgd":
-        return lambda parameters: torch.optim.SGD(parameters, lr=1e-3, momentum=0.9, foreach=True)
-    kind = torch.optim.Adam if name == "adam" else torch.optim.AdamW
-    return lambda parameters: kind(parameters, lr=1e-3, foreach=True)
+    changes: Sequence[Change] = field(default=())
 
 
 def estimate_lines(
-    make: Callable[[Literal["fp32", "fp16", "bf16"]], Workload],
+    make: Callable[[PrecisionOf], Workload],
     machines: Sequence[Machine],
     *,
     batch_size: int,
     precision: PrecisionName,
+    phases: Sequence[Phase],
 ) -> list[Line]:
-    """The table: every machine with its precision, whether the batch size fits, the largest that does, and the time.
+    """The table.
 
     Args:
         make: The workload in a precision.
         machines: Where.
         batch_size: Samples of a micro-batch.
         precision: As the run states it.
+        phases: What the run consists of.
     """
     predictors: dict[str, Predictor] = {}
     lines = []
     for machine in machines:
         name, device = precision_on(precision, machine), device_of(machine)
-        predictor = predictors.setdefault(name, Predictor(make(name)))
+        if name not in predictors:
+            predictors[name] = Predictor(make(name), phases)
+        predictor = predictors[name]
         verdict = predictor.verdict(device, batch_size)
+        needs = [predictor.need(device, batch_size, phase) for phase in predictor.phases]
+        batches = {size: predictor.verdict(device, size) for size in sorted({*_BATCHES, batch_size})}
         largest = predictor.largest_batch(device) if device.memory_bytes is not None else None
         operators = predictor.timeline(batch_size, predictor.phases[0])[0].operators
         step = step_duration(operators, device, half=name != "fp32")
         changes = changes_for(predictor, device, batch_size) if verdict.fits in ("no", "perhaps") else []
-        lines.append(Line(machine.name, name, verdict, largest, step, changes))
+        lines.append(Line(machine.name, name, verdict, needs, batches, largest, step, changes))
     return lines
+
+
+@dataclass(frozen=True, slots=True)
+class OpenedRun:
+    """A run file, as an estimate takes it.
+
+    Args:
+        needs: What it needs on the machine that it names.
+        plan: Where that was asked.
+        wanted_precision: As the run file states it.
+    """
+
+    needs: RunNeeds
+    plan: Plan
+    wanted_precision: str
+
+    @property
+    def config(self) -> RunConfig:
+        """Settings in which nothing is open."""
+        return self.needs.config
+
+    @property
+    def phases(self) -> Sequence[Phase]:
+        """What the run consists of."""
+        return PHASES
+
+    def workload(self, precision: PrecisionOf) -> Workload:
+        """Its step in a precision."""
+        return self.needs.workload(precision)
+
+    def times(self) -> list[str]:
+        """How long it takes there, and whether that is allowed."""
+        try:
+            duration = self.plan.fact("duration")
+        except FactUnavailable as missing:
+            return [f"time: {missing}"]
+        lines = [duration.sentence(), *(f"  assumed: {one}" for one in duration.assumptions)]
+        for hours, what in ((duration.session_hours, "a session"), (duration.weekly_hours, "a week")):
+            if hours is not None:
+                lines.append(f"  {what} on {duration.machine} has {hours:g} hours")
+        return lines
+
+
+def open_run(path: Path) -> OpenedRun:
+    """Open a run file, or the run file of a run's folder.
+
+    Raises:
+        UsageError: It does not exist, or these settings have nothing to learn.
+        ConfigError: The settings have problems; all are listed.
+    """
+    run_file = path / "run.yaml" if path.is_dir() else path
+    if not run_file.is_file():
+        raise UsageError(f"there is no run file at {run_file}", hint="give a run file, the folder of a run, or a model")
+    task = get(read_task(run_file))
+    loaded = load(run_file, task.schema())
+    config = loaded.require()
+    plan = plan_of(loaded, task.schema(), facts=need_facts(task, loaded))
+    try:
+        needs: RunNeeds = plan.fact("needs")
+    except FactUnavailable as missing:
+        raise UsageError(f"{run_file}: {missing}", hint=f"snellen check {run_file}") from missing
+    return OpenedRun(needs, plan, str(config.precision))
+
+
+@dataclass(frozen=True, slots=True)
+class Calibrated:
+    """A step on this machine: predicted and timed.
+
+    Args:
+        batch_size: Samples of a micro-batch.
+        precision: Format of the heavy operations.
+        seconds: Median of the steps that were timed.
+        steps: How many.
+        predicted: Least and most seconds, `None` when the speed of the device is not known.
+        allocated: Bytes at the peak as CUDA counted them, `None` without it.
+        predicted_allocated: The same as predicted.
+    """
+
+    batch_size: int
+    precision: str
+    seconds: float
+    steps: int
+    predicted: tuple[float, float] | None
+    allocated: int | None
+    predicted_allocated: int
+
+    def sentence(self) -> str:
+        """For people."""
+        said = f"predicted {self.predicted[0]:.3f} to {self.predicted[1]:.3f}" if self.predicted else "not predicted"
+        memory = ""
+        if self.allocated is not None:
+            memory = f"; peak {self.allocated / 2**20:.0f} MiB, predicted {self.predicted_allocated / 2**20:.0f}"
+        what = f"batch {self.batch_size}, {self.precision}, median of {self.steps}"
+        return f"timed here: {self.seconds:.3f} s a step ({what}), {said}{memory}"
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain data for JSON."""
+        return asdict(self)
+
+
+def calibrated(make: Callable[[PrecisionOf], Workload], *, batch_size: int, precision: PrecisionName) -> Calibrated:
+    """Take some real steps on this machine, with a batch that surely fits.
+
+    Args:
+        make: The workload in a precision.
+        batch_size: As wanted; halved until half of the memory that is free is enough.
+        precision: As the run states it.
+
+    Raises:
+        UsageError: Nothing is trained, or not even one sample fits here.
+    """
+    facts = this_machine()
+    name = precision_on(precision, as_machine(facts))
+    workload = make(name)
+    if workload.optimiser is None:
+        raise UsageError("only training is calibrated", hint="leave --inference out")
+    device, kind = device_here(facts), "cuda" if torch.cuda.is_available() else "cpu"
+    predictor = Predictor(workload, ("train",))
+    half = replace(device, memory_bytes=device.memory_bytes // 2 if device.memory_bytes is not None else None)
+    while batch_size > 1 and predictor.verdict(half, batch_size).fits not in ("yes", "unknown"):
+        batch_size //= 2
+    timeline = predictor.timeline(batch_size, "train")[0]
+    expected = step_duration(timeline.operators, device, half=name != "fp32")
+    timed = timed_step(replace(workload, batch_size=batch_size), kind)
+    predicted = (expected.low, expected.high) if expected is not None else None
+    return Calibrated(batch_size, name, timed.seconds, timed.steps, predicted, timed.allocated, timeline.peak)

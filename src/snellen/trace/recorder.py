@@ -117,7 +117,10 @@ class Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
         self.timeline.flops += flops
         if name.rpartition(".")[0] not in _VIEWS:
             read = sum(_bytes(item) for item in tree_iter((args, kwargs)) if isinstance(item, Tensor))
-            self.timeline.operators.append((flops, read + sum(map(_bytes, made))))
+            moved = read + sum(map(_bytes, made))
+            self.timeline.operators.append((flops, moved))
+            if name.startswith("aten.convolution"):
+                self.timeline.convolution = max(self.timeline.convolution, moved)
 
     def _number(self, tensor: Tensor) -> int | None:
         return self._alive.get(tensor.untyped_storage()._cdata)

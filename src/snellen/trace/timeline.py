@@ -62,12 +62,14 @@ class Timeline:
         events: In the order in which they happened.
         flops: Floating-point operations of the last step; one multiply-add counts as two.
         operators: Operations and bytes read and written of every operator of the last step, views left out.
+        convolution: Bytes read and written by the largest convolution.
     """
 
     allocations: list[Allocation] = field(default_factory=list)
     events: list[Event] = field(default_factory=list)
     flops: int = 0
     operators: list[tuple[int, int]] = field(default_factory=list)
+    convolution: int = 0
 
     @property
     def peak(self) -> int:

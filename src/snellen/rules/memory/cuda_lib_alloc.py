@@ -18,7 +18,8 @@ How to confirm
 --------------
 `nvidia-smi` while it runs: the card is nearly full. Half the batch gets past the line, or says `CUDA out of memory`
 plainly. If a batch of one on a free card fails too, run with `CUDA_LAUNCH_BLOCKING=1`: an assertion that appears then
-is the real cause.
+is the real cause. Before a run `snellen check` predicts what its tensors take, and what the CUDA context and the
+workspaces take at least beside them.
 
 Fix
 ---
@@ -39,14 +40,19 @@ Sources
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
 
 from snellen.core.environment import gpus
-from snellen.core.finding import Fix, Level
+from snellen.core.facts.machine import MachineFacts
+from snellen.core.facts.memory import MemoryFacts
+from snellen.core.facts.memory_fixes import fix_by_changes, memory_evidence
+from snellen.core.finding import Finding, Fix, Level, Location
 from snellen.core.log import Log, LogMatch
 from snellen.core.logs.memory import readable
 from snellen.core.logs.messages import Message, find_message, narrowed
+from snellen.core.plan import Cost, NotApplicable, Plan
 from snellen.core.probe import Answer, Here, Outcome
-from snellen.core.rule import LogFacet, Rule, absent
+from snellen.core.rule import BeforeFacet, LogFacet, Rule, absent
 
 __all__ = ["RULE"]
 
@@ -144,6 +150,30 @@ def _probe(_log: Log, here: Here) -> Answer:
     return Answer(Outcome.CANNOT_TELL, "torch could not use the GPU here")
 
 
+def _examine_plan(plan: Plan) -> Iterator[Finding]:
+    machine: MachineFacts = plan.fact("machine")
+    if machine.accelerator != "cuda":
+        raise NotApplicable(f"the run computes on {machine.accelerator}")
+    facts: MemoryFacts = plan.fact("memory")
+    if facts.budget is None:
+        raise NotApplicable(f"the memory of {facts.machine} is not known")
+    tight = [phase for phase in facts.phases if phase.tensors <= facts.budget < phase.low]
+    if not tight or any(phase.tensors > facts.budget for phase in facts.phases):
+        return
+    phase = max(tight, key=lambda one: one.low)
+    left = facts.budget - phase.tensors
+    yield Finding(
+        "cuda-lib-alloc",
+        Level.ERROR,
+        f"the tensors of `{phase.phase}` take {readable(phase.tensors)} of {readable(facts.budget)} "
+        f"({facts.budget_from}): {readable(left)} are left, and CUDA and cuBLAS need at least "
+        f"{readable(facts.context[0])} beside them",
+        Location(str(plan.path or "the settings"), plan.line_of("optim.batch_size"), key="optim.batch_size"),
+        memory_evidence(facts),
+        fix_by_changes(facts.changes),
+    )
+
+
 RULE = Rule(
     slug="cuda-lib-alloc",
     family="memory",
@@ -151,7 +181,7 @@ RULE = Rule(
     level=Level.ERROR,
     log=LogFacet(_TRIGGERS, _examine, _probe),
     source=absent("how full the device is does not show in the code"),
-    before=absent("the check does not predict the memory of a run yet"),
+    before=BeforeFacet(Cost.SECONDS, _examine_plan),
     during=absent("the library raises before the step ends"),
     module=__name__,
 )

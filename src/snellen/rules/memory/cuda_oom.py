@@ -16,8 +16,13 @@ all positions are compared with all others; a validation loop that builds graphs
 
 How to confirm
 --------------
-`nvidia-smi` shows who else is on the card. `torch.cuda.memory_summary()` before the failing line shows what is
+`snellen estimate RUN.yaml` says what each phase of a run needs, before it runs. `nvidia-smi` shows who else is on the
+card. `torch.cuda.memory_summary()` before the failing line shows what is
 allocated. If batch size 1 fails too, it is not the batch.
+
+Before a run `snellen check` goes through its steps on tensors without numbers (training, validation, saving, prediction
+on the largest image), plays PyTorch's allocator through on paper, and adds the CUDA context. It is an error when even
+the least that is needed is more than there is, a warning when only the most is.
 
 Fix
 ---
@@ -40,16 +45,21 @@ Sources
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import TypeAlias
 
 from snellen.core.environment import gpus
-from snellen.core.finding import Fix, Level
+from snellen.core.facts.machine import MachineFacts
+from snellen.core.facts.memory import MemoryFacts
+from snellen.core.facts.memory_fixes import fix_by_changes, memory_evidence
+from snellen.core.finding import Finding, Fix, Level, Location
 from snellen.core.log import Frame, Log, LogMatch
 from snellen.core.logs.memory import bytes_of, growing_memory, readable
 from snellen.core.logs.messages import Message, find_message
+from snellen.core.plan import Cost, NotApplicable, Plan
 from snellen.core.probe import Answer, Here, Outcome
-from snellen.core.rule import LogFacet, Rule, absent
+from snellen.core.rule import BeforeFacet, LogFacet, Rule, absent
 
 __all__ = ["RULE"]
 
@@ -370,6 +380,31 @@ def _probe(log: Log, _here: Here) -> Answer:
     return Answer(Outcome.CANNOT_TELL, f"{text}, the step needed at least {readable(needed)} at that moment")
 
 
+def _examine_plan(plan: Plan) -> Iterator[Finding]:
+    machine: MachineFacts = plan.fact("machine")
+    if machine.accelerator != "cuda":
+        raise NotApplicable(f"the run computes on {machine.accelerator}")
+    facts: MemoryFacts = plan.fact("memory")
+    if facts.budget is None:
+        raise NotApplicable(f"the memory of {facts.machine} is not known")
+    worst = max(facts.phases, key=lambda phase: (phase.tensors > (facts.budget or 0), phase.high))
+    if worst.high <= facts.budget or worst.tensors <= facts.budget < worst.low:
+        return  # it fits, or only what is beside the tensors does not: cuda-lib-alloc
+    there = f"{readable(facts.budget)} ({facts.budget_from})"
+    least, most = readable(worst.low), readable(worst.high)
+    surely = worst.low > facts.budget
+    need = f"needs at least {least}" if surely else f"needs {least} to {most}"
+    fits = f"; the largest batch that fits is {facts.largest_batch}" if facts.largest_batch else ""
+    yield Finding(
+        "cuda-oom",
+        Level.ERROR if surely else Level.WARNING,
+        f"`{worst.phase}` on {facts.machine} {need}, and there are {there}: {worst.what}, {facts.precision}{fits}",
+        Location(str(plan.path or "the settings"), plan.line_of("optim.batch_size"), key="optim.batch_size"),
+        memory_evidence(facts),
+        fix_by_changes(facts.changes),
+    )
+
+
 RULE = Rule(
     slug="cuda-oom",
     family="memory",
@@ -381,7 +416,7 @@ RULE = Rule(
         _probe,
     ),
     source=absent("how much a line needs depends on sizes; what wastes memory are rules of their own"),
-    before=absent("the check does not predict the memory of a run yet"),
+    before=BeforeFacet(Cost.SECONDS, _examine_plan),
     during=absent("out of memory raises at once, there is nothing to watch"),
     module=__name__,
 )

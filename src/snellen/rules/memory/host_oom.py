@@ -16,7 +16,9 @@ a process and kills it with signal 9, which no program can catch: that is why th
 How to confirm
 --------------
 `free -h` and `docker stats` while it runs. After a kill `dmesg | grep -i "killed process"` names it and its size; in a
-container `cat /sys/fs/cgroup/memory.events` counts `oom_kill`.
+container `cat /sys/fs/cgroup/memory.events` counts `oom_kill`. Before a run `snellen check` adds up what its process
+takes without any loader process: libraries, the step itself where it runs on a CPU, batches that wait, a checkpoint
+that is being written.
 
 Fix
 ---
@@ -41,16 +43,18 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from snellen.core.environment import memory_limit
-from snellen.core.finding import Evidence, Fix, Level
+from snellen.core.facts.memory import HostMemoryFacts
+from snellen.core.finding import Evidence, Finding, Fix, Level, Location
 from snellen.core.log import Log, LoggedException, LogMatch
 from snellen.core.logs.memory import bytes_of, readable
 from snellen.core.logs.messages import Message, find_message, narrowed, numbers, stated_workers
+from snellen.core.plan import Cost, NotApplicable, Plan
 from snellen.core.probe import Answer, Here, Outcome
-from snellen.core.rule import LogFacet, Rule, absent
+from snellen.core.rule import BeforeFacet, LogFacet, Rule, absent
 
 __all__ = ["RULE"]
 
@@ -300,6 +304,30 @@ def _probe(log: Log, _here: Here) -> Answer:
     return Answer(Outcome.CANNOT_TELL, f"{text}; {readable(needed)} were asked for, on top of what was there")
 
 
+def _examine_plan(plan: Plan) -> Iterator[Finding]:
+    facts: HostMemoryFacts = plan.fact("host_memory")
+    if facts.limit is None:
+        raise NotApplicable("how much main memory the run may use is not known")
+    low, high = facts.need(0)
+    if high <= facts.limit:
+        return
+    surely = low > facts.limit
+    need = f"at least {readable(low)}" if surely else f"{readable(low)} to {readable(high)}"
+    yield Finding(
+        "host-oom",
+        Level.ERROR if surely else Level.WARNING,
+        f"the training process alone needs {need} of main memory, and there are {readable(facts.limit)} "
+        f"({facts.limit_from})",
+        Location(str(plan.path or "the settings"), plan.line_of("optim.batch_size"), key="optim.batch_size"),
+        (
+            Evidence(f"the process and its step: {readable(facts.process[0])} to {readable(facts.process[1])}"),
+            Evidence(f"a batch that waits: {readable(facts.batch)}, {facts.what}"),
+            Evidence(f"a checkpoint that is being written: {readable(facts.saving)}"),
+        ),
+        Fix("Take a smaller batch or smaller images, end other programs, or raise the limit of the container."),
+    )
+
+
 RULE = Rule(
     slug="host-oom",
     family="memory",
@@ -307,7 +335,7 @@ RULE = Rule(
     level=Level.ERROR,
     log=LogFacet(_TRIGGERS, _examine, _probe),
     source=absent("whether a data set fits memory depends on its size, not on the code"),
-    before=absent("the memory that data takes is not predicted before a run"),
+    before=BeforeFacet(Cost.SECONDS, _examine_plan),
     during=absent("steps report the memory of the device, not of the machine"),
     module=__name__,
 )

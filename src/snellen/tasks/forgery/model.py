@@ -17,7 +17,7 @@ from snellen.models.forgery.net.network import CorrelationSettings, ForgeryNet
 from snellen.report.progress import note
 from snellen.tasks.forgery.config import ForgeryModel
 
-__all__ = ["build_detector", "build_network", "net_detector"]
+__all__ = ["build_detector", "build_network", "detector_settings", "net_detector"]
 
 
 def build_network(model: ForgeryModel) -> ForgeryNet:
@@ -30,10 +30,14 @@ def build_network(model: ForgeryModel) -> ForgeryNet:
 
 def net_detector(network: ForgeryNet, model: ForgeryModel, *, device: torch.device | str = "cpu") -> NetDetector:
     """The network, applied as the settings say."""
-    settings = NetDetectorSettings(
+    return NetDetector(network, detector_settings(model), device=device)
+
+
+def detector_settings(model: ForgeryModel) -> NetDetectorSettings:
+    """How the network is applied, from the settings of a run."""
+    return NetDetectorSettings(
         threshold=model.threshold, tile=model.tile, test_time=model.test_time, min_area=model.min_area
     )
-    return NetDetector(network, settings, device=device)
 
 
 def build_detector(model: ForgeryModel, *, checkpoints: Path | None) -> ForgeryDetector:

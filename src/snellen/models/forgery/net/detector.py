@@ -24,6 +24,9 @@ from snellen.ops.tiling import Tile, blend, tiles
 __all__ = ["NetDetector", "NetDetectorSettings"]
 
 
+_CELLS = 96
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NetDetectorSettings:
     """How the network is applied to an image.
@@ -44,8 +47,18 @@ class NetDetectorSettings:
     test_time: Literal["none", "flips", "dihedral"] = "none"
     min_area: int = 64
 
+    def sides(self, stride: int) -> tuple[int, int]:
+        """The largest side that the network sees at once, and that of what is cut into tiles.
 
-_CELLS = 96
+        Args:
+            stride: Of the backbone.
+
+        Example:
+            >>> NetDetectorSettings().sides(14)
+            (1344, 4032)
+        """
+        side = self.tile or _CELLS * stride
+        return side, self.max_side or 3 * side
 
 
 class NetDetector:
@@ -74,7 +87,8 @@ class NetDetector:
     ) -> None:
         self.settings = settings or NetDetectorSettings()
         self.device = torch.device(device)
-        self.network = network.to(self.device).eval()
+        there = all(parameter.device == self.device for parameter in network.parameters())
+        self.network = (network if there else network.to(self.device)).eval()
 
     def detect(self, image: ImageArray) -> Detection:
         """Find copied pixels in one RGB image.
@@ -99,14 +113,18 @@ class NetDetector:
             milliseconds={"net": 1000 * (time.perf_counter() - started)},
         )
 
+    def probabilities(self, pixels: Tensor) -> Tensor:
+        """Probabilities, shape `(H, W)`, of uint8 pixels `(3, H, W)` that the network sees at once."""
+        return self._averaged(pixels)
+
     def _heatmap(self, pixels: Tensor) -> Tensor:
         """Probabilities, shape `(H, W)`, of uint8 pixels `(3, H, W)`."""
         size = (pixels.shape[1], pixels.shape[2])
-        side = self.settings.tile or _CELLS * self.network.backbone.contract.stride
+        side, most = self.settings.sides(self.network.backbone.contract.stride)
         if max(size) <= side:
             return self._averaged(pixels)
         whole = _resized(self._averaged(_shrunk(pixels, side)), size)
-        working = _shrunk(pixels, self.settings.max_side or 3 * side)
+        working = _shrunk(pixels, most)
         height, width = working.shape[1:]
         cut = tiles(height, width, tile=side, overlap=side // 8)
         blended = blend(self._tiled(working, cut), height=height, width=width)[0]
