@@ -287,6 +287,7 @@ def test_a_dead_mount_is_given_up(tmp_path: Path) -> None:
         assert not found.answers
         assert found.network
         assert "does not answer" in found.problem
+        assert this_machine(output=tmp_path / "gone/runs").disk_free_bytes is None
 
 
 def test_a_limit_of_file_size_and_of_open_files_is_read(tmp_path: Path) -> None:

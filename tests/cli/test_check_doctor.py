@@ -12,7 +12,6 @@ import pytest
 from PIL import Image
 
 from drivers import Card, nvidia_smi
-
 from snellen.cli.main import main
 
 
@@ -230,3 +229,14 @@ def test_doctor_judges_driver_gpu_and_variables_of_the_machine(snellen, tmp_path
     _, text, _ = snellen("doctor")
     assert "535.104.05, runs CUDA up to 12.2" in text
     assert "0: Tesla P100-PCIE-16GB, compute capability 6.0, no bfloat16, 16.0 GiB" in text
+
+
+def test_doctor_in_a_folder_that_is_gone(snellen, tmp_path, monkeypatch):
+    (tmp_path / "gone").mkdir()
+    monkeypatch.chdir(tmp_path / "gone")
+    (tmp_path / "gone").rmdir()
+    assert snellen("doctor") == (
+        2,
+        "",
+        "snellen: the current folder does not exist any more\nhint: cd into another one\n",
+    )

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from snellen.core.finding import CheckResult, Finding, Fix, Level, State
+from snellen.errors import UsageError
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -55,7 +56,7 @@ def doctor(
     from snellen.check.facts.here import plan_without_run
     from snellen.check.runner import CheckSettings, run_checks
 
-    plan = plan_without_run(Path.cwd())
+    plan = plan_without_run(_here())
     settings = CheckSettings(without_code="there is no run")
     report = run_checks(plan, _rules(), settings, subject="this machine")
     probed = _try_torch() if torch else None
@@ -68,6 +69,13 @@ def doctor(
     else:
         _print(plan, report, probed)
     raise typer.Exit(report.exit_code)
+
+
+def _here() -> Path:
+    try:
+        return Path.cwd()
+    except OSError as error:
+        raise UsageError("the current folder does not exist any more", hint="cd into another one") from error
 
 
 def _rules() -> Iterable[Rule]:

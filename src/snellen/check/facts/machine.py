@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from snellen.check.facts.places import in_time
 from snellen.config.machines import MACHINES, Machine
 from snellen.core.control_groups import ControlGroups, control_groups
 from snellen.core.environment import memory_total, seen_cpus
@@ -24,6 +25,8 @@ __all__ = ["as_machine", "machine_facts", "provide_machine", "provide_precision"
 _BF16_CAPABILITY = (8, 0)
 _DISKS = {"kaggle": 20 * 10**9}
 """What hosted notebooks keep of a session: https://www.kaggle.com/docs/notebooks."""
+_SECONDS = 3.0
+"""A disk that takes longer is told as one that does not answer by the fact `places`."""
 _SHARED = Path("/dev/shm")  # noqa: S108 - asked for its size only
 
 
@@ -225,9 +228,12 @@ def _usage(folder: Path) -> Any:
 
 
 def _free(folder: Path) -> int | None:
-    """Free bytes of the file system that a folder lies, or will lie, in."""
-    place = folder.absolute()
-    while not place.exists() and place != place.parent:
-        place = place.parent
-    usage = _usage(place)
-    return usage.free if usage else None
+    """Free bytes of the file system that a folder lies, or will lie, in; `None` when it does not answer."""
+
+    def ask() -> int:
+        place = folder.absolute()
+        while not place.exists() and place != place.parent:
+            place = place.parent
+        return shutil.disk_usage(place).free
+
+    return in_time(ask, _SECONDS)

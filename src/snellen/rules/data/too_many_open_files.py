@@ -229,16 +229,13 @@ def _examine_plan(plan: Plan) -> Iterator[Finding]:
     if limit >= need:
         return
     most = machine.limits.most_open_files
-    raised = (
-        f"`ulimit -n {min(most or 65536, 65536)}` before the start"
-        if most is None or most >= need
-        else "Ask for a higher limit"
-    )
+    may = most is None or most >= need
+    raised = f"`ulimit -n {min(most or 65536, 65536)}` before the start" if may else "Ask for a higher limit"
     yield Finding(
         "too-many-open-files",
         Level.WARNING,
         f"a process may open {limit} files, and {workers} workers with their batches take about {need}",
-        fix=Fix(f"{raised}, or fewer workers.", command=f"ulimit -n {min(most or 65536, 65536)}"),
+        fix=Fix(f"{raised}, or fewer workers.", command=f"ulimit -n {min(most or 65536, 65536)}" if may else None),
     )
 
 
