@@ -129,12 +129,12 @@ def count(
     slug: str, results: Sequence[CheckResult], copy: Path, touched: set[str], known: set[tuple[str, str]]
 ) -> tuple[bool, set[tuple[str, str]]]:
     """Whether the rule names a touched file, and rule and file of what is newly accused without having been touched."""
-    stems = {Path(path).stem for path in touched}
+    stems = tuple({Path(path).stem for path in touched})
     found, wrong = False, set[tuple[str, str]]()
     for finding in (finding for result in results for finding in result.findings):
         names = {name for name in named(finding) if Path(name).is_relative_to(copy)}
-        # A mask or an annotation is named in place of its image; a folder in place of what lies in it.
-        hit = {name for name in names if name in touched or Path(name).stem in stems}
+        # A mask or an annotation (`a_mask.png`) is named in place of its image.
+        hit = {name for name in names if name in touched or Path(name).stem.startswith(stems)}
         if finding.slug == slug:
             said = any(Path(path).name in finding.message for path in touched)
             found = found or bool(hit) or said
