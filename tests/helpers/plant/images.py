@@ -100,7 +100,7 @@ def _six_times(width: int, height: int) -> tuple[int, int]:
 @plants("tiny-image")
 def icon(folder: Path, rng: random.Random) -> Sequence[Path]:
     side = rng.choice((1, 8, 16, 20))
-    paths = few(folder, rng)
+    paths = few(folder, rng, of_at_least=FEWEST)
     if np.median([min(size_of(path)) for path in pictures(folder)]) < 64:
         raise CannotPlant("all its images are as small as icons")
     return [_resized(path, lambda width, height: (side, side)) for path in paths]
