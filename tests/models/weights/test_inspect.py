@@ -204,10 +204,10 @@ def test_hostile_pickles_end_soon_and_small(tmp_path: Path, name: str) -> None:
 def test_bombs_and_sparse_files(tmp_path: Path) -> None:
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     bomb = tmp_path / "bomb.pth"
-    with zipfile.ZipFile(bomb, "w", zipfile.ZIP_DEFLATED) as archive:
-        with archive.open("archive/data.pkl", "w", force_zip64=True) as file:
-            for _ in range(300):
-                file.write(bytes(1 << 20))
+    packed = zipfile.ZipFile(bomb, "w", zipfile.ZIP_DEFLATED)
+    with packed as archive, archive.open("archive/data.pkl", "w", force_zip64=True) as file:
+        for _ in range(300):
+            file.write(bytes(1 << 20))
     assert "larger than" in inspect_checkpoint(bomb).problem
     for name, start in (
         ("zeros.pth", b""),

@@ -29,7 +29,7 @@ def counted(shapes: Shapes, pattern: str) -> int:
     r"""How many different numbers stand at the group of a pattern: the number of blocks.
 
     Example:
-        >>> counted({"blocks.0.a": (), "blocks.1.a": ()}, r"^blocks\\.(\\d+)\\.")
+        >>> counted({"blocks.0.a": (), "blocks.1.a": ()}, r"^blocks\.(\d+)\.")
         2
     """
     found = re.compile(pattern)

@@ -251,7 +251,7 @@ def _examine_plan(plan: Plan) -> Iterator[Finding]:
             yield Finding(
                 "unsafe-load",
                 Level.ERROR,
-                f"{weights.key}: unpickling {weights.path} would call {names}: it is no checkpoint, it runs a program",
+                f"{weights.key}: unpickling {weights.path} imports {names}: it is no checkpoint, it runs a program",
                 Location(str(plan.path or "the settings"), plan.line_of(weights.key), key=weights.key),
                 tuple(Evidence(f"it imports {name}") for name in weights.pickle.imports[:20]),
                 Fix("Delete it, and fetch the weights from whoever made them, as .safetensors."),
