@@ -206,6 +206,8 @@ def test_copies_are_grouped_over_all_pairs_and_only_within_a_role():
     assert near.level is Level.NOTE
     roles = tuple(Sample(f"{n}.png", role="forged" if n % 2 else "authentic") for n in range(6))
     assert findings("duplicate-image", Known({}, audit=audit(*many(6), samples=roles), twins=twins[:1])) == []
+    empty = [record("0.png", problem="is empty"), record("1.png", problem="is empty")]
+    assert findings("duplicate-image", Known({}, audit=audit(*empty), twins=twins[:1])) == []
     frames = tuple(Sample(f"{n}.png", group="walk", index=n) for n in range(6))
     assert findings("near-duplicate-image", Known({}, audit=audit(*many(6), samples=frames), twins=twins)) == []
 
