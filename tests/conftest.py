@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib.util
 import os
 import sys
+import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -20,6 +21,10 @@ from snellen._env import shared_folder
 # Sums over several threads differ in the last bit; subprocesses inherit these.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 os.environ.setdefault("MKL_NUM_THREADS", "1")
+
+# What tests measure of their images is remembered for this run only; subprocesses inherit this, too.
+_CACHE = tempfile.TemporaryDirectory(prefix="snellen-cache-", ignore_cleanup_errors=True)
+os.environ["SNELLEN_CACHE"] = _CACHE.name
 
 SET_BY_LIBRARIES = {
     "CUDA_MODULE_LOADING",

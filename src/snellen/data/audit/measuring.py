@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import math
+import stat
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -136,7 +137,8 @@ def _state(path: str) -> tuple[int, int, int] | None:
         found = Path(path).stat()
     except (OSError, ValueError):
         return None
-    return found.st_size, found.st_mtime_ns, found.st_ino
+    # To open a pipe would wait for somebody who writes into it.
+    return (found.st_size, found.st_mtime_ns, found.st_ino) if stat.S_ISREG(found.st_mode) else None
 
 
 def _reason(error: SnellenError, path: str) -> str:

@@ -2,7 +2,7 @@
 
 Multi-index hashing: fingerprints that differ in at most 7 of 64 bits agree in one of four groups of 16 bits but for one
 bit. They are sorted with each group in front, and each looks at its neighbours and at those with one of the 16 bits
-turned. Pairs that differ in 8 to `MAX_BITS` bits are found most of the time. Of a crowd of nearly equal fingerprints,
+turned. Of pairs that differ in 8 to `MAX_BITS` bits most are found, of 12 about half. Of a crowd of nearly equal fingerprints,
 each meets only the nearest in the order: the cost stays near-linear whatever the pictures are.
 """
 
@@ -18,7 +18,7 @@ from snellen.data.audit.fingerprints import bits_apart
 
 __all__ = ["MAX_BITS", "close_pairs"]
 
-MAX_BITS: Final = 10
+MAX_BITS: Final = 12
 """Bits in which the fingerprints of twins differ at most; of 64, chance gives 32."""
 
 _GROUP = 16
