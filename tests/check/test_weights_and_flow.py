@@ -219,3 +219,11 @@ def test_images_of_several_sizes_cannot_be_stacked(tmp_path: Path) -> None:
     assert found(("collate-size-mismatch",), plan(tmp_path, settings, audit=audit((9, 9), (9, 9)))) == {}
     single = {**settings, "optim": {"batch_size": 1}}
     assert found(("collate-size-mismatch",), plan(tmp_path, single, audit=several)) == {}
+
+
+def test_terms_of_weights_are_noted(tmp_path: Path) -> None:
+    saved(tmp_path, "convnextv2_atto")
+    (finding,) = found(("noncommercial-weights",), plan(tmp_path, model()))["noncommercial-weights"]
+    assert (finding.level, "cc-by-nc-4.0" in finding.message) == (Level.NOTE, True)
+    saved(tmp_path, "vit_small_patch14_dinov2")
+    assert found(("noncommercial-weights",), plan(tmp_path, model())) == {}
