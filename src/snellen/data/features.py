@@ -7,10 +7,11 @@ could not be read. Writers never touch each other's parts, so nothing has to be 
 
 from __future__ import annotations
 
+import contextlib
 import json
 import uuid
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterator
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Final
 
@@ -21,10 +22,22 @@ import pyarrow.parquet as tables
 
 from snellen.core.files import sync as sync_file
 from snellen.core.files import writing
+from snellen.data.name_set import NameSet
 from snellen.data.writing import make_folder
 from snellen.errors import DataError, RunFolderError
 
-__all__ = ["FeaturePart", "Features", "Unread", "part_files", "read_features", "read_part", "write_part"]
+__all__ = [
+    "FeaturePart",
+    "Features",
+    "Unread",
+    "part_files",
+    "read_features",
+    "read_part",
+    "read_record",
+    "refuse_other",
+    "sweep",
+    "write_part",
+]
 
 _META: Final = b"snellen"
 
@@ -100,11 +113,8 @@ def write_part(folder: Path, part: FeaturePart, *, number: int | None = None) ->
     """
     bad = np.flatnonzero(~np.isfinite(part.vectors).all(axis=1))
     if len(bad):
-        raise DataError(
-            f"{part.names[bad[0]]} and {len(bad) - 1} more images have features that are not finite",
-            hint="precision: fp32",
-            slug="nan-loss",
-        )
+        more = f" and {len(bad) - 1} more" if len(bad) > 1 else ""
+        raise DataError(f"the features of {part.names[bad[0]]}{more} are not finite", slug="nan-loss")
     make_folder(folder)
     width = part.vectors.shape[1]
     flat = pa.array(np.ascontiguousarray(part.vectors).reshape(-1), type=pa.float32())
@@ -145,26 +155,53 @@ def read_part(path: Path) -> FeaturePart:
     Raises:
         DataError: It is damaged, or no part of features.
     """
-    try:
+    with _reading(path):
         table = tables.read_table(path)
-        meta: dict[str, Any] = json.loads((table.schema.metadata or {})[_META])
+        record = _record(table)
         column = table.column("embedding").combine_chunks()
-        width = column.type.list_size
-        vectors = np.asarray(column.flatten(), dtype=np.float32).reshape(-1, width)
-        return FeaturePart(
-            tuple(table.column("path").to_pylist()),
-            tuple(table.column("digest").to_pylist()),
-            vectors,
-            str(meta["backbone"]),
-            str(meta["fingerprint"]),
-            tuple(Unread(str(name), str(reason), slug) for name, reason, slug in meta["unread"]),
-        )
+        vectors = np.asarray(column.flatten(), dtype=np.float32).reshape(-1, column.type.list_size)
+        return replace(record, digests=tuple(table.column("digest").to_pylist()), vectors=vectors)
+
+
+def read_record(path: Path) -> FeaturePart:
+    """Read one part without digests and vectors: its names, and what could not be read.
+
+    Raises:
+        DataError: It is damaged, or no part of features.
+    """
+    with _reading(path):
+        return _record(tables.read_table(path, columns=["path"]))
+
+
+def _record(table: Any) -> FeaturePart:
+    meta: dict[str, Any] = json.loads((table.schema.metadata or {})[_META])
+    return FeaturePart(
+        tuple(table.column("path").to_pylist()),
+        (),
+        np.zeros((0, 0), np.float32),
+        str(meta["backbone"]),
+        str(meta["fingerprint"]),
+        tuple(Unread(str(name), str(reason), slug) for name, reason, slug in meta["unread"]),
+    )
+
+
+@contextlib.contextmanager
+def _reading(path: Path) -> Iterator[None]:
+    try:
+        yield
     except (OSError, pa.ArrowException, KeyError, ValueError, AttributeError, TypeError) as error:
         reason = str(error).partition("\n")[0] or type(error).__name__
         raise DataError(
             f"{path} is no part of features: {reason}",
             hint="delete it: the same command computes it anew",
         ) from error
+
+
+def sweep(folder: Path) -> None:
+    """Remove what killed processes left half written; only for the one process that works in a folder."""
+    for path in folder.glob(".part-*.tmp"):
+        with contextlib.suppress(OSError):
+            path.unlink()
 
 
 def read_features(folder: str | Path, *, fingerprint: str | None = None) -> Features:
@@ -193,25 +230,33 @@ def read_features(folder: str | Path, *, fingerprint: str | None = None) -> Feat
             f"{folder} holds features of {parts[0].backbone} ({found}), expected {fingerprint}",
             hint="choose another folder, or compute them anew with the backbone that is meant",
         )
-    rows = list(_first_of_each(parts))
+    _drop_repeated(parts)
+    read = NameSet()
+    for part in parts:
+        for name in part.names:
+            read.add(name)
     return Features(
-        tuple(part.names[row] for part, row in rows),
-        tuple(part.digests[row] for part, row in rows),
-        np.stack([part.vectors[row] for part, row in rows]) if rows else parts[0].vectors,
+        tuple(name for part in parts for name in part.names),
+        tuple(digest for part in parts for digest in part.digests),
+        np.concatenate([part.vectors for part in parts]),
         parts[0].backbone,
         found,
-        tuple(unread for part in parts for unread in part.unread),
+        tuple(unread for part in parts for unread in part.unread if unread.name not in read),
     )
 
 
-def _first_of_each(parts: Sequence[FeaturePart]) -> Iterator[tuple[FeaturePart, int]]:
-    """Rows by name, each once: two processes may have computed the same image."""
-    seen: set[str] = set()
-    for part in parts:
-        for row, name in enumerate(part.names):
-            if name not in seen:
-                seen.add(name)
-                yield part, row
+def _drop_repeated(parts: list[FeaturePart]) -> None:
+    """Leave each name its first row: two processes may have computed the same image."""
+    seen = NameSet()
+    for index, part in enumerate(parts):
+        rows = [row for row, name in enumerate(part.names) if seen.add(name)]
+        if len(rows) < len(part.names):
+            parts[index] = replace(
+                part,
+                names=tuple(part.names[row] for row in rows),
+                digests=tuple(part.digests[row] for row in rows),
+                vectors=part.vectors[rows],
+            )
 
 
 def refuse_other(folder: Path, fingerprint: str, backbone: str) -> None:
@@ -221,7 +266,7 @@ def refuse_other(folder: Path, fingerprint: str, backbone: str) -> None:
         RunFolderError: It does.
     """
     for path in part_files(folder)[:1]:
-        part = read_part(path)
+        part = read_record(path)
         if part.fingerprint != fingerprint:
             raise RunFolderError(
                 f"{folder} holds features of {part.backbone} ({part.fingerprint}), expected {backbone} ({fingerprint})",

@@ -1,13 +1,15 @@
 """Any number of images, from wherever they lie: folders, patterns, lists, Parquet tables, tar shards.
 
-A source is read lazily: what is held of an image that is not being decoded is its name and its place.
+A source is read lazily: what is held of an image that is not being decoded is its name and its place. What is wrong
+with a source as a whole is said when it is opened, not after hours.
 """
 
 from __future__ import annotations
 
+import glob
 import tarfile
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
@@ -15,27 +17,35 @@ from typing import Any, Final
 import pyarrow as pa
 import pyarrow.parquet as tables
 
-from snellen.data.listing import IMAGE_SUFFIXES, find_images, missing_path
+from snellen.data.listing import IMAGE_SUFFIXES, find_images, junk_reason, list_folder, missing_path, natural_key
+from snellen.data.name_set import NameSet
 from snellen.errors import DataError
 
-__all__ = ["ImageRef", "ImageSource", "open_sources"]
+__all__ = ["ImageRef", "ImageSource", "image_ref", "open_sources"]
 
 _LISTS: Final = frozenset({".txt", ".lst"})
 _TABLES: Final = frozenset({".parquet", ".pq"})
+_SHARDS: Final = frozenset({".tar"})
+_PACKED: Final = (".tar.gz", ".tgz", ".tar.bz2", ".tar.xz", ".tar.zst")
 _IMAGE_COLUMNS: Final = ("path", "image", "file", "file_path", "filename", "file_name", "image_path", "img_path")
-_ROWS: Final = 256
+_ROWS: Final = 16
+"""Rows of a table that are held at once: they may be whole photographs."""
+_COUNTED: Final = 4 * 2**30
+"""Shards are counted beforehand up to this size: their headers have to be read one by one."""
 
 
 @dataclass(frozen=True, slots=True)
 class ImageRef:
-    """An image that can be read when it is needed.
+    r"""An image that can be read when it is needed.
 
     Args:
-        name: Unique: a path, `shard.tar::member`, `table.parquet::7`.
+        name: Unique: a path, `shard.tar::member`, `table.parquet::7`. Bytes of a path that are no text are written
+            as `\\xNN`.
         path: The file that holds it.
         offset: Where it begins in a tar shard, `None` when it is the whole file.
         length: Its bytes in a tar shard.
         content: Its bytes, when the source holds them in rows.
+        problem: Why it cannot be read, where that is known already.
     """
 
     name: str
@@ -43,6 +53,7 @@ class ImageRef:
     offset: int | None = None
     length: int = 0
     content: bytes | None = None
+    problem: str = ""
 
     def read(self) -> bytes:
         """The bytes of the file.
@@ -50,6 +61,8 @@ class ImageRef:
         Raises:
             DataError: It cannot be read.
         """
+        if self.problem:
+            raise DataError(self.problem, slug="corrupt-image")
         if self.content is not None:
             return self.content
         try:
@@ -60,11 +73,24 @@ class ImageRef:
             with self.path.open("rb") as file:
                 file.seek(self.offset)
                 content = file.read(self.length)
-        except OSError as error:
-            raise DataError(f"{self.name} cannot be read: {error.strerror}", slug="missing-file") from error
+        except FileNotFoundError as error:
+            raise DataError(f"{self.name} does not exist any more", slug="missing-file") from error
+        except (OSError, ValueError) as error:
+            reason = getattr(error, "strerror", None) or error
+            raise DataError(f"{self.name} cannot be read: {reason}", slug="missing-file") from error
         if len(content) != self.length:
             raise DataError(f"{self.name} is cut short: the shard ends within it", slug="corrupt-image")
         return content
+
+
+def image_ref(path: str | Path) -> ImageRef:
+    """An image that is a file of its own.
+
+    Example:
+        >>> image_ref("photos/a.jpg").name
+        'photos/a.jpg'
+    """
+    return ImageRef(_text(path), Path(path))
 
 
 @dataclass(slots=True)
@@ -72,7 +98,7 @@ class ImageSource:
     """Images to be read one after the other.
 
     Args:
-        given: What was named: files, folders, patterns, lists (`.txt`), tables (`.parquet`), shards (`.tar`).
+        given: What was named: files, folders, lists (`.txt`), tables (`.parquet`), shards (`.tar`).
         skipped: Files passed over by reason; filled while the source is read.
     """
 
@@ -80,72 +106,109 @@ class ImageSource:
     skipped: Counter[str] = field(default_factory=Counter)
 
     def __iter__(self) -> Iterator[ImageRef]:
-        seen: set[int] = set()
+        self.skipped.clear()
+        seen = NameSet()
         for ref in self._all():
-            # Eight bytes a name, so that a million images are remembered in some 60 MB.
-            key = hash(ref.name)
-            if key in seen:
+            if seen.add(ref.name):
+                yield ref
+            else:
                 self.skipped["named twice"] += 1
-                continue
-            seen.add(key)
-            yield ref
+
+    def count(self) -> int | None:
+        """How many images are named, readable or not; `None` when a shard is so large that only reading it would tell."""
+        total = 0
+        for path in self.given:
+            if _kind(path) is _packed and path.stat().st_size > _COUNTED:
+                return None
+            total += _rows(path) if _kind(path) is _tabled else sum(1 for _ in _kind(path)(path, Counter()))
+        return total
 
     def _all(self) -> Iterator[ImageRef]:
         for path in self.given:
-            suffix = path.suffix.lower()
-            if suffix in _LISTS and path.is_file():
-                yield from _listed(path)
-            elif suffix in _TABLES and path.is_file():
-                yield from _tabled(path)
-            elif path.name.lower().endswith((".tar.gz", ".tgz", ".tar.bz2", ".tar.xz")):
-                raise DataError(f"{path} is compressed: its members cannot be read in place", hint=f"gunzip {path}")
-            elif suffix == ".tar" and path.is_file():
-                yield from _packed(path, self.skipped)
-            else:
-                yield from self._files(path)
-
-    def _files(self, path: Path) -> Iterator[ImageRef]:
-        found = find_images(path, recursive=True)
-        self.skipped.update(found.skipped)
-        shards = sorted(path.glob("*.tar")) if path.is_dir() and not found.files else []
-        for shard in shards:
-            yield from _packed(shard, self.skipped)
-        for file in found.files:
-            yield ImageRef(str(file), file)
+            yield from _kind(path)(path, self.skipped)
 
 
 def open_sources(given: Iterable[str | Path]) -> ImageSource:
     """A source of everything that was named.
 
     Args:
-        given: Files, folders (searched with the folders below), patterns, `.txt` lists of paths, `.parquet` tables with
-            a column of paths or of bytes, `.tar` shards.
+        given: Files, folders (searched with the folders below; shards and tables are taken from a folder without
+            images), patterns, `.txt` lists of paths, `.parquet` tables with a column of paths or of bytes, `.tar`
+            shards.
 
     Raises:
-        DataError: Something named does not exist.
+        DataError: Something named does not exist, holds no image, or cannot be read at all.
 
     Example:
         >>> [ref.name for ref in open_sources([])]
         []
     """
-    paths = tuple(Path(one).expanduser() for one in given)
+    paths = tuple(path for one in given for path in _expanded(Path(one).expanduser()))
     for path in paths:
-        if not path.exists() and not any(sign in str(path) for sign in "*?["):
-            raise missing_path(path)
+        if path.name.lower().endswith(_PACKED):
+            raise DataError(f"{path} is compressed: its members cannot be read in place", hint="unpack it first")
+        first = next(_kind(path)(path, Counter()), None)
+        if first is None:
+            raise DataError(
+                f"{path} names no image", hint="expected files such as .png, .jpg or .tif", slug="empty-dataset"
+            )
+        if first.problem:
+            raise DataError(first.problem, hint="fetch it again, or leave it out")
     return ImageSource(paths)
+
+
+def _expanded(path: Path) -> list[Path]:
+    """What a pattern stands for; the shards or tables of a folder that has no images of its own."""
+    if path.is_dir():
+        skipped: Counter[str] = Counter()
+        if next(iter(list_folder(path, recursive=True, skipped=skipped)), None) is not None:
+            return [path]
+        return list_folder(path, suffixes=_SHARDS | _TABLES, recursive=True, skipped=skipped) or [path]
+    if path.exists():
+        return [path]
+    if glob.has_magic(str(path)):
+        # The pattern is the user's own, also as an argument that no shell has expanded.
+        found = [Path(match) for match in glob.glob(str(path), recursive=True)]  # noqa: PTH207
+        known = IMAGE_SUFFIXES | _LISTS | _TABLES | _SHARDS
+        taken = sorted((one for one in found if one.is_dir() or one.suffix.lower() in known), key=natural_key)
+        if not taken:
+            raise DataError(f"no image, list, table or shard matches {path}", slug="empty-dataset")
+        return taken
+    raise missing_path(path)
+
+
+def _kind(path: Path) -> Callable[[Path, Counter[str]], Iterator[ImageRef]]:
+    suffix = path.suffix.lower()
+    if path.is_dir():
+        return _files
+    return _listed if suffix in _LISTS else _tabled if suffix in _TABLES else _packed if suffix in _SHARDS else _single
+
+
+def _single(path: Path, _skipped: Counter[str]) -> Iterator[ImageRef]:
+    yield image_ref(path)
+
+
+def _files(path: Path, skipped: Counter[str]) -> Iterator[ImageRef]:
+    found = find_images(path, recursive=True)
+    skipped.update(found.skipped)
+    yield from map(image_ref, found.files)
 
 
 def _no_file(path: Path) -> DataError:
     return DataError(f"{path} is no file, expected an image", slug="missing-file")
 
 
-def _listed(path: Path) -> Iterator[ImageRef]:
+def _text(path: str | Path) -> str:
+    """A path as text that can be stored: file names may hold bytes that are none."""
+    return str(path).encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
+
+
+def _listed(path: Path, _skipped: Counter[str]) -> Iterator[ImageRef]:
     with path.open(encoding="utf-8-sig", errors="surrogateescape") as lines:
         for line in lines:
             name = line.strip()
             if name and not name.startswith("#"):
-                file = Path(name) if Path(name).is_absolute() else path.parent / name
-                yield ImageRef(str(file), file)
+                yield image_ref(name if Path(name).is_absolute() else path.parent / name)
 
 
 def _packed(path: Path, skipped: Counter[str]) -> Iterator[ImageRef]:
@@ -154,42 +217,58 @@ def _packed(path: Path, skipped: Counter[str]) -> Iterator[ImageRef]:
             for member in shard:
                 # The list of members that tarfile keeps would grow with the shard.
                 shard.members.clear()  # type: ignore[attr-defined]
-                if not member.isfile():
+                name = Path(member.name)
+                reason = junk_reason(name.name)
+                if member.isdir():
                     continue
-                if Path(member.name).suffix.lower() not in IMAGE_SUFFIXES:
-                    skipped[Path(member.name).suffix.lower() or "without suffix"] += 1
+                if reason is None and not member.isreg():
+                    reason = "no plain file"
+                if reason is None and name.suffix.lower() not in IMAGE_SUFFIXES:
+                    reason = name.suffix.lower() or "without suffix"
+                if reason is not None:
+                    skipped[reason] += 1
                     continue
-                yield ImageRef(f"{path}::{member.name}", path, member.offset_data, member.size)
+                yield ImageRef(f"{_text(path)}::{_text(member.name)}", path, member.offset_data, member.size)
     except (tarfile.TarError, OSError) as error:
-        raise DataError(f"{path} is no readable tar file: {error}", hint="fetch the shard again") from error
+        # What follows in this shard is lost; the other sources are not.
+        yield ImageRef(f"{_text(path)}::", path, problem=f"{_text(path)} is no readable tar file: {error}")
 
 
-def _tabled(path: Path) -> Iterator[ImageRef]:
+def _rows(path: Path) -> int:
     try:
-        table = tables.ParquetFile(path)
-    except (OSError, pa.ArrowException) as error:
-        raise DataError(f"{path} is no readable Parquet file: {error}", hint="write it anew") from error
-    names = table.schema_arrow.names
-    column = next((name for name in _IMAGE_COLUMNS if name in names), None)
-    if column is None:
-        raise DataError(
-            f"{path} has the columns {', '.join(names[:8])}, expected one of {', '.join(_IMAGE_COLUMNS)}",
-            hint="name the column of paths or bytes `image`",
-        )
+        return int(tables.ParquetFile(path).metadata.num_rows)
+    except (OSError, pa.ArrowException):
+        return 0
+
+
+def _tabled(path: Path, _skipped: Counter[str]) -> Iterator[ImageRef]:
     number = 0
-    for batch in table.iter_batches(batch_size=_ROWS, columns=[column]):
-        for value in batch.column(0).to_pylist():
-            yield _row(path, number, value)
-            number += 1
+    try:
+        with tables.ParquetFile(path) as table:
+            names = table.schema_arrow.names
+            column = next((name for name in _IMAGE_COLUMNS if name in names), None)
+            if column is None:
+                raise DataError(
+                    f"{path} has the columns {', '.join(names[:8])}, expected one of {', '.join(_IMAGE_COLUMNS)}",
+                    hint="name the column of paths or bytes `image`",
+                )
+            for batch in table.iter_batches(batch_size=_ROWS, columns=[column]):
+                for value in batch.column(0).to_pylist():
+                    yield _row(path, number, value)
+                    number += 1
+    except (OSError, pa.ArrowException) as error:
+        reason = str(error).partition("\n")[0]
+        yield ImageRef(f"{_text(path)}::", path, problem=f"{_text(path)} is no readable Parquet file: {reason}")
 
 
 def _row(path: Path, number: int, value: Any) -> ImageRef:
     """A row of a table: a path, bytes, or the `{bytes, path}` of Hugging Face data sets."""
-    name = f"{path}::{number}"
+    name = f"{_text(path)}::{number}"
     if isinstance(value, dict):
         value = value.get("bytes") or value.get("path")
     if isinstance(value, bytes):
         return ImageRef(name, path, content=value)
+    if not value:
+        return ImageRef(name, path, problem=f"{name} is empty")
     file = Path(str(value))
-    file = file if file.is_absolute() else path.parent / file
-    return ImageRef(str(file), file) if value else ImageRef(name, path, content=b"")
+    return image_ref(file if file.is_absolute() else path.parent / file)

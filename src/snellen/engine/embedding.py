@@ -1,58 +1,59 @@
-"""Features for any number of images: decoded ahead in threads, batches kept full, written as they come, resumable.
+"""Features for any number of images, written part by part as they come, resumable.
 
-Work is cut into parts of a fixed number of images. A part is computed, written whole and forgotten, so memory stays
-flat and a process that is killed loses at most one. Forward passes have the same shape whatever the settings, because
-the last bits of a matrix product depend on it: the same images give the same bytes for any number of workers.
+A part is computed, written whole and forgotten, so memory stays flat and a process that is killed loses at most one.
 """
 
 from __future__ import annotations
 
 import os
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from itertools import islice
 from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
-import numpy.typing as npt
 import psutil
-import torch
 
+from snellen.core.lock import FolderLock
 from snellen.data.feature_cache import FeatureCache
-from snellen.data.features import FeaturePart, Features, Unread, part_files, read_part, refuse_other, write_part
-from snellen.data.pictures import content_digest, read_picture
-from snellen.data.sources import ImageRef
+from snellen.data.features import (
+    FeaturePart,
+    Features,
+    Unread,
+    part_files,
+    read_record,
+    refuse_other,
+    sweep,
+    write_part,
+)
+from snellen.data.name_set import NameSet
+from snellen.data.sources import ImageRef, image_ref
+from snellen.data.writing import make_folder
+from snellen.engine.part_embedder import PART_ROWS, EmbedSettings, PartEmbedder
 from snellen.engine.signals import StopRequest
-from snellen.errors import Interrupted, SnellenError
+from snellen.errors import Interrupted
 from snellen.models.backbones.embedders import Embedder
 
-__all__ = ["PART_ROWS", "EmbedReport", "EmbedSettings", "PartEmbedder", "embed_images", "features_of"]
+__all__ = [
+    "LOCK",
+    "PART_ROWS",
+    "EmbedReport",
+    "EmbedSettings",
+    "Finished",
+    "PartEmbedder",
+    "embed_images",
+    "features_of",
+]
 
-PART_ROWS: Final = 1024
-"""Images of a part."""
-_PASS: Final = {"cpu": 32, "mps": 64, "cuda": 128}
-"""Images of 224 x 224 pixels in a forward pass, by kind of device; of larger ones as many pixels."""
-_USUAL: Final = 224 * 224
-_AHEAD_BYTES: Final = 256 * 2**20
-"""Decoded images that may wait."""
-
-
-@dataclass(frozen=True, slots=True)
-class EmbedSettings:
-    """How features are computed; none of it changes them.
-
-    Args:
-        device: `cpu`, `cuda`, `cuda:1`, `mps`.
-        workers: Threads that read and decode; Pillow lets them run side by side.
-        limit: Only the first images.
-    """
-
-    device: str = "cpu"
-    workers: int = 2
-    limit: int | None = None
+LOCK: Final = "lock.json"
+"""Who works in a folder of features."""
+_PATIENCE: Final = 10.0
+"""Seconds that are spent on the part in hand after Ctrl-C."""
+_TOLD_EVERY: Final = 0.2
+_KEPT: Final = 1000
+"""Names of changed files, and points of the curve of memory, that are kept."""
 
 
 @dataclass(slots=True)
@@ -64,10 +65,12 @@ class EmbedReport:
         done: Images embedded in this call.
         earlier: Images that had features from an earlier call.
         cached: Of `done`, how many came from the cache.
-        unread: Images that could not be read, in this call and earlier ones.
+        unread: Images without features, in this call and earlier ones.
         splits: How often a forward pass was split because memory ran out.
         seconds: Of this call.
-        memory: `(images, resident bytes)` after each part.
+        taken: Images taken up in this call, those of the part in hand included.
+        changed: Files that were written after their features were; the first thousand.
+        memory: `(images, resident bytes)` after parts, a thousand at most.
     """
 
     folder: Path
@@ -77,12 +80,20 @@ class EmbedReport:
     unread: list[Unread] = field(default_factory=list)
     splits: int = 0
     seconds: float = 0.0
+    taken: int = 0
+    changed: list[str] = field(default_factory=list)
     memory: list[tuple[int, int]] = field(default_factory=list)
 
     @property
     def images_per_second(self) -> float:
         """Of this call, files that could not be read not counted."""
         return self.done / self.seconds if self.seconds else 0.0
+
+    def remember_memory(self) -> None:
+        """Add a point to the curve of memory; a long curve keeps every second point."""
+        self.memory.append((self.done, psutil.Process(os.getpid()).memory_info().rss))
+        if len(self.memory) > _KEPT:
+            del self.memory[1::2]
 
     def to_dict(self) -> dict[str, Any]:
         """Plain data."""
@@ -92,6 +103,7 @@ class EmbedReport:
             "earlier": self.earlier,
             "cached": self.cached,
             "unread": [{"path": one.name, "reason": one.reason, "slug": one.slug} for one in self.unread],
+            "changed": self.changed,
             "splits": self.splits,
             "seconds": round(self.seconds, 3),
             "images_per_second": round(self.images_per_second, 2),
@@ -99,135 +111,34 @@ class EmbedReport:
         }
 
 
-@dataclass(frozen=True, slots=True)
-class _Decoded:
-    """One image ready for the network, or why it is not."""
-
-    name: str
-    digest: str = ""
-    levels: npt.NDArray[np.uint8] | None = None
-    vector: npt.NDArray[np.float32] | None = None
-    unread: Unread | None = None
-
-
-class PartEmbedder:
-    """Computes one part after the other.
+class Finished:
+    """What a folder of features holds already.
 
     Args:
-        embedder: The backbone; its network is moved to the device.
-        settings: How.
-        cache: Vectors that are known already, by the content of the file.
+        folder: The folder.
     """
 
-    def __init__(self, embedder: Embedder, settings: EmbedSettings, *, cache: FeatureCache | None = None) -> None:
-        self.embedder = embedder
-        self.settings = settings
-        self.cache = cache
-        self.splits = 0
-        self.cached = 0
-        self._device = torch.device(settings.device)
-        height, width = embedder.preprocessing.input_size or (224, 224)
-        self._pass = max(1, _PASS.get(self._device.type, 32) * _USUAL // max(_USUAL, height * width))
-        self._waiting = max(2 * self._pass, min(512, _AHEAD_BYTES // (3 * height * width)))
-        embedder.network.to(self._device)
+    def __init__(self, folder: Path) -> None:
+        self.names = NameSet()
+        self.unread: dict[str, Unread] = {}
+        self.next_number = 0
+        self._written = 0.0
+        for path in part_files(folder):
+            part = read_record(path)
+            for name in part.names:
+                self.names.add(name)
+            self.unread |= {one.name: one for one in part.unread}
+            digits = path.stem.removeprefix("part-")
+            self.next_number = max(self.next_number, int(digits) + 1) if digits.isdigit() else self.next_number
+            self._written = max(self._written, path.stat().st_mtime)
+        self.unread = {name: one for name, one in self.unread.items() if name not in self.names}
 
-    def parts(self, refs: Iterable[ImageRef], *, rows: int = PART_ROWS) -> Iterator[FeaturePart]:
-        """Cut images into parts and compute them; decoding runs ahead over the borders of parts."""
-        with ThreadPoolExecutor(self.settings.workers, thread_name_prefix="decode") as pool:
-            decoded = self._ahead(pool, refs)
-            while True:
-                part = self._part(islice(decoded, rows))
-                if not part.names and not part.unread:
-                    return
-                yield part
-
-    def _ahead(self, pool: ThreadPoolExecutor, refs: Iterable[ImageRef]) -> Iterator[_Decoded]:
-        waiting: list[Future[_Decoded]] = []
+    def is_changed(self, ref: ImageRef) -> bool:
+        """Whether a file was certainly written after its features were."""
         try:
-            for ref in refs:
-                waiting.append(pool.submit(self._decode, ref))
-                if len(waiting) > self._waiting:
-                    yield waiting.pop(0).result()
-            while waiting:
-                yield waiting.pop(0).result()
-        finally:
-            for future in waiting:
-                future.cancel()
-
-    def _decode(self, ref: ImageRef) -> _Decoded:
-        try:
-            content = ref.read()
-            if self.cache is not None:
-                digest = content_digest(content)
-                known = self.cache.get(digest)
-                if known is not None:
-                    return _Decoded(ref.name, digest, vector=known)
-            picture = read_picture(ref.name, content=content)
-            return _Decoded(ref.name, picture.digest, self.embedder.preprocessing.levels(picture.image))
-        except SnellenError as error:
-            return _Decoded(ref.name, unread=Unread(ref.name, error.message, error.slug))
-        except (OSError, ValueError, MemoryError) as error:
-            reason = f"{type(error).__name__}: {error}"
-            return _Decoded(ref.name, unread=Unread(ref.name, reason, "corrupt-image"))
-
-    def _part(self, decoded: Iterable[_Decoded]) -> FeaturePart:
-        """One part; pixels are dropped as soon as they have been through the network."""
-        names: list[str] = []
-        digests: list[str] = []
-        unread: list[Unread] = []
-        vectors: dict[int, npt.NDArray[np.float32]] = {}
-        fresh: list[int] = []
-        waiting: dict[tuple[int, ...], list[tuple[int, npt.NDArray[np.uint8]]]] = {}
-        for one in decoded:
-            if one.unread is not None:
-                unread.append(one.unread)
-                continue
-            row = len(names)
-            names.append(one.name)
-            digests.append(one.digest)
-            if one.levels is None:
-                vectors[row] = one.vector if one.vector is not None else np.zeros(self.embedder.width, np.float32)
-                continue
-            fresh.append(row)
-            # Images of one size go together, so that passes are full whatever the order of sizes.
-            shape = one.levels.shape if self.embedder.preprocessing.pad is None else ()
-            group = waiting.setdefault(shape, [])
-            group.append((row, one.levels))
-            if len(group) == self._pass:
-                vectors |= self._through(waiting.pop(shape))
-        for group in waiting.values():
-            vectors |= self._through(group)
-        self.cached += len(names) - len(fresh)
-        matrix = np.zeros((len(names), self.embedder.width), np.float32)
-        for row, vector in vectors.items():
-            matrix[row] = vector
-        if self.cache is not None:
-            self.cache.put([digests[row] for row in fresh], matrix[fresh])
-        return FeaturePart(
-            tuple(names), tuple(digests), matrix, self.embedder.name, self.embedder.fingerprint, tuple(unread)
-        )
-
-    def _through(self, group: Sequence[tuple[int, npt.NDArray[np.uint8]]]) -> dict[int, npt.NDArray[np.float32]]:
-        vectors = self._forward([levels for _, levels in group])
-        return {row: vectors[index] for index, (row, _) in enumerate(group)}
-
-    def _forward(self, levels: Sequence[npt.NDArray[np.uint8]]) -> npt.NDArray[np.float32]:
-        """Vectors of at most one pass of images of one size; an incomplete pass is filled up with its last image."""
-        filled = [*levels, *[levels[-1]] * (self._pass - len(levels))]
-        try:
-            images = self.embedder.preprocessing.collate(filled, device=self._device)
-            vectors: npt.NDArray[np.float32] = self.embedder.embed(images).cpu().numpy()[: len(levels)]
-        except torch.OutOfMemoryError:
-            if self._pass == 1:
-                raise
-            # The next passes are smaller, too: what did not fit once will not fit again.
-            torch.cuda.empty_cache()
-            self._pass //= 2
-            self.splits += 1
-        else:
-            return vectors
-        halves = [levels[start : start + self._pass] for start in range(0, len(levels), self._pass)]
-        return np.concatenate([self._forward(half) for half in halves])
+            return ref.offset is None and ref.path.stat().st_mtime > self._written
+        except OSError:
+            return False
 
 
 def embed_images(
@@ -241,53 +152,126 @@ def embed_images(
 ) -> EmbedReport:
     """Embed images into a folder of features; what is there already is passed over.
 
+    Images that an earlier call could not read are tried again, after all others.
+
     Args:
         refs: The images; each name once.
         embedder: The backbone.
         folder: Where the parts are written.
         settings: How it is done.
         cache: Shared by many runs.
-        progress: Is told after each part.
+        progress: Is told a few times a second.
 
     Returns:
         What came of it; the features are read with `snellen.data.features.read_features`.
 
     Raises:
-        RunFolderError: The folder cannot be written, or holds features of another backbone.
-        Interrupted: Ctrl-C or SIGTERM, after the part in hand; the same call goes on from there.
+        RunFolderError: The folder cannot be written, is in use by another process, or holds features of another
+            backbone.
+        Interrupted: Ctrl-C or SIGTERM, once the part in hand is done or ten seconds have passed; the same call goes on
+            from there.
     """
-    settings = settings or EmbedSettings()
-    report = EmbedReport(folder)
-    refuse_other(folder, embedder.fingerprint, embedder.name)
-    finished, number = _finished(folder, report)
-    worker = PartEmbedder(embedder, settings, cache=cache)
-    started, process = time.perf_counter(), psutil.Process(os.getpid())
+    make_folder(folder)
+    lock = FolderLock(folder / LOCK)
+    lock.acquire()
+    try:
+        refuse_other(folder, embedder.fingerprint, embedder.name)
+        sweep(folder)
+        return _Run(embedder, folder, settings or EmbedSettings(), cache, progress).embed(refs)
+    finally:
+        lock.release()
 
-    def missing() -> Iterator[ImageRef]:
-        for ref in islice(refs, settings.limit):
-            if ref.name in finished:
-                report.earlier += 1
-            else:
+
+class _Run:
+    """One call of `embed_images`."""
+
+    def __init__(
+        self,
+        embedder: Embedder,
+        folder: Path,
+        settings: EmbedSettings,
+        cache: FeatureCache | None,
+        progress: Callable[[EmbedReport], None] | None,
+    ) -> None:
+        self.report = EmbedReport(folder)
+        self._folder, self._limit, self._progress = folder, settings.limit, progress
+        self._worker = PartEmbedder(embedder, settings, cache=cache, watch=self._watch)
+        self._finished = Finished(folder)
+        self._number = self._finished.next_number
+        self._again: list[ImageRef] = []
+        self._started = self._told = time.perf_counter()
+        self._stopped_at: float | None = None
+        self._stop = StopRequest()
+
+    def embed(self, refs: Iterable[ImageRef]) -> EmbedReport:
+        try:
+            with self._stop:
+                for part in self._worker.parts(self._missing(refs)):
+                    self._write(part)
+                    self.report.unread += part.unread
+                    self._after_part()
+                self._try_again()
+        except KeyboardInterrupt:
+            raise self._interrupted() from None
+        self.report.seconds = time.perf_counter() - self._started
+        return self.report
+
+    def _missing(self, refs: Iterable[ImageRef]) -> Iterator[ImageRef]:
+        for ref in islice(refs, self._limit):
+            if ref.name in self._finished.names:
+                self.report.earlier += 1
+                if len(self.report.changed) < _KEPT and self._finished.is_changed(ref):
+                    self.report.changed.append(ref.name)
+            elif ref.name not in self._finished.unread:
                 yield ref
+            elif ref.content is not None or ref.problem:
+                # Bytes in a table that could not be read once will not be read this time.
+                self.report.unread.append(self._finished.unread[ref.name])
+            else:
+                self._again.append(ref)
 
-    with StopRequest() as stop:
-        for part in worker.parts(missing()):
-            write_part(folder, part, number=number)
-            number += 1
-            report.done += len(part.names)
-            report.unread += part.unread
-            report.cached, report.splits = worker.cached, worker.splits
-            report.seconds = time.perf_counter() - started
-            report.memory.append((report.done, process.memory_info().rss))
-            if progress is not None:
-                progress(report)
-            if stop.requested:
-                raise Interrupted(
-                    f"stopped after {report.done + report.earlier} images; what is done is kept in {folder}",
-                    hint="the same command goes on from there",
-                )
-    report.seconds = time.perf_counter() - started
-    return report
+    def _try_again(self) -> None:
+        """Images that could not be read in an earlier call; a part is written only when one can be read now."""
+        for part in self._worker.parts(self._again):
+            self.report.unread += part.unread
+            if part.names:
+                self._write(part)
+            self._after_part()
+
+    def _write(self, part: FeaturePart) -> None:
+        write_part(self._folder, part, number=self._number)
+        self._number += 1
+        self.report.done += len(part.names)
+
+    def _after_part(self) -> None:
+        self.report.cached, self.report.splits = self._worker.cached, self._worker.splits
+        self.report.remember_memory()
+        self._tell()
+        if self._stop.requested:
+            raise self._interrupted()
+
+    def _watch(self) -> None:
+        self.report.taken += 1
+        now = time.perf_counter()
+        if self._stop.requested:
+            self._stopped_at = self._stopped_at or now
+            if now - self._stopped_at > _PATIENCE:
+                raise self._interrupted()
+        if now - self._told > _TOLD_EVERY:
+            self._tell()
+
+    def _tell(self) -> None:
+        self._told = time.perf_counter()
+        self.report.seconds = self._told - self._started
+        if self._progress is not None:
+            self._progress(self.report)
+
+    def _interrupted(self) -> Interrupted:
+        kept = self.report.done + self.report.earlier
+        return Interrupted(
+            f"stopped; the features of {kept} images are kept in {self._folder}",
+            hint="the same command goes on from there",
+        )
 
 
 def features_of(
@@ -310,9 +294,11 @@ def features_of(
         >>> features_of([], load_embedder("hog")).vectors.shape
         (0, 768)
     """
-    refs = (one if isinstance(one, ImageRef) else ImageRef(str(one), Path(one)) for one in images)
-    worker = PartEmbedder(embedder, settings or EmbedSettings(), cache=cache)
-    parts = list(worker.parts(refs))
+    settings = settings or EmbedSettings()
+    if cache is not None:
+        cache.refresh()
+    refs = (one if isinstance(one, ImageRef) else image_ref(one) for one in islice(images, settings.limit))
+    parts = list(PartEmbedder(embedder, settings, cache=cache).parts(refs))
     return Features(
         tuple(name for part in parts for name in part.names),
         tuple(digest for part in parts for digest in part.digests),
@@ -321,16 +307,3 @@ def features_of(
         embedder.fingerprint,
         tuple(unread for part in parts for unread in part.unread),
     )
-
-
-def _finished(folder: Path, report: EmbedReport) -> tuple[set[str], int]:
-    """Names that need no features any more, and the number of the next part."""
-    names: set[str] = set()
-    number = 0
-    for path in part_files(folder):
-        part = read_part(path)
-        names.update(part.names, (one.name for one in part.unread))
-        report.unread += part.unread
-        digits = path.stem.removeprefix("part-")
-        number = max(number, int(digits) + 1) if digits.isdigit() else number
-    return names, number

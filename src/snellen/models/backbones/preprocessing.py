@@ -30,6 +30,8 @@ _RESAMPLING = {
 }
 _IMAGENET_MEAN, _IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 _CHANNELS = 3
+_MOST_PIXELS: Final = 100_000_000
+"""Of a picture that was resized: more is a strip of one pixel, not a photograph."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -78,7 +80,7 @@ class Preprocessing:
             colour: Order of an array's channels.
 
         Raises:
-            ContractError: An array that is not clearly an 8-bit image.
+            ContractError: An array that is not clearly an 8-bit image; a picture of impossible proportions.
         """
         image = as_picture(picture, colour=colour)
         if self.transparency == "white":
@@ -86,7 +88,14 @@ class Preprocessing:
         if self.rgb == "before":
             image = image.convert("RGB")
         if self.resize is not None:
-            image = image.resize(self._target(image), _RESAMPLING[self.interpolation])
+            target = self._target(image)
+            if 0 in target or target[0] * target[1] > _MOST_PIXELS:
+                raise ContractError(
+                    f"an image of {image.width} x {image.height} would become one of {target[0]} x {target[1]}",
+                    hint="cut it: no network sees anything in such proportions",
+                    slug="odd-aspect-ratio",
+                )
+            image = image.resize(target, _RESAMPLING[self.interpolation])
         if self.crop is not None:
             image = self._cut(image, *self.crop)
         return np.array(image.convert("RGB"))
@@ -110,9 +119,9 @@ class Preprocessing:
             levels: Of equal size, unless this preprocessing pads.
             device: Where the arithmetic is done; the bytes travel, not the floats.
         """
-        tensors = [torch.from_numpy(one).to(device).permute(2, 0, 1) for one in levels]
         if self.pad is None:
-            return self.normalise(torch.stack(tensors))
+            return self.normalise(torch.from_numpy(np.stack(levels)).to(device).permute(0, 3, 1, 2))
+        tensors = [torch.from_numpy(one).to(device).permute(2, 0, 1) for one in levels]
         batch = torch.zeros(len(tensors), _CHANNELS, *self.pad, device=device)
         for row, tensor in zip(batch, tensors, strict=True):
             row[:, : tensor.shape[1], : tensor.shape[2]] = self.normalise(tensor)
