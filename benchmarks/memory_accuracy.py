@@ -4,7 +4,9 @@
     python benchmarks/memory_accuracy.py --only resnet   those whose name holds a text
     python benchmarks/memory_accuracy.py --json out.json
 
-Each configuration is predicted from fake tensors and then run for two steps in a process of its own.
+Each configuration is predicted from fake tensors and then run for two steps in a process of its own. torch-preflight is
+asked for the same ones: its estimate without the CUDA context and without its share for fragmentation, which no CPU
+has; `unknown` where it says that it could not estimate activations, `refused` where its interface has no such input.
 """
 
 from __future__ import annotations
@@ -24,6 +26,7 @@ from typing import Any, Literal
 import torch
 from torch import Tensor, nn
 
+from snellen.estimate.prediction import unseen_bytes
 from snellen.estimate.step import NeedsNumbers, Phase, Workload, record
 
 MEDIAN, P90 = 0.03, 0.08
@@ -48,6 +51,7 @@ class Case:
     def label(self) -> str:
         """For people."""
         extra = " checkpointing" if self.checkpointing else ""
+        extra += f" accumulate {self.accumulate}" if self.accumulate > 1 else ""
         side = "x".join(map(str, self.shape))
         return f"{self.name} {side} b{self.batch} {self.optimiser} {self.precision} {self.phase}{extra}"
 
@@ -188,21 +192,58 @@ def steps(model: nn.Module, work: Workload, case: Case) -> None:
         optimiser.zero_grad()
 
 
-def predict(case: Case) -> tuple[int, str]:
-    """The predicted peak, and how it was found."""
+def predict(case: Case) -> dict[str, Any]:
+    """The predicted peak, what surely is enough, and how it was found."""
+    how = "fake"
     try:
-        return record(workload(case), case.phase).peak, "fake"
+        timeline = record(workload(case), case.phase)
     except NeedsNumbers:
         torch.manual_seed(0)
-        return record(workload(case), case.phase, real=True).peak, "real numbers"
+        timeline, how = record(workload(case), case.phase, real=True), "real numbers"
+    return {"bytes": timeline.peak, "high": timeline.peak + unseen_bytes(timeline), "how": how}
+
+
+def by_position(position: int) -> nn.Module:
+    """A factory, as torch-preflight takes one."""
+    return build(cases()[position])
+
+
+def ask_preflight(position: int) -> dict[str, Any]:
+    """What torch-preflight says of a case."""
+    from torch_preflight.vram import OptimizerKind, PrecisionMode, RunConfig, estimate_config
+    from torch_preflight.vram.providers.meta import profile
+
+    case = cases()[position]
+    square = len(case.shape) == 3 and case.shape[-1] == case.shape[-2]
+    if not square or "detection" in case.model:
+        return {"said": "refused: it has square images only"}
+    config = RunConfig(
+        batch_size=case.batch,
+        image_size=case.shape[-1],
+        precision=PrecisionMode.FP32 if case.precision == "fp32" else PrecisionMode.AMP,
+        optimizer=OptimizerKind.SGD_MOMENTUM if case.optimiser == "sgd" else OptimizerKind.ADAMW,
+        gradient_checkpointing=case.checkpointing,
+        accumulation_steps=case.accumulate,
+        inference_only=case.phase == "predict",
+    )
+    try:
+        report = estimate_config(profile(f"{Path(__file__).stem}:by_position", config, {"position": position}), config)
+    except Exception as error:  # noqa: BLE001 - whatever it raises is its answer
+        return {"said": f"refused: {type(error).__name__}"}
+    if not report.breakdown.activations:
+        return {"said": "unknown: no activations"}
+    return {"bytes": report.total - report.breakdown.cuda_context - report.breakdown.fragmentation}
 
 
 def child(position: int, what: str) -> None:
     """One measurement or prediction, printed as JSON."""
     case = cases()[position]
     start = time.perf_counter()
-    value, how = (measure(case), "") if what == "measure" else predict(case)
-    print(json.dumps({"bytes": value, "how": how, "seconds": time.perf_counter() - start}))
+    if what == "measure":
+        print(json.dumps({"bytes": measure(case)}))
+        return
+    found = predict(case)
+    print(json.dumps({**found, "seconds": time.perf_counter() - start, "preflight": ask_preflight(position)}))
 
 
 def ask(position: int, what: str) -> dict[str, Any]:
@@ -234,24 +275,62 @@ def main() -> None:
         if "error" in predicted or "error" in measured:
             print(f"{case.label:<70} not measured: {predicted.get('error', measured.get('error'))}")
             continue
-        error = predicted["bytes"] / measured["bytes"] - 1
-        sizes = {"predicted": predicted["bytes"], "measured": measured["bytes"]}
-        rows.append(
-            {"case": case.label, **sizes, "error": error, "how": predicted["how"], "seconds": predicted["seconds"]}
-        )
-        mib = [value["bytes"] / 2**20 for value in (predicted, measured)]
-        print(f"{case.label:<70} {mib[0]:8.1f} of {mib[1]:8.1f} MiB {error:+7.1%} {predicted['how']} "
-              f"{predicted['seconds']:.1f} s", flush=True)  # fmt: skip
-    errors = sorted(abs(float(row["error"])) for row in rows)
-    if errors:
-        median, p90 = statistics.median(errors), errors[min(len(errors) - 1, int(0.9 * len(errors)))]
-        print(
-            f"{len(errors)} configurations: median error {median:.1%} (bar {MEDIAN:.0%}), p90 {p90:.1%} (bar {P90:.0%})"
-        )
+        rows.append(row_of(case, predicted, measured["bytes"]))
+        print(shown(rows[-1]), flush=True)
+    if rows:
+        summary = {name: summed_up(rows, name) for name in ("error", "preflight_error")}
+        summary["too_low"] = sum(row["measured"] > row["high"] for row in rows)
+        print(table(rows, summary))
         if options.json:
-            options.json.write_text(
-                json.dumps({"rows": rows, "median": median, "p90": p90}, indent=2), encoding="utf-8"
-            )
+            options.json.write_text(json.dumps({"rows": rows, **summary}, indent=2), encoding="utf-8")
+
+
+def row_of(case: Case, predicted: dict[str, Any], measured: int) -> dict[str, Any]:
+    """A line of the table."""
+    peer = predicted["preflight"]
+    return {
+        "case": case.label,
+        "family": case.name,
+        "predicted": predicted["bytes"],
+        "high": predicted["high"],
+        "measured": measured,
+        "error": predicted["bytes"] / measured - 1,
+        "how": predicted["how"],
+        "seconds": predicted["seconds"],
+        "preflight": peer.get("bytes"),
+        "preflight_error": peer["bytes"] / measured - 1 if "bytes" in peer else None,
+        "preflight_said": peer.get("said", ""),
+    }
+
+
+def shown(row: dict[str, Any]) -> str:
+    """A line for people."""
+    peer = f"{row['preflight_error']:+8.1%}" if row["preflight"] else row["preflight_said"]
+    sizes = f"{row['predicted'] / 2**20:8.1f} of {row['measured'] / 2**20:8.1f} MiB"
+    return f"{row['case']:<72} {sizes} {row['error']:+7.1%} {row['how']}  torch-preflight {peer}"
+
+
+def summed_up(rows: list[dict[str, Any]], name: str) -> dict[str, Any]:
+    """Median, ninetieth percentile and worst of the errors."""
+    errors = sorted(abs(row[name]) for row in rows if row[name] is not None)
+    if not errors:
+        return {"answered": 0}
+    p90 = errors[min(len(errors) - 1, int(0.9 * len(errors)))]
+    return {"answered": len(errors), "median": statistics.median(errors), "p90": p90, "worst": errors[-1]}
+
+
+def table(rows: list[dict[str, Any]], summary: dict[str, Any]) -> str:
+    """Both summaries, and the errors by family."""
+    lines = []
+    for name, who in (("error", "snellen"), ("preflight_error", "torch-preflight")):
+        one = summary[name]
+        said = ", ".join(f"{key} {one[key]:.1%}" for key in ("median", "p90", "worst") if key in one)
+        lines.append(f"{who}: {one['answered']} of {len(rows)} answered; {said}")
+    lines.append(f"bars: median {MEDIAN:.0%}, p90 {P90:.0%}; measured above the upper end: {summary['too_low']}")
+    for family in dict.fromkeys(row["family"] for row in rows):
+        errors = [row["error"] for row in rows if row["family"] == family]
+        lines.append(f"  {family:<20} {min(errors):+.1%} to {max(errors):+.1%}")
+    return "\n".join(lines)
 
 
 if __name__ == "__main__":

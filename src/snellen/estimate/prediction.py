@@ -11,7 +11,7 @@ from snellen.estimate.devices import Device, overhead
 from snellen.estimate.step import NeedsNumbers, Phase, Workload, record
 from snellen.trace.timeline import Allocation, Category, Timeline
 
-__all__ = ["TRAINING", "Need", "Predictor", "Verdict"]
+__all__ = ["TRAINING", "Need", "Predictor", "Verdict", "unseen_bytes"]
 
 TRAINING: Final[tuple[Phase, ...]] = ("train", "validate", "save")
 """The phases of the process that trains."""
@@ -115,12 +115,12 @@ class Predictor:
         parts = timeline.at_peak()
         allocated = timeline.peak
         if device.capability is None:
-            high = allocated + _unseen(timeline, parts)
+            high = allocated + unseen_bytes(timeline)
             return Need(phase, allocated, allocated, high, parts, timeline.largest_at_peak(), how)
         if id(timeline) not in self._peaks:
             self._peaks[id(timeline)] = replay(timeline)
         peaks = self._peaks[id(timeline)]
-        high = peaks.reserved + _unseen(timeline, parts) + most
+        high = peaks.reserved + unseen_bytes(timeline) + most
         return Need(phase, allocated, peaks.allocated + least, high, parts, timeline.largest_at_peak(), how)
 
     def worst(self, device: Device, batch_size: int) -> Need:
@@ -214,8 +214,9 @@ def _scaled(timeline: Timeline, factor: float) -> Timeline:
     return Timeline(blocks, timeline.events, int(timeline.flops * factor), costs, convolution)
 
 
-def _unseen(timeline: Timeline, parts: Mapping[Category, int]) -> int:
+def unseen_bytes(timeline: Timeline) -> int:
     """The most that kernels want for themselves: what a convolution reads and writes, in a layout of its own."""
+    parts = timeline.at_peak()
     share = int(_UNSEEN * (parts.get(Category.ACTIVATIONS, 0) + parts.get(Category.BACKWARD, 0)))
     return max(share, timeline.convolution)
 

@@ -15,6 +15,7 @@ from torch.utils._pytree import tree_iter
 
 from snellen.errors import SnellenError
 from snellen.estimate.cuda_rules import CudaRules
+from snellen.estimate.processor_kernels import inside_operator
 from snellen.trace.fake import build_without_weights, fake_tensors, give_weights
 from snellen.trace.recorder import Recorder
 from snellen.trace.timeline import Category, Timeline
@@ -94,7 +95,7 @@ def record(workload: Workload, phase: Phase = "train", *, real: bool = False) ->
         NeedsNumbers: The shapes depend on values; `real=True` would do.
         StepFailed: The model, its loss or its optimiser raised something.
     """
-    recorder = Recorder()
+    recorder = Recorder(None if workload.cuda else inside_operator)
     model = workload.build() if real else build_without_weights(workload.build)
     half = None if workload.full_outputs and phase != "train" else _DTYPES[workload.precision]
     rules = CudaRules(half) if workload.cuda else _CpuRules(half)

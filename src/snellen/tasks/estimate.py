@@ -73,13 +73,14 @@ def estimate_lines(
         precision: As the run states it.
         phases: What the run consists of.
     """
-    predictors: dict[str, Predictor] = {}
+    predictors: dict[tuple[str, bool], Predictor] = {}
     lines = []
     for machine in machines:
         name, device = precision_on(precision, machine), device_of(machine)
-        if name not in predictors:
-            predictors[name] = Predictor(make(name), phases)
-        predictor = predictors[name]
+        key = name, device.capability is not None
+        if key not in predictors:
+            predictors[key] = Predictor(replace(make(name), cuda=key[1]), phases)
+        predictor = predictors[key]
         verdict = predictor.verdict(device, batch_size)
         needs = [predictor.need(device, batch_size, phase) for phase in predictor.phases]
         batches = {size: predictor.verdict(device, size) for size in sorted({*_BATCHES, batch_size})}
@@ -202,7 +203,7 @@ def calibrated(make: Callable[[PrecisionOf], Workload], *, batch_size: int, prec
     """
     facts = this_machine()
     name = precision_on(precision, as_machine(facts))
-    workload = make(name)
+    workload = replace(make(name), cuda=facts.accelerator == "cuda")
     if workload.optimiser is None:
         raise UsageError("only training is calibrated", hint="leave --inference out")
     device, kind = device_here(facts), "cuda" if torch.cuda.is_available() else "cpu"

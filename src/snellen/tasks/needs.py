@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
 
@@ -136,7 +136,8 @@ class RunNeeds:
             config: Other settings than its own.
         """
         largest = self.sizes.largest if self.sizes is not None else None
-        return workload_of_run(self.task, config or self.config, precision, largest=largest)
+        made = workload_of_run(self.task, config or self.config, precision, largest=largest)
+        return replace(made, cuda=self.machine.accelerator == "cuda")
 
     @cached_property
     def memory(self) -> MemoryFacts:

@@ -1,7 +1,8 @@
 """Records every block of memory that operators make and give back, on fake tensors or on real ones.
 
 A storage is followed from the operator that made it to the moment when Python and autograd have let go of it, so that
-lifetimes are those of the real step. What a kernel allocates and gives back inside itself is not seen.
+lifetimes are those of the real step. What a kernel allocates and gives back inside itself is not seen; whoever knows
+may tell the recorder.
 """
 
 from __future__ import annotations
@@ -33,6 +34,9 @@ class Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
 
     Use it around the steps; `phase` says what new blocks are for until it is set again.
 
+    Args:
+        inside: Bytes that an operator holds beyond what it returns, by its name, arguments and result.
+
     Example:
         >>> import torch
         >>> recorder = Recorder()
@@ -44,8 +48,9 @@ class Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
         128
     """
 
-    def __init__(self) -> None:
+    def __init__(self, inside: Callable[[str, tuple[Any, ...], Any], int] | None = None) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
+        self._inside = inside
         self.timeline = Timeline()
         self.phase = Category.INPUTS
         self._alive: dict[int, int] = {}
@@ -107,7 +112,17 @@ class Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
             if self._number(tensor) is None:
                 self._made(tensor, self.phase, name)
         self._count(func, name, args, kwargs or {}, result, made)
+        held = self._inside(name, args, result) if self._inside is not None else 0
+        if held:
+            self._hold(held, name)
         return result
+
+    def _hold(self, size: int, operation: str) -> None:
+        """A block that is made and given back within an operator."""
+        number = len(self.timeline.allocations)
+        module = self._modules[-1] if self._modules else ""
+        self.timeline.allocations.append(Allocation(size, self.phase, module, operation, (size,), "uint8"))
+        self.timeline.events += [Event(number, made=True), Event(number, made=False)]
 
     def _count(
         self, func: Any, name: str, args: tuple[Any, ...], kwargs: Mapping[str, Any], result: Any, made: list[Tensor]
