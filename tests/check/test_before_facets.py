@@ -32,11 +32,11 @@ SOUND = "task: forgery\ndata: {train: data/train, val: data/val}\nmodel: {detect
 
 
 @pytest.fixture
-def project(tmp_path):
+def project(tmp_path, photo):
     subprocess.run(["git", "init", "-q", tmp_path], check=True)
-    for split in ("train", "val"):
+    for split, name in (("train", "coffee"), ("val", "china")):
         (tmp_path / "data" / split).mkdir(parents=True)
-        Image.new("RGB", (12, 9), (200, 10, 10)).save(tmp_path / "data" / split / "a.png")
+        Image.fromarray(photo(name)[100:220, 200:360]).save(tmp_path / "data" / split / "a.png")
     (tmp_path / "run.yaml").write_text(SOUND)
     return tmp_path
 
@@ -105,7 +105,7 @@ def test_images_that_cannot_be_decoded_are_named(project):
     (project / "data" / "train" / "empty.jpg").touch()
     (finding,) = look(project).findings
     assert (finding.slug, len(finding.evidence)) == ("corrupt-image", 2)
-    assert "2 of 3 images" in finding.message
+    assert "2 of 3 (67%) images" in finding.message
 
 
 @pytest.mark.parametrize(("multiple", "fails"), [(32, True), (14, True), (224, False), (448, False), ("auto", False)])

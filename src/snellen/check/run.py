@@ -52,7 +52,6 @@ PATIENCE: Mapping[str, float] = dict.fromkeys(
         "twins",
         "weights",
         "project",
-        "unpaired",
         "source_findings",
         "code",
     ),

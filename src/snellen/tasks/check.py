@@ -145,7 +145,7 @@ def _check_run_file(path: Path, overrides: Sequence[str], settings: CheckSetting
 def _check_folder(folder: Path, options: FolderOptions, settings: CheckSettings, notify: Notify | None) -> Examined:
     from snellen.data.layouts import splits_of  # noqa: PLC0415 - the layouts only when a folder is looked at
 
-    splits = splits_of(folder)
+    splits = splits_of(folder.absolute())
     data: dict[str, Any] = {name: str(path) for name, path in splits.items()}
     if options.layout is not None:
         data["layout"] = options.layout
@@ -170,7 +170,7 @@ def _facts(task: Task) -> Mapping[str, Provider]:
 
         return provide
 
-    own = {name: ask(name) for name in ("contracts", "unfold", "weights_fit", "unpaired", "networks")}
+    own = {name: ask(name) for name in ("contracts", "unfold", "weights_fit", "networks")}
     return {**own, "source_findings": _source_findings}
 
 

@@ -45,7 +45,7 @@ from snellen.core.audits import file_evidence, place_of
 from snellen.core.file_kinds import is_data, is_weights, name_of
 from snellen.core.finding import Evidence, Finding, Fix, FixSafety, Level, Location
 from snellen.core.log import Log, LoggedException, LogMatch
-from snellen.core.plan import Cost, FactUnavailable, NotApplicable, Plan
+from snellen.core.plan import Cost, FactUnavailable, Plan
 from snellen.core.probe import Answer, Here, Outcome
 from snellen.core.rule import BeforeFacet, LogFacet, Rule, absent
 
@@ -184,16 +184,6 @@ def _examine_plan(plan: Plan) -> Iterator[Finding]:
         )
     with contextlib.suppress(FactUnavailable):
         yield from _listed(plan)
-    try:
-        unpaired = plan.fact("unpaired")
-    except NotApplicable:
-        return
-    if unpaired:
-        evidence = tuple(Evidence(text) for text in unpaired[:20])
-        more = f" and {len(unpaired) - 1} more" if len(unpaired) > 1 else ""
-        yield Finding(
-            "missing-file", Level.WARNING, f"{unpaired[0]}{more}", evidence=evidence, fix=Fix("Add the missing halves.")
-        )
 
 
 def _listed(plan: Plan) -> Iterator[Finding]:

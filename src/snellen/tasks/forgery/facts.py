@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from snellen.config.load import parse_section
@@ -13,7 +12,6 @@ from snellen.core.facts.memory import UnfoldFacts
 from snellen.core.facts.model import NetworkFacts
 from snellen.core.facts.weights import FitFacts, SizeClash
 from snellen.core.plan import FactUnavailable, NotApplicable, Plan
-from snellen.data.layouts.forged_masks import discover, size_problems
 from snellen.errors import ConfigError, SnellenError
 from snellen.tasks.forgery.config import ForgeryModel, ForgeryRun
 
@@ -110,28 +108,10 @@ def _networks(plan: Plan) -> tuple[NetworkFacts, ...]:
     return (NetworkFacts(f"forgery net on {model.backbone}", "model.backbone", build, 3, ((side, side, why),)),)
 
 
-def _unpaired(plan: Plan) -> tuple[str, ...]:
-    """Sentences about images without mask, masks without image and masks of another size."""
-    data = plan.settings.get("data") or {}
-    sentences = []
-    for split in ("train", "val", "test"):
-        folder = data.get(split)
-        if not isinstance(folder, str) or not Path(plan.root, folder).is_dir():
-            continue
-        try:
-            found = discover(Path(plan.root, folder))
-        except SnellenError:
-            continue
-        problems = [*found.problems, *size_problems(found.samples)]
-        sentences += [f"data.{split}: {problem.message}" for problem in problems]
-    return tuple(sentences)
-
-
 FACTS: Mapping[str, Callable[[Plan], Any]] = {
     "contracts": _contracts,
     "unfold": _unfold,
     "weights_fit": _weights_fit,
-    "unpaired": _unpaired,
     "networks": _networks,
 }
 """Providers by the names of `snellen.core.facts`."""
