@@ -15,6 +15,7 @@ from snellen.check.plan import RunPlan
 from snellen.check.run import GENERAL_FACTS
 from snellen.core.facts.data import FolderAudit, ImageRecord, Sample
 from snellen.core.facts.machine import MachineFacts
+from snellen.core.facts.weights import FitFacts, SizeClash
 from snellen.core.finding import Finding, Level
 from snellen.core.plan import NotApplicable
 from snellen.core.rule import BeforeFacet
@@ -108,12 +109,29 @@ def test_weights_of_another_network_are_named(tmp_path: Path) -> None:
     assert finding.fix.settings == (("model.backbone", "resnet34"),)
 
 
-def test_another_head_is_a_warning_and_other_positions_an_error(tmp_path: Path) -> None:
+def test_another_head_is_a_warning_and_positions_are_interpolated(tmp_path: Path) -> None:
     saved(tmp_path, "vit_tiny_patch16_224")
     (head,) = found(ABOUT_WEIGHTS, plan(tmp_path, model(backbone="vit_tiny_patch16_224", num_classes=4))).values()
     assert (head[0].level, "1000 outputs" in head[0].message) == (Level.WARNING, True)
-    (positions,) = found(ABOUT_WEIGHTS, plan(tmp_path, model(backbone="vit_tiny_patch16_384"))).values()
+    assert found(ABOUT_WEIGHTS, plan(tmp_path, model(backbone="vit_tiny_patch16_384"))) == {}
+
+
+def test_positions_that_nothing_interpolates_are_an_error(tmp_path: Path) -> None:
+    clash = SizeClash("pos_embed", (1, 197, 192), (1, 577, 192))
+    fit = FitFacts("net", "model.weights", "w.pth", 150, 151, clashes=(clash,))
+    saved(tmp_path, "vit_tiny_patch16_224")
+    (positions,) = found(("state-dict-mismatch",), plan(tmp_path, model(), weights_fit=(fit,))).values()
     assert "14 x 14, the network has 24 x 24" in positions[0].message
+
+
+def test_official_names_are_those_of_the_network(tmp_path: Path) -> None:
+    state = saved(tmp_path, "vit_small_patch14_reg4_dinov2")
+    official = {name.replace("reg_token", "register_tokens"): tensor for name, tensor in state.items()}
+    official["pos_embed"] = torch.zeros(1, 1370, 384)
+    torch.save({**official, "mask_token": torch.zeros(1, 384)}, tmp_path / "w.pth")
+    assert found(ABOUT_WEIGHTS, plan(tmp_path, model(backbone="dinov2_vits14_reg"))) == {}
+    answers = found(ABOUT_WEIGHTS, plan(tmp_path, model(backbone="dinov2_vitb14")))
+    assert "it holds dinov2_vits14_reg" in answers["state-dict-mismatch"][0].message
 
 
 def test_a_part_that_would_stay_random(tmp_path: Path) -> None:

@@ -57,11 +57,12 @@ def provide_weights_fit(plan: Plan) -> tuple[FitFacts, ...]:
             raise NotApplicable("the run names no checkpoint whose tensors can be listed")
         raise NotApplicable("the run says nothing of pretrained weights")
     from snellen.models.backbones.matching import shapes_of_model  # noqa: PLC0415 - needs timm
-    from snellen.models.weights.fit import compare_shapes  # noqa: PLC0415
+    from snellen.models.weights.fit import compare_shapes, under_timm_names  # noqa: PLC0415
 
     heads = [value for name in _HEADS if isinstance(value := model.get(name), int) and not isinstance(value, bool)]
     wanted = shapes_of_model(name, **({"num_classes": heads[0]} if heads else {}))
     own = {entry.name.removeprefix(given.prefix): entry.shape for entry in given.state}
+    own = under_timm_names(own, name)
     fit = compare_shapes(own, wanted, part=name, source=given.path, key=given.key, model_key=key)
     return (fit,)
 

@@ -4,11 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+import torch
+
 from snellen.core.facts.weights import FitFacts, SizeClash, WeightsFacts
 from snellen.core.logs.state_dicts import renaming
+from snellen.models.backbones.from_timm import renamed_for
 from snellen.models.backbones.matching import shapes_of_model
+from snellen.models.backbones.named import named_model
 
-__all__ = ["compare_shapes", "fit_of_shapes"]
+__all__ = ["compare_shapes", "fit_of_shapes", "under_timm_names"]
 
 _SHOWN = 12
 
@@ -24,7 +28,31 @@ def fit_of_shapes(model: str, facts: WeightsFacts) -> FitFacts:
         UsageError: No library has such a model.
     """
     given = {entry.name.removeprefix(facts.prefix): entry.shape for entry in facts.state}
-    return compare_shapes(given, shapes_of_model(model), part=model, source=facts.path)
+    return compare_shapes(under_timm_names(given, model), shapes_of_model(model), part=model, source=facts.path)
+
+
+def under_timm_names(shapes: Mapping[str, tuple[int, ...]], model: str) -> dict[str, tuple[int, ...]]:
+    """Shapes as timm's own conversion would load them: official names become timm's, positions are interpolated.
+
+    Args:
+        shapes: Of the checkpoint.
+        model: Name of the model; those of other libraries leave the names alone.
+
+    Example:
+        >>> under_timm_names({"a": (2,)}, "torchvision:resnet18")
+        {'a': (2,)}
+    """
+    named = named_model(model)
+    if not named.name.startswith("timm:"):
+        return dict(shapes)
+    with torch.device("meta"):
+        network = named.build()
+        state = {name: torch.empty(shape) for name, shape in shapes.items()}
+        converted = renamed_for(state, network)
+    # What timm cannot convert it gives back in part: then the names as they are say more.
+    fits = sum(name in converted for name in network.state_dict())
+    better = fits >= sum(name in shapes for name in network.state_dict())
+    return {name: tuple(tensor.shape) for name, tensor in (converted if better else state).items()}
 
 
 def compare_shapes(
