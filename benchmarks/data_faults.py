@@ -130,16 +130,22 @@ def count(
 ) -> tuple[bool, set[tuple[str, str]]]:
     """Whether the rule names a touched file, and rule and file of what is newly accused without having been touched."""
     stems = tuple({Path(path).stem for path in touched})
+    alone = tuple({Path(path).parent.parent for path in touched if _only_one(Path(path).parent)} - {copy})
     found, wrong = False, set[tuple[str, str]]()
     for finding in (finding for result in results for finding in result.findings):
         names = {name for name in named(finding) if Path(name).is_relative_to(copy)}
-        # A mask or an annotation (`a_mask.png`) is named in place of its image.
+        # A mask or an annotation (`a_mask.png`, or all in the folder of a sample) is named in place of its image.
         hit = {name for name in names if name in touched or Path(name).stem.startswith(stems)}
+        hit |= {name for name in names if any(Path(name).is_relative_to(folder) for folder in alone)}
         if finding.slug == slug:
             said = any(Path(path).name in finding.message for path in touched)
             found = found or bool(hit) or said
         wrong |= {(finding.slug, relative(name, copy)) for name in names - hit} - known
     return found, wrong
+
+
+def _only_one(folder: Path) -> bool:
+    return folder.is_dir() and sum(1 for _ in folder.iterdir()) == 1
 
 
 def relative(name: str, folder: Path) -> str:

@@ -333,6 +333,8 @@ def _beside(path: Path, ending: str) -> Path:
     other = path.with_name(f"{path.stem}{ending}{path.suffix}")
     if other.exists():
         raise CannotPlant(f"{other.name} is there already")
+    if path.parent.with_name("masks").is_dir() and len(list(path.parent.iterdir())) == 1:
+        raise CannotPlant("each sample has a folder of its own for its one image")
     return other
 
 
