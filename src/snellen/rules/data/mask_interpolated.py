@@ -326,7 +326,8 @@ def _examine_plan(plan: Plan) -> Iterator[Finding]:
         yield Finding(
             "mask-interpolated",
             Level.ERROR if classes else Level.WARNING,
-            f"{folder.key}: {share(len(smoothed), len(folder.masks))} masks were smoothed: {_told(worst)}",
+            f"{folder.key}: {share(len(smoothed), len(folder.masks))} masks were smoothed: {short(worst.path)} "
+            f"{_told(worst)}",
             place_of(plan, folder.key),
             file_evidence((mask.path, _told(mask)) for mask in smoothed),
             Fix(fix),
@@ -335,7 +336,7 @@ def _examine_plan(plan: Plan) -> Iterator[Finding]:
 
 def _told(mask: MaskRecord) -> str:
     return (
-        f"{short(mask.path)} ({mask.format or mask.mode}) holds {mask.distinct} values, and {100 * mask.ramps:.0f}% of "
+        f"({mask.format or mask.mode}) holds {mask.distinct} values, and {100 * mask.ramps:.0f}% of "
         "the pixels on its borders lie between their neighbours (hard borders: under 2%)"
     )
 
