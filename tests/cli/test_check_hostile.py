@@ -308,3 +308,12 @@ def test_layout_and_classes_are_for_folders(snellen, project):
     code, _, err = snellen("check", project / "run.yaml", "--layout", "class-folders")
     assert code == 2
     assert "data.layout" in err
+
+
+def test_a_relative_folder_is_found(snellen, project, monkeypatch):
+    (project / "run.yaml").unlink()
+    monkeypatch.chdir(project.parent)
+    _, out, _ = snellen("check", project.name, "--json")
+    data = json.loads(out)
+    assert data["subject"] == project.name
+    assert any("data.val" in sentence and "6 samples" in sentence for sentence in data["looked_at"])
