@@ -74,10 +74,12 @@ def copy_part(source: Path, target: Path) -> Path:
     files = sorted(path for path in source.rglob("*") if path.is_file() and path.name != "SOURCE.json")
     folders = {path.parent for path in files}
     each = max(3, PART // len(folders)) if len(files) > LARGE and not _in_pairs(folders) else len(files)
+    listed = {path.parent for path in files if path.suffix in (".txt", ".csv", ".json")}
     taken: dict[Path, int] = defaultdict(int)
     for path in files:
         taken[path.parent] += 1
-        if taken[path.parent] <= each:
+        # A folder with a list of its files stays whole.
+        if taken[path.parent] <= each or not listed.isdisjoint(path.parents):
             place = target / path.relative_to(source)
             place.parent.mkdir(parents=True, exist_ok=True)
             shutil.copy(path, place)
