@@ -29,6 +29,11 @@ EXTRA_TASK_FILES = {
         "sweep",  # thresholds against metrics
         "validation",  # of competition files, row by row
     },
+    "embed": {
+        "facts",  # what only this task can tell a check
+        "page",  # the report
+        "predict",  # a stream of images into features
+    },
 }
 """What a task has beyond them, and what for."""
 

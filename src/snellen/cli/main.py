@@ -24,6 +24,7 @@ VERBS = (
     "resume",
     "evaluate",
     "predict",
+    "embed",
     "explain",
     "watch",
     "lint",
@@ -39,12 +40,13 @@ VERBS = (
 EXTRAS = {
     **dict.fromkeys(
         (
-            "PIL", "cv2", "lightning_fabric", "matplotlib", "numpy", "psutil", "safetensors", "scipy", "tensorboard",
-            "timm", "torch", "torchmetrics", "torchvision",
+            "PIL", "cv2", "lightning_fabric", "matplotlib", "numpy", "psutil", "pyarrow", "safetensors", "scipy",
+            "tensorboard", "timm", "torch", "torchmetrics", "torchvision",
         ),
         "vision",
     ),
     **dict.fromkeys(("skimage", "sklearn"), "demo"),
+    "ray": "ray",
 }  # fmt: skip
 """Optional package to the extra that installs it."""
 

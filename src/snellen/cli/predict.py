@@ -9,8 +9,6 @@ import typer
 
 __all__ = ["register"]
 
-_SHOWN = 10
-
 
 def register(app: typer.Typer) -> None:
     """Add the command."""
@@ -27,33 +25,29 @@ def predict(
     out: Annotated[Path, typer.Option("-o", "--out", help="Folder for everything that is written.")],
     limit: Annotated[int | None, typer.Option(min=1, help="Only the first inputs.")] = None,
     quota_hours: Annotated[float | None, typer.Option(min=0, help="Hours that all inputs may take.")] = None,
+    engine: Annotated[str, typer.Option(metavar="local|ray", help="This process, or a Ray cluster.")] = "local",
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
 ) -> None:
     """Predict any number of images. What cannot be read is listed at the end; a second call goes on."""
     from snellen.cli._cores import share_cores
 
     share_cores()
-    from snellen.cli._output import print_json
-    from snellen.tasks.predict import predict_run
+    from snellen.cli._predictions import print_outcome
+    from snellen.tasks.predict import predict_stream
     from snellen.tasks.target import open_target
 
     overrides = [item for item in inputs if _is_setting(item)]
     paths = [Path(item) for item in inputs if not _is_setting(item)]
-    report, files, notes = predict_run(
-        open_target(target, overrides), paths, out=out, limit=limit, quota_hours=quota_hours
+    outcome, files, notes = predict_stream(
+        open_target(target, overrides),
+        paths,
+        out=out,
+        limit=limit,
+        engine=engine,
+        quota_hours=quota_hours,
+        quiet=as_json,
     )
-    if as_json:
-        print_json({**report.to_dict(), "files": [str(path) for path in files], "notes": notes})
-    else:
-        for line in report.lines(limit=_SHOWN):
-            typer.echo(line)
-        for note in notes:
-            typer.echo(f"note: {note}")
-        for path in files:
-            typer.echo(f"wrote {path}")
-        typer.echo(f"next: look into {out / 'overlays'}")
-    if report.failed:
-        raise typer.Exit(1)
+    print_outcome(outcome, files, notes, out=out, as_json=as_json)
 
 
 def _is_setting(item: str) -> bool:

@@ -94,7 +94,8 @@ class FeatureCache:
             part = self._part(int(number))
         if part is None or row >= len(part.digests) or part.digests[row] != digest:
             return None
-        return part.vectors[row].copy()
+        vector: npt.NDArray[np.float32] = part.vectors[row].copy()
+        return vector
 
     def put(self, digests: Sequence[str], vectors: npt.NDArray[np.float32]) -> None:
         """Add vectors as one part; nothing is lost but time when they cannot be written.

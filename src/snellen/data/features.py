@@ -56,6 +56,11 @@ class Unread:
     reason: str
     slug: str | None = None
 
+    @property
+    def sentence(self) -> str:
+        """The reason; with the name, where the reason does not say it."""
+        return self.reason if self.name in self.reason else f"{self.name}: {self.reason}"
+
 
 @dataclass(frozen=True, slots=True)
 class FeaturePart:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import glob
 import tarfile
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
@@ -40,7 +40,7 @@ class ImageRef:
 
     Args:
         name: Unique: a path, `shard.tar::member`, `table.parquet::7`. Bytes of a path that are no text are written
-            as `\\xNN`.
+            as `\xNN`.
         path: The file that holds it.
         offset: Where it begins in a tar shard, `None` when it is the whole file.
         length: Its bytes in a tar shard.
@@ -99,33 +99,48 @@ class ImageSource:
 
     Args:
         given: What was named: files, folders, lists (`.txt`), tables (`.parquet`), shards (`.tar`).
+        listed: The images of each folder, and what was passed over in it.
         skipped: Files passed over by reason; filled while the source is read.
     """
 
     given: tuple[Path, ...]
+    listed: Mapping[Path, tuple[tuple[str, ...], Mapping[str, int]]] = field(default_factory=dict)
     skipped: Counter[str] = field(default_factory=Counter)
 
     def __iter__(self) -> Iterator[ImageRef]:
         self.skipped.clear()
         seen = NameSet()
-        for ref in self._all():
-            if seen.add(ref.name):
-                yield ref
-            else:
-                self.skipped["named twice"] += 1
+        for path in self.given:
+            for ref in self._of(path, self.skipped):
+                if seen.add(ref.name):
+                    yield ref
+                else:
+                    self.skipped["named twice"] += 1
 
     def count(self) -> int | None:
-        """How many images are named, readable or not; `None` when a shard is so large that only reading it would tell."""
+        """How many images are named, readable or not; `None` where a large shard would have to be read for it."""
         total = 0
         for path in self.given:
-            if _kind(path) is _packed and path.stat().st_size > _COUNTED:
+            kind = _kind(path)
+            if kind is _packed and path.stat().st_size > _COUNTED:
                 return None
-            total += _rows(path) if _kind(path) is _tabled else sum(1 for _ in _kind(path)(path, Counter()))
+            if path in self.listed:
+                total += len(self.listed[path][0])
+            else:
+                total += _rows(path) if kind is _tabled else sum(1 for _ in kind(path, Counter()))
         return total
 
-    def _all(self) -> Iterator[ImageRef]:
-        for path in self.given:
-            yield from _kind(path)(path, self.skipped)
+    def first(self, path: Path) -> ImageRef | None:
+        """The first image of one of the sources, if it has any."""
+        return next(self._of(path, Counter()), None)
+
+    def _of(self, path: Path, skipped: Counter[str]) -> Iterator[ImageRef]:
+        if path not in self.listed:
+            yield from _kind(path)(path, skipped)
+            return
+        files, passed_over = self.listed[path]
+        skipped.update(passed_over)
+        yield from map(image_ref, files)
 
 
 def open_sources(given: Iterable[str | Path]) -> ImageSource:
@@ -143,55 +158,52 @@ def open_sources(given: Iterable[str | Path]) -> ImageSource:
         >>> [ref.name for ref in open_sources([])]
         []
     """
-    paths = tuple(path for one in given for path in _expanded(Path(one).expanduser()))
+    listed: dict[Path, tuple[tuple[str, ...], Mapping[str, int]]] = {}
+    paths = tuple(path for one in given for path in _expanded(Path(one).expanduser(), listed))
+    source = ImageSource(paths, listed)
     for path in paths:
         if path.name.lower().endswith(_PACKED):
             raise DataError(f"{path} is compressed: its members cannot be read in place", hint="unpack it first")
-        first = next(_kind(path)(path, Counter()), None)
+        first = source.first(path)
         if first is None:
-            raise DataError(
-                f"{path} names no image", hint="expected files such as .png, .jpg or .tif", slug="empty-dataset"
-            )
+            hint = "expected files such as .png, .jpg or .tif"
+            raise DataError(f"{path} names no image", hint=hint, slug="empty-dataset")
         if first.problem:
             raise DataError(first.problem, hint="fetch it again, or leave it out")
-    return ImageSource(paths)
+    return source
 
 
-def _expanded(path: Path) -> list[Path]:
+def _expanded(path: Path, listed: dict[Path, tuple[tuple[str, ...], Mapping[str, int]]]) -> list[Path]:
     """What a pattern stands for; the shards or tables of a folder that has no images of its own."""
     if path.is_dir():
-        skipped: Counter[str] = Counter()
-        if next(iter(list_folder(path, recursive=True, skipped=skipped)), None) is not None:
-            return [path]
-        return list_folder(path, suffixes=_SHARDS | _TABLES, recursive=True, skipped=skipped) or [path]
+        passed_over: Counter[str] = Counter()
+        shards = list_folder(path, suffixes=_SHARDS | _TABLES, recursive=True, skipped=passed_over)
+        if shards and passed_over.keys().isdisjoint(IMAGE_SUFFIXES):
+            return shards
+        found = find_images(path, recursive=True)
+        # As text, which takes a third of what paths take.
+        listed[path] = (tuple(map(str, found.files)), found.skipped)
+        return [path]
     if path.exists():
         return [path]
     if glob.has_magic(str(path)):
         # The pattern is the user's own, also as an argument that no shell has expanded.
-        found = [Path(match) for match in glob.glob(str(path), recursive=True)]  # noqa: PTH207
+        found_by = [Path(match) for match in glob.glob(str(path), recursive=True)]  # noqa: PTH207
         known = IMAGE_SUFFIXES | _LISTS | _TABLES | _SHARDS
-        taken = sorted((one for one in found if one.is_dir() or one.suffix.lower() in known), key=natural_key)
+        taken = sorted((one for one in found_by if one.is_dir() or one.suffix.lower() in known), key=natural_key)
         if not taken:
             raise DataError(f"no image, list, table or shard matches {path}", slug="empty-dataset")
-        return taken
+        return [deeper for one in taken for deeper in _expanded(one, listed)]
     raise missing_path(path)
 
 
 def _kind(path: Path) -> Callable[[Path, Counter[str]], Iterator[ImageRef]]:
     suffix = path.suffix.lower()
-    if path.is_dir():
-        return _files
     return _listed if suffix in _LISTS else _tabled if suffix in _TABLES else _packed if suffix in _SHARDS else _single
 
 
 def _single(path: Path, _skipped: Counter[str]) -> Iterator[ImageRef]:
     yield image_ref(path)
-
-
-def _files(path: Path, skipped: Counter[str]) -> Iterator[ImageRef]:
-    found = find_images(path, recursive=True)
-    skipped.update(found.skipped)
-    yield from map(image_ref, found.files)
 
 
 def _no_file(path: Path) -> DataError:

@@ -121,7 +121,7 @@ class Finished:
     def __init__(self, folder: Path) -> None:
         self.names = NameSet()
         self.unread: dict[str, Unread] = {}
-        self.next_number = 0
+        self.numbers: set[int] = set()
         self._written = 0.0
         for path in part_files(folder):
             part = read_record(path)
@@ -129,9 +129,15 @@ class Finished:
                 self.names.add(name)
             self.unread |= {one.name: one for one in part.unread}
             digits = path.stem.removeprefix("part-")
-            self.next_number = max(self.next_number, int(digits) + 1) if digits.isdigit() else self.next_number
+            if digits.isdigit():
+                self.numbers.add(int(digits))
             self._written = max(self._written, path.stat().st_mtime)
         self.unread = {name: one for name, one in self.unread.items() if name not in self.names}
+
+    @property
+    def next_number(self) -> int:
+        """Of the part that comes after all others."""
+        return max(self.numbers, default=-1) + 1
 
     def is_changed(self, ref: ImageRef) -> bool:
         """Whether a file was certainly written after its features were."""

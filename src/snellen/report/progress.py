@@ -11,7 +11,7 @@ from typing import Final, Self, TypeVar
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
-__all__ = ["Telling", "note", "progress_bar", "track"]
+__all__ = ["Telling", "Throughput", "note", "progress_bar", "track"]
 
 T = TypeVar("T")
 
@@ -90,3 +90,50 @@ class Telling:
             of = f" of {total}" if total else ""
             count = f": {done}{of}" if done or total else ""
             print(f"{what}{count}", file=sys.stderr, flush=True)  # noqa: T201
+
+
+class Throughput:
+    """Says on the error stream how fast a stream of images goes: a bar in a terminal, else a line every few seconds.
+
+    Args:
+        what: What is done.
+        total: How many images there are, `None` when nobody knows.
+        silent: Say nothing at all.
+
+    Example:
+        >>> with Throughput("embedding", total=10, silent=True) as bar:
+        ...     bar(3, problems=1)
+    """
+
+    _EVERY_SECONDS: Final = 10.0
+
+    def __init__(self, what: str, *, total: int | None, silent: bool = False) -> None:
+        self._what, self._total, self._silent = what, total, silent
+        self._bar = progress_bar()
+        self._task = self._bar.add_task(what, total=total)
+        self._started = self._said = time.monotonic()
+
+    def __enter__(self) -> Self:
+        if not self._silent:
+            self._bar.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._bar.stop()
+
+    def __call__(self, done: int, *, problems: int = 0, skipped: int = 0) -> None:
+        """Say how many are done, how many of them could not be read, and how many needed no work."""
+        if self._silent:
+            return
+        now = time.monotonic()
+        speed = (done - skipped) / max(1e-9, now - self._started)
+        tail = f", {problems} not read" if problems else ""
+        if not self._bar.disable:
+            self._bar.update(self._task, completed=done, description=f"{self._what}, {speed:.0f} images/s{tail}")
+        elif now - self._said > self._EVERY_SECONDS:
+            self._said = now
+            of = f" of {self._total}" if self._total is not None else ""
+            left = f", {(self._total - done) / speed:.0f} s left" if self._total is not None and speed > 0 else ""
+            print(f"{self._what}: {done}{of} images, {speed:.1f} images/s{left}{tail}", file=sys.stderr, flush=True)  # noqa: T201

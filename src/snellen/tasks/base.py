@@ -4,6 +4,7 @@
 
     config.py    SCHEMA: the run model                      facts.py    facts(...): what checks may ask; resolvers(...)
     recipe.py    build_recipe(...): for the engine          predict.py  build_predictor(...): for any number of inputs
+                                                     or predict_all(...): for all of them in one stream
     evaluate.py  evaluate(...): metrics on a split          data.py model.py loss.py metrics.py: parts of these
     footprint.py inference(...): what one image takes when it is not trained on
 
@@ -112,6 +113,20 @@ class Task:
         """A predictor that writes below `out`, with the weights of a run when there are some."""
         predictor: Predictor = self._part("predict", "build_predictor")(config, checkpoints=checkpoints, out=out)
         return predictor
+
+    @property
+    def streams(self) -> bool:
+        """Whether it predicts all inputs in one stream rather than one after the other."""
+        return hasattr(importlib.import_module(f"snellen.tasks.{self.name}.predict"), "predict_all")
+
+    def predict_all(
+        self, config: RunConfig, inputs: Sequence[Path], *, out: Path, limit: int | None, engine: str, quiet: bool
+    ) -> tuple[Any, list[Path]]:
+        """Predict all inputs in one stream: what it came to, and the files that concern all of them."""
+        found: tuple[Any, list[Path]] = self._part("predict", "predict_all")(
+            config, inputs, out=out, limit=limit, engine=engine, quiet=quiet
+        )
+        return found
 
     def evaluate(
         self,

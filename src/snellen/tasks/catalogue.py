@@ -11,7 +11,13 @@ from snellen.tasks.base import Task
 __all__ = ["TASKS", "get"]
 
 TASKS = MappingProxyType(
-    {task.name: task for task in (Task("forgery", "copy-move forgery: find copied areas and where they came from"),)}
+    {
+        task.name: task
+        for task in (
+            Task("forgery", "copy-move forgery: find copied areas and where they came from"),
+            Task("embed", "embeddings: any number of images into vectors of a fixed backbone"),
+        )
+    }
 )
 """Tasks by name."""
 

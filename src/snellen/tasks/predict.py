@@ -6,14 +6,17 @@ import hashlib
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Final, Protocol
 
 from snellen.data.listing import find_images
 from snellen.data.writing import make_folder
 from snellen.engine.predict import StreamReport, stream
+from snellen.errors import UsageError
 from snellen.tasks.target import Target
 
-__all__ = ["predict_run", "unique_names"]
+__all__ = ["ENGINES", "Outcome", "predict_run", "predict_stream", "unique_names"]
+
+ENGINES: Final = ("local", "ray")
 
 LEDGER = "predictions.jsonl"
 
@@ -43,6 +46,54 @@ def _identity(target: Target) -> str:
     """What predictions depend on: those of another model must not be taken for this one's."""
     where = str(target.checkpoints) if target.checkpoints else "no checkpoints"
     return f"{target.task.name}: {target.config.model.model_dump_json()}: {where}"
+
+
+class Outcome(Protocol):
+    """What a stream of predictions came to."""
+
+    @property
+    def failed(self) -> int:
+        """Inputs without a prediction."""
+        ...
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain data."""
+        ...
+
+    def lines(self, *, limit: int = 10) -> list[str]:
+        """For people; names at most so many failures."""
+        ...
+
+
+def predict_stream(
+    target: Target, inputs: Sequence[Path], *, out: Path, limit: int | None = None, engine: str = "local",
+    quota_hours: float | None = None, quiet: bool = False,
+) -> tuple[Outcome, list[Path], list[str]]:  # fmt: skip
+    """As `predict_run`, of any task: those that take all inputs in one stream as well.
+
+    Args:
+        target: A run file or a run's folder, opened.
+        inputs: Images, folders of images, patterns, and whatever else the task reads.
+        out: Where everything is written.
+        limit: Stop after this many inputs.
+        engine: `local`, or `ray` for a cluster.
+        quota_hours: The time that all of it may take.
+        quiet: Show no progress.
+
+    Raises:
+        UsageError: The task cannot do that.
+    """
+    task = target.task
+    if not task.streams:
+        if engine != "local":
+            raise UsageError(f"the task {task.name} has no engine {engine!r}", hint="--engine local")
+        return predict_run(target, inputs, out=out, limit=limit, quota_hours=quota_hours)
+    if quota_hours is not None:
+        raise UsageError(f"the task {task.name} has no --quota-hours", hint="stop it with Ctrl-C: it is resumable")
+    if engine not in ENGINES:
+        raise UsageError(f"--engine {engine}, expected {' or '.join(ENGINES)}")
+    outcome, files = task.predict_all(target.config, inputs, out=out, limit=limit, engine=engine, quiet=quiet)
+    return outcome, files, []
 
 
 def predict_run(

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from snellen.check.facts.machine import as_machine, this_machine
-from snellen.config.load import load, read_task
+from snellen.config.load import load, load_data, read_task
 from snellen.config.resolve import Resolution, resolve
 from snellen.config.schema import RunConfig
 from snellen.core.run_folder import RunFolder
@@ -15,7 +16,7 @@ from snellen.errors import RunFolderError, UsageError
 from snellen.tasks.base import Task
 from snellen.tasks.catalogue import get
 
-__all__ = ["Target", "open_target"]
+__all__ = ["Target", "open_target", "target_of"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,6 +69,22 @@ def open_target(path: Path, overrides: Sequence[str] = ()) -> Target:
     loaded = load(run_file, task.schema(), overrides=overrides)
     resolved = resolve(loaded.require(), as_machine(this_machine()), root=loaded.root, resolvers=task.resolvers())
     return Target(task, resolved.config, resolved.table, folder)
+
+
+def target_of(settings: Mapping[str, Any]) -> Target:
+    """A run without a file: settings as a run file would hold them, paths from the current folder.
+
+    Args:
+        settings: With the task.
+
+    Raises:
+        UsageError: There is no such task.
+        ConfigError: The settings have problems; all are listed.
+    """
+    task = get(str(settings.get("task")))
+    loaded = load_data(settings, task.schema())
+    resolved = resolve(loaded.require(), as_machine(this_machine()), root=loaded.root, resolvers=task.resolvers())
+    return Target(task, resolved.config, resolved.table)
 
 
 def _nearby(path: Path) -> str | None:

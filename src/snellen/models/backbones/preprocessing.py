@@ -86,7 +86,7 @@ class Preprocessing:
         if self.transparency == "white":
             image = _on_white(image)
         if self.rgb == "before":
-            image = image.convert("RGB")
+            image = _to_rgb(image)
         if self.resize is not None:
             target = self._target(image)
             if 0 in target or target[0] * target[1] > _MOST_PIXELS:
@@ -98,7 +98,7 @@ class Preprocessing:
             image = image.resize(target, _RESAMPLING[self.interpolation])
         if self.crop is not None:
             image = self._cut(image, *self.crop)
-        return np.array(image.convert("RGB"))
+        return np.array(_to_rgb(image))
 
     def prepare(self, picture: Picture, *, colour: Literal["RGB", "BGR"] | None = None) -> Tensor:
         """The input of the network: float32, shape `(3, height, width)`, normalised.
@@ -233,6 +233,14 @@ def as_picture(picture: Picture, *, colour: Literal["RGB", "BGR"] | None = None)
             slug="colour-order",
         )
     return Image.fromarray(np.ascontiguousarray(array[:, :, ::-1] if colour == "BGR" else array))
+
+
+def _to_rgb(image: Image.Image) -> Image.Image:
+    if image.mode == "P" and isinstance(image.info.get("transparency"), bytes):
+        # The colours are those of the palette either way; Pillow would warn that transparency is lost.
+        image = image.copy()
+        del image.info["transparency"]
+    return image.convert("RGB")
 
 
 def _on_white(image: Image.Image) -> Image.Image:

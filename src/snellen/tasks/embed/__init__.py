@@ -1,0 +1,1 @@
+"""Embeddings: any number of images into vectors of a fixed backbone."""

@@ -1,0 +1,175 @@
+"""Images into a folder of features, with a page that says how it went."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+from snellen.config.schema import RunConfig
+from snellen.core.files import append_json_line, write_json, write_text
+from snellen.data.feature_cache import FeatureCache
+from snellen.data.sources import ImageRef, ImageSource, open_sources
+from snellen.engine.embedding import EmbedReport, EmbedSettings, embed_images
+from snellen.models.backbones.embedders import Embedder, load_embedder
+from snellen.report.progress import Throughput, note
+from snellen.report.text import harmless
+from snellen.tasks.embed.config import EmbedRun
+from snellen.tasks.embed.page import render_embedding
+
+__all__ = ["Embedding", "predict_all"]
+
+PAGE = "report.html"
+SUMMARY = "summary.json"
+UNREAD = "unread.jsonl"
+_PICTURES = 400
+
+
+@dataclass(frozen=True, slots=True)
+class Embedding:
+    """What a stream of embeddings came to.
+
+    Args:
+        report: The figures.
+        embedder: The backbone.
+        remarks: What a reader must know besides: caches that could not be written, files passed over.
+    """
+
+    report: EmbedReport
+    embedder: Embedder
+    remarks: tuple[str, ...] = ()
+
+    @property
+    def failed(self) -> int:
+        """Images without features."""
+        return len(self.report.unread)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain data."""
+        return {
+            "backbone": self.embedder.name,
+            "fingerprint": self.embedder.fingerprint,
+            "width": self.embedder.width,
+            "failed": self.failed,
+            **self.report.to_dict(),
+            "remarks": list(self.remarks),
+        }
+
+    def lines(self, *, limit: int = 10) -> list[str]:
+        """The summary for people.
+
+        Args:
+            limit: At most this many images without features are named.
+        """
+        report = self.report
+        earlier = f", {report.earlier} done before" if report.earlier else ""
+        cached = f", {report.cached} of them known to the cache" if report.cached else ""
+        speed = f"{report.images_per_second:.1f} images/s"
+        lines = [
+            f"{report.done} images embedded in {report.seconds:.1f} s ({speed}){cached}{earlier}, "
+            f"{self.failed} could not be read",
+            f"{self.embedder.name}: vectors of {self.embedder.width} numbers, fingerprint {self.embedder.fingerprint}",
+        ]
+        if report.splits:
+            lines.append(f"memory ran out {report.splits} times: smaller batches were taken")
+        lines += [f"not read: {harmless(one.sentence)}" for one in report.unread[:limit]]
+        if self.failed > limit:
+            lines.append(f"and {self.failed - limit} more; all are in {report.folder / UNREAD}")
+        if self.failed:
+            lines.append("next: mend these files and type the same command again: it tries them, and nothing else")
+        if report.changed:
+            lines.append(
+                f"{len(report.changed)} files were written after their features were, {harmless(report.changed[0])} "
+                "for one: choose another output folder to embed them anew"
+            )
+        return lines
+
+
+def predict_all(
+    config: RunConfig,
+    inputs: Sequence[str | Path],
+    *,
+    out: Path,
+    limit: int | None = None,
+    engine: Literal["local", "ray"] = "local",
+    quiet: bool = False,
+) -> tuple[Embedding, list[Path]]:
+    """Embed whatever was named.
+
+    Args:
+        config: An embedding run.
+        inputs: Files, folders, patterns, lists, tables, shards.
+        out: Where features and page are written; a second call goes on where the first one ended.
+        limit: Only the first images.
+        engine: `ray` spreads the parts over a cluster.
+        quiet: Show no progress.
+
+    Returns:
+        What it came to, and the files that concern all images.
+
+    Raises:
+        DataError: A source that does not exist or holds no image.
+        WeightsError: Weights that cannot be had.
+        RunFolderError: `out` cannot be written, is in use, or holds features of another backbone.
+        Interrupted: Ctrl-C; what is done is kept.
+    """
+    if not isinstance(config, EmbedRun):
+        raise TypeError(f"expected an EmbedRun, given {type(config).__name__}")
+    source = open_sources(inputs)
+    model = config.model
+    embedder = load_embedder(model.backbone, weights=model.weights, pretrained=model.pretrained)
+    workers = config.data.workers if isinstance(config.data.workers, int) else 1
+    settings = EmbedSettings(device=config.device, workers=max(1, workers), limit=limit)
+    cache = FeatureCache(config.cache, embedder.fingerprint, embedder.name) if isinstance(config.cache, Path) else None
+    sample = _Sample(source)
+    total = source.count()
+    total = total if total is None or limit is None else min(total, limit)
+    with Throughput("embedding", total=total, silent=quiet) as bar:
+
+        def tell(report: EmbedReport) -> None:
+            bar(report.earlier + report.taken, problems=len(report.unread), skipped=report.earlier)
+
+        if engine == "ray":
+            from snellen.engine.ray_embedding import embed_on_ray  # noqa: PLC0415 - an extra
+
+            report = embed_on_ray(
+                sample, embedder, out, weights=model.weights, pretrained=model.pretrained, settings=settings,
+                cache=cache, progress=tell,
+            )  # fmt: skip
+        else:
+            report = embed_images(sample, embedder, out, settings=settings, cache=cache, progress=tell)
+    remarks = [f"passed over: {count} {reason}" for reason, count in source.skipped.items() if count]
+    if cache is not None and cache.problem:
+        remarks.append(f"the cache does not help: {cache.problem}")
+    done = Embedding(report, embedder, tuple(remarks))
+    return done, _write(done, sample.refs, out, quiet=quiet)
+
+
+def _write(done: Embedding, refs: Sequence[ImageRef], out: Path, *, quiet: bool) -> list[Path]:
+    if not quiet:
+        note(f"writing {out / PAGE}")
+    write_json(out / SUMMARY, done.to_dict())
+    (out / UNREAD).unlink(missing_ok=True)
+    for one in done.report.unread:
+        append_json_line(out / UNREAD, {"path": one.name, "reason": one.reason, "slug": one.slug})
+    write_text(out / PAGE, render_embedding(done.report, done.embedder, refs))
+    return [out / PAGE]
+
+
+class _Sample:
+    """Passes images on and remembers some of them, evenly spread, for the page."""
+
+    def __init__(self, source: ImageSource) -> None:
+        self._source = source
+        self.refs: list[ImageRef] = []
+
+    def __iter__(self) -> Iterator[ImageRef]:
+        step = 1
+        for index, ref in enumerate(self._source):
+            if index % step == 0 and ref.content is None:
+                self.refs.append(ref)
+                if len(self.refs) > 2 * _PICTURES:
+                    del self.refs[1::2]
+                    step *= 2
+            yield ref
