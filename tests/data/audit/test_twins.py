@@ -156,7 +156,7 @@ def test_close_pairs_are_those_of_all_with_all() -> None:
         }
         found = {
             (i, j): bits
-            for one, two, distances in close_pairs(words, mirror)
+            for one, two, distances in close_pairs(words, other)
             for i, j, bits in zip(one.tolist(), two.tolist(), distances.tolist(), strict=True)
         }
         assert expected <= set(found)

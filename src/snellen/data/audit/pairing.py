@@ -2,8 +2,8 @@
 
 Multi-index hashing: fingerprints that differ in at most 7 of 64 bits agree in one of four groups of 16 bits but for one
 bit. They are sorted with each group in front, and each looks at its neighbours and at those with one of the 16 bits
-turned. Of pairs that differ in 8 to `MAX_BITS` bits most are found, of 12 about half. Of a crowd of nearly equal fingerprints,
-each meets only the nearest in the order: the cost stays near-linear whatever the pictures are.
+turned. Of pairs that differ in 8 to `MAX_BITS` bits most are found, of 12 about half. Of a crowd of nearly
+equal fingerprints, each meets only the nearest in the order: the cost stays near-linear whatever the pictures are.
 """
 
 from __future__ import annotations
@@ -29,12 +29,14 @@ _Places = npt.NDArray[np.int64]
 _Words = npt.NDArray[np.uint64]
 
 
-def close_pairs(fingerprints: _Words, mirror: int = 0) -> Iterator[tuple[_Places, _Places, npt.NDArray[np.uint8]]]:
+def close_pairs(
+    fingerprints: _Words, others: _Words | None = None
+) -> Iterator[tuple[_Places, _Places, npt.NDArray[np.uint8]]]:
     """Pairs that differ in at most `MAX_BITS` bits, in portions; the same pair may come several times.
 
     Args:
         fingerprints: 64 bits each.
-        mirror: Bits that are turned in one of the two: those in which a mirrored picture differs from its original.
+        others: What is compared with them in place of themselves: the fingerprints of the mirrored pictures.
 
     Yields:
         Places of the first, places of the second (the first is the smaller), bits that differ.
@@ -47,9 +49,9 @@ def close_pairs(fingerprints: _Words, mirror: int = 0) -> Iterator[tuple[_Places
     """
     if len(fingerprints) < 2:
         return
-    turned = np.uint64(mirror)
+    others = fingerprints if others is None else others
     for group in range(64 // _GROUP):
-        words, searched = _rotated(fingerprints, group), _rotated(fingerprints ^ turned, group)
+        words, searched = _rotated(fingerprints, group), _rotated(others, group)
         order = np.argsort(words, kind="stable")
         words = words[order]
         starts = np.searchsorted(words >> np.uint64(64 - _GROUP), np.arange(2**_GROUP + 1, dtype=np.uint64))

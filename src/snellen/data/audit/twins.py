@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Callable, Hashable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import chain
 from typing import Final
 
 import numpy as np
@@ -17,7 +18,7 @@ import numpy.typing as npt
 
 from snellen.core.facts.data import FolderAudit, ImageRecord, Twin
 from snellen.data.audit.crops import find_crops
-from snellen.data.audit.fingerprints import MIRROR, likeness, mirrored_signatures
+from snellen.data.audit.fingerprints import MIRROR, bits_apart, likeness, mirrored_signatures, steps_of
 from snellen.data.audit.pairing import close_pairs
 from snellen.data.audit.verifying import Details
 
@@ -32,6 +33,7 @@ _RATIO = 1.12
 """By how much sides may be out of proportion: a twin that was stretched to a square is another picture to a network."""
 _SMALLEST = 16
 """Pixels of the shorter side under which pictures are alike by chance."""
+_FULL = 22
 _TRIES = 6
 """Candidates of one image whose details disagree before no more are tried."""
 _PORTION = 100_000
@@ -149,20 +151,36 @@ def _candidates(images: Sequence[Image], tell: Tell) -> list[tuple[int, int, int
     found: dict[tuple[int, int], tuple[int, bool]] = {}
     for mirrored in (False, True):
         flipped = mirrored_signatures(signatures) if mirrored else signatures
-        for portion in _portions(close_pairs(words, MIRROR if mirrored else 0)):
+        turned = words ^ np.uint64(MIRROR) if mirrored else words
+        pairs = chain(close_pairs(words, turned), _patched_pairs(signatures, flipped))
+        for portion in _portions(pairs):
             tell("comparing images", 0, 0)
-            one, other, bits = portion
-            kept = np.abs(ratios[one] - ratios[other]) <= np.log(_RATIO)
-            one, other, bits = one[kept], other[kept], bits[kept]
+            one, other = _in_proportion(*portion, ratios)
             whole, fine = likeness(flipped[one], signatures[other])
             kept = (whole >= _ALIKE) & (fine >= _ALIKE_FINE)
-            for first, second, distance in zip(
-                one[kept].tolist(), other[kept].tolist(), bits[kept].tolist(), strict=True
-            ):
+            one, other = one[kept], other[kept]
+            bits = bits_apart(turned[one], words[other])
+            for first, second, distance in zip(one.tolist(), other.tolist(), bits.tolist(), strict=True):
                 before = found.get((first, second))
                 if before is None or distance < before[0]:
                     found[first, second] = (distance, mirrored)
     return sorted((bits, one, other, mirrored) for (one, other), (bits, mirrored) in found.items())
+
+
+def _patched_pairs(
+    signatures: npt.NDArray[np.int8], others: npt.NDArray[np.int8]
+) -> Iterator[tuple[_Pairs, _Pairs, npt.NDArray[np.uint8]]]:
+    """Pairs that agree in most places, of pictures with something to compare in most places: no drawings on white."""
+    steps = steps_of(signatures)
+    ones = bits_apart(steps, np.zeros_like(steps))
+    full = np.flatnonzero((ones >= _FULL) & (ones <= 64 - _FULL))
+    for one, other, bits in close_pairs(steps[full], steps_of(others[full])):
+        yield full[one], full[other], bits
+
+
+def _in_proportion(one: _Pairs, other: _Pairs, ratios: npt.NDArray[np.float32]) -> tuple[_Pairs, _Pairs]:
+    kept = np.abs(ratios[one] - ratios[other]) <= np.log(_RATIO)
+    return one[kept], other[kept]
 
 
 def _tables(
@@ -177,13 +195,13 @@ def _tables(
 
 def _portions(
     pairs: Iterable[tuple[_Pairs, _Pairs, npt.NDArray[np.uint8]]],
-) -> Iterator[tuple[_Pairs, _Pairs, npt.NDArray[np.uint8]]]:
+) -> Iterator[tuple[_Pairs, _Pairs]]:
     """The same pairs in portions of about `_PORTION`, each pair once a portion."""
-    waiting: list[tuple[_Pairs, _Pairs, npt.NDArray[np.uint8]]] = []
+    waiting: list[tuple[_Pairs, _Pairs]] = []
     count = 0
-    for portion in pairs:
-        waiting.append(portion)
-        count += len(portion[0])
+    for one, other, _ in pairs:
+        waiting.append((one, other))
+        count += len(one)
         if count >= _PORTION:
             yield _joined(waiting)
             waiting, count = [], 0
@@ -192,11 +210,11 @@ def _portions(
 
 
 def _joined(
-    portions: Sequence[tuple[_Pairs, _Pairs, npt.NDArray[np.uint8]]],
-) -> tuple[_Pairs, _Pairs, npt.NDArray[np.uint8]]:
-    one, other, bits = (np.concatenate([portion[part] for portion in portions]) for part in range(3))
-    _, first = np.unique(one << np.int64(32) | other, return_index=True)
-    return one[first], other[first], bits[first]
+    portions: Sequence[tuple[_Pairs, _Pairs]],
+) -> tuple[_Pairs, _Pairs]:
+    one, other = (np.concatenate([portion[part] for portion in portions]) for part in range(2))
+    codes = np.unique(one << np.int64(32) | other)
+    return codes >> np.int64(32), codes & np.int64(2**32 - 1)
 
 
 def _believed(
