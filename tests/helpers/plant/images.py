@@ -89,12 +89,15 @@ def blurred(folder: Path, rng: random.Random) -> Sequence[Path]:
 
 @plants("odd-image-size")
 def off_size(folder: Path, rng: random.Random) -> Sequence[Path]:
-    return [_resized(path, _six_times) for path in few(folder, rng, of_at_least=FEWEST)]
+    """A sixth or six times as large as the usual image of the set, in its own shape."""
+    usual = float(np.median([np.sqrt(np.prod(size_of(path))) for path in pictures(folder)]))
 
+    def change(width: int, height: int) -> tuple[int, int]:
+        shape = (width / height) ** 0.5
+        side = usual / 6 if usual / 6 / max(shape, 1 / shape) >= 33 else usual * 6
+        return round(side * shape), round(side / shape)
 
-def _six_times(width: int, height: int) -> tuple[int, int]:
-    factor = 1 / 6 if min(width, height) >= 6 * 33 else 6
-    return round(width * factor), round(height * factor)
+    return [_resized(path, change) for path in few(folder, rng, of_at_least=FEWEST)]
 
 
 @plants("tiny-image")
