@@ -147,6 +147,11 @@ def _devices(_config: RunConfig, machine: Machine) -> tuple[int, str]:
     return machine.devices, f"all devices of {machine.name}"
 
 
+def _layout(_config: RunConfig, _machine: Machine) -> tuple[str, str]:
+    # Each folder may lie in its own way, so the word stays, and whoever reads a folder recognises it.
+    return "auto", "each folder is recognised by what is in it"
+
+
 def _wandb(_config: RunConfig, _machine: Machine) -> tuple[bool, str]:
     return False, "this version has no Weights & Biases tracker"
 
@@ -155,6 +160,7 @@ _GENERAL: Mapping[str, Resolver] = {
     "precision": _precision,
     "machine": _machine,
     "devices": _devices,
+    "data.layout": _layout,
     "data.workers": _workers,
     "track.wandb": _wandb,
 }
