@@ -6,6 +6,7 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from torch._subclasses.fake_tensor import FakeTensor
 from torch.autograd.function import once_differentiable
 
 from snellen.ops.diagonals import DiagonalBlock, PatchField, diagonal_blocks
@@ -78,7 +79,8 @@ def score_pairs(field: PatchField, indices: Tensor, *, rows: int | None) -> Tens
     parts, members = [], []
     for place in diagonal_blocks(field, rows=rows):
         row = upper // columns - place.first
-        member = ((step == place.step) & (row >= 0) & (row < place.last - place.first)).nonzero().squeeze(1)
+        inside = (step == place.step) & (row >= 0) & (row < place.last - place.first)
+        member = _positions(inside, first=not members)
         products = field.products(place.step, place.first, place.last)
         parts.append(products[row[member], sample[member], upper[member] % columns, lower[member] % columns])
         members.append(member)
@@ -90,6 +92,13 @@ def score_pairs(field: PatchField, indices: Tensor, *, rows: int | None) -> Tens
     if field.scale is not None:
         scores = scores * (field.scale[ends[0]] * field.scale[ends[1]])
     return scores.view(indices.shape)
+
+
+def _positions(inside: Tensor, *, first: bool) -> Tensor:
+    """Where a mask is true. Of tensors without numbers, all pairs lie in the first block: the sum is what counts."""
+    if isinstance(inside, FakeTensor):
+        return torch.arange(inside.numel() if first else 0, device=inside.device)
+    return inside.nonzero().squeeze(1)
 
 
 def _keep_best(scores: Tensor, indices: Tensor, block: Tensor, first: int) -> None:
