@@ -74,7 +74,7 @@ def _save(path: Path, picture: Image.Image) -> Path:
 
 def _classes(root: Path, tiles: list[Image.Image]) -> None:
     for number, tile in enumerate(tiles[:52]):
-        _save(root / CLASSES[number % 4] / f"{number:03d}.png", tile)
+        _save(root / CLASSES[number % 4] / f"{number:03d}.png", tile.resize((3 * WIDTH // 2, 3 * HEIGHT // 2)))
 
 
 def _mask(number: int, values: tuple[int, ...]) -> Image.Image:
