@@ -20,7 +20,6 @@ TASK_FILES = {"__init__", "config", "data", "loss", "metrics", "model", "recipe"
 
 EXTRA_TASK_FILES = {
     "forgery": {
-        "bootstrap",  # intervals of the metrics by resampling
         "evaluate",  # metrics of any detector on a split
         "facts",  # what only this task can tell a check
         "predict",  # what a prediction leaves on disk

@@ -7,7 +7,7 @@ import pytest
 from sklearn.metrics import f1_score, jaccard_score, precision_score, recall_score, roc_auc_score
 
 from snellen.errors import DataError
-from snellen.tasks.forgery.bootstrap import area_under_curve, bootstrap, f1_of, mean_of
+from snellen.ops.bootstrap import area_under_curve, bootstrap, f1_of, mean_of
 from snellen.tasks.forgery.metrics import ForgeryMetrics, compare, pixel_scores
 
 REFERENCE = {"f1": f1_score, "iou": jaccard_score, "precision": precision_score, "recall": recall_score}

@@ -14,7 +14,7 @@ from snellen.models.forgery.detection import ForgeryDetector
 from snellen.report.overlay import draw_overlay
 from snellen.report.progress import track
 from snellen.tasks.base import Evaluation
-from snellen.tasks.forgery.bootstrap import Interval
+from snellen.ops.bootstrap import Interval
 from snellen.tasks.forgery.config import ForgeryRun
 from snellen.tasks.forgery.data import ForgerySample, load_sample, samples_of
 from snellen.tasks.forgery.metrics import ForgeryMetrics, ForgerySummary

@@ -15,7 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 from snellen.errors import DataError
-from snellen.tasks.forgery.bootstrap import (
+from snellen.ops.bootstrap import (
     Interval,
     Statistic,
     area_under_curve,

@@ -31,9 +31,15 @@ class Interval:
 
 
 def bootstrap(
-    statistic: Statistic, images: int, *, resamples: int = 1000, seed: int = 0, level: float = 0.95
+    statistic: Statistic,
+    images: int,
+    *,
+    resamples: int = 1000,
+    seed: int = 0,
+    level: float = 0.95,
+    groups: npt.NDArray[np.integer] | None = None,
 ) -> Interval:
-    """Percentile bootstrap over images.
+    """Percentile bootstrap over images, or over groups of images that depend on each other.
 
     The same number of images and the same seed always give the same resamples, so that figures of two detectors on
     the same images can be subtracted inside `statistic`: that is the paired bootstrap.
@@ -44,6 +50,7 @@ def bootstrap(
         resamples: Number of resamples.
         seed: Seed of the resamples.
         level: Confidence.
+        groups: Number of each image's group, from 0: whole groups are drawn then (episodes, videos, patients).
 
     Returns:
         The figure of all images, and its percentile interval; resamples where the figure is undefined are left out.
@@ -57,7 +64,7 @@ def bootstrap(
     if images == 0:
         return Interval(float("nan"), float("nan"), float("nan"))
     value = float(statistic(np.ones((1, images)))[0])
-    figures = np.concatenate([statistic(weights) for weights in _weights(images, resamples, seed)])
+    figures = np.concatenate([statistic(weights) for weights in _weights(images, resamples, seed, groups)])
     figures = figures[~np.isnan(figures)]
     if not figures.size:
         return Interval(value, float("nan"), float("nan"))
@@ -117,10 +124,12 @@ def area_under_curve(scores: npt.NDArray[np.floating], actual: npt.NDArray[np.bo
     return statistic
 
 
-def _weights(images: int, resamples: int, seed: int) -> Iterator[Floats]:
+def _weights(images: int, resamples: int, seed: int, groups: npt.NDArray[np.integer] | None = None) -> Iterator[Floats]:
     generator = np.random.default_rng(seed)
+    units = images if groups is None else int(groups.max()) + 1
     at_once = max(1, _CELLS // images)
     for first in range(0, resamples, at_once):
         rows = min(at_once, resamples - first)
-        drawn = generator.integers(0, images, size=(rows, images)) + np.arange(rows)[:, None] * images
-        yield np.bincount(drawn.reshape(-1), minlength=rows * images).reshape(rows, images).astype(np.float64)
+        drawn = generator.integers(0, units, size=(rows, units)) + np.arange(rows)[:, None] * units
+        weights = np.bincount(drawn.reshape(-1), minlength=rows * units).reshape(rows, units).astype(np.float64)
+        yield weights if groups is None else weights[:, groups]
