@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from snellen.core.finding import FixSafety
-from snellen.core.plan import Cost
+from snellen.core.plan import Cost, FactUnavailable
 
 if TYPE_CHECKING:
     from snellen.check.fix import Mended
@@ -36,44 +37,57 @@ Exit code 0: no finding of level error; 1: there are some; 2: the target cannot 
 A line of the run file that says # snellen: ignore[slug] mutes that rule."""
 
 
+_Target = Annotated[Path, typer.Argument(metavar="TARGET", help="A run file, or a folder of data.")]
+_Overrides = Annotated[
+    list[str] | None, typer.Argument(metavar="[KEY=VALUE]...", help="Settings that win over the run file.")
+]
+_Rehearse = Annotated[
+    bool, typer.Option("--rehearse", help="Also go through the whole life of the run, shrunk, within a minute.")
+]
+_Fix = Annotated[bool, typer.Option("--fix", help="Apply the fixes that are safe, then check again.")]
+_Machine = Annotated[str | None, typer.Option(metavar="NAME", help="Judge for this machine, such as kaggle-t4.")]
+_Layout = Annotated[str | None, typer.Option(metavar="NAME", help="Layout of a data folder.")]
+_Classes = Annotated[Path | None, typer.Option(metavar="FILE", help="Names of a data folder's classes, one a line.")]
+_Select = Annotated[
+    list[str] | None, typer.Option(metavar="RULE", help="Only this rule, family or pattern; repeatable.")
+]
+_Ignore = Annotated[
+    list[str] | None, typer.Option(metavar="RULE", help="Mute this rule, family or pattern; repeatable.")
+]
+_MaxCost = Annotated[
+    Cost, typer.Option(help="How long a check may take: settings only, files and imports, or whole steps.")
+]
+_Baseline = Annotated[Path | None, typer.Option(metavar="FILE", help="Known findings: only new ones count.")]
+_WriteBaseline = Annotated[
+    Path | None, typer.Option("--write-baseline", metavar="FILE", help="Write what is found as known.")
+]
+_Html = Annotated[Path | None, typer.Option(metavar="FILE", help="Also write the report as a page.")]
+_AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON object.")]
+_Verbose = Annotated[bool, typer.Option("--verbose", "-v", help="Also name the checks that passed.")]
+
+
 def register(app: typer.Typer) -> None:
     """Add the verb to the command line."""
     app.command(epilog=_EXAMPLES)(check)
 
 
 def check(  # noqa: PLR0913 - one parameter an option
-    target: Annotated[Path, typer.Argument(metavar="TARGET", help="A run file, or a folder of data.")],
-    overrides: Annotated[
-        list[str] | None, typer.Argument(metavar="[KEY=VALUE]...", help="Settings that win over the run file.")
-    ] = None,
+    target: _Target,
+    overrides: _Overrides = None,
     *,
-    rehearse: Annotated[
-        bool, typer.Option("--rehearse", help="Also go through the whole life of the run, shrunk, within a minute.")
-    ] = False,
-    fix: Annotated[bool, typer.Option("--fix", help="Apply the fixes that are safe, then check again.")] = False,
-    machine: Annotated[
-        str | None, typer.Option(metavar="NAME", help="Judge for this machine, such as kaggle-t4.")
-    ] = None,
-    layout: Annotated[str | None, typer.Option(metavar="NAME", help="Layout of a data folder.")] = None,
-    classes: Annotated[
-        Path | None, typer.Option(metavar="FILE", help="Names of a data folder's classes, one a line.")
-    ] = None,
-    select: Annotated[
-        list[str] | None, typer.Option(metavar="RULE", help="Only this rule, family or pattern; repeatable.")
-    ] = None,
-    ignore: Annotated[
-        list[str] | None, typer.Option(metavar="RULE", help="Mute this rule, family or pattern; repeatable.")
-    ] = None,
-    max_cost: Annotated[
-        Cost, typer.Option(help="How long a check may take: settings only, files and imports, or whole steps.")
-    ] = Cost.SECONDS,
-    baseline: Annotated[Path | None, typer.Option(metavar="FILE", help="Known findings: only new ones count.")] = None,
-    write_baseline: Annotated[
-        Path | None, typer.Option("--write-baseline", metavar="FILE", help="Write what is found as known.")
-    ] = None,
-    html: Annotated[Path | None, typer.Option(metavar="FILE", help="Also write the report as a page.")] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
-    verbose: Annotated[bool, typer.Option("--verbose", "-v", help="Also name the checks that passed.")] = False,
+    rehearse: _Rehearse = False,
+    fix: _Fix = False,
+    machine: _Machine = None,
+    layout: _Layout = None,
+    classes: _Classes = None,
+    select: _Select = None,
+    ignore: _Ignore = None,
+    max_cost: _MaxCost = Cost.SECONDS,
+    baseline: _Baseline = None,
+    write_baseline: _WriteBaseline = None,
+    html: _Html = None,
+    as_json: _AsJson = False,
+    verbose: _Verbose = False,
 ) -> None:
     """Find what would go wrong in a run, or what is wrong with a folder of data, before it costs any time.
 
@@ -92,20 +106,17 @@ def check(  # noqa: PLR0913 - one parameter an option
             on_start=lambda title: tell(f"looking for: {title}"),
         )
 
-        def look() -> Examined:
-            return check_target(
-                target,
-                overrides=overrides or (),
-                machine=machine,
-                options=FolderOptions(layout, classes),
-                settings=settings,
-                notify=tell,
-            )
-
-        examined = look()
-        mended = None
-        if fix:
-            examined, mended = _mend(examined, look)
+        options = FolderOptions(layout, classes)
+        look = partial(
+            check_target,
+            target,
+            overrides=overrides or (),
+            machine=machine,
+            options=options,
+            settings=settings,
+            notify=tell,
+        )
+        examined, mended = _mend(look) if fix else (look(), None)
         if rehearse:
             examined = _rehearsed(examined, overrides or (), tell)
     report = examined.report
@@ -118,15 +129,14 @@ def check(  # noqa: PLR0913 - one parameter an option
         _print_json(report, mended)
     else:
         _print_text(target, report, mended, verbose=verbose)
-        if html is not None:
-            typer.echo(f"the same with pictures: {html}")
     raise typer.Exit(report.exit_code)
 
 
-def _mend(examined: Examined, look: Callable[[], Examined]) -> tuple[Examined, Mended]:
+def _mend(look: Callable[[], Examined]) -> tuple[Examined, Mended]:
     """Mend and check again until nothing more can be mended: one mistake may hide another."""
     from snellen.check.fix import Mended, mend
 
+    examined = look()
     applied: list[Any] = []
     files: set[str] = set()
     outcome = mend(examined.report.findings, run_file=examined.run_file)
@@ -147,9 +157,11 @@ def _rehearsed(examined: Examined, overrides: list[str] | tuple[str, ...], tell:
 
     if examined.run_file is None:
         raise UsageError("--rehearse is for runs, and this is a data folder", hint="give a run file")
-    stages, seconds = rehearse(
-        examined.run_file, overrides=overrides, audits=examined.plan.answered("audit") or (), notify=tell
-    )
+    try:
+        audits = examined.plan.fact("audit")
+    except FactUnavailable:
+        audits = ()
+    stages, seconds = rehearse(examined.run_file, overrides=overrides, audits=audits, notify=tell)
     report = examined.report
     return replace(
         examined, report=replace(report, results=(*report.results, *stages), seconds=report.seconds + seconds)
@@ -171,6 +183,7 @@ def _write_page(examined: Examined, path: Path) -> None:
     plan = examined.plan
     page = check_page(examined.report, audits=plan.answered("audit") or (), machine=plan.answered("machine"))
     write_text(path, page)
+    typer.echo(f"the page with pictures: {path}", err=True)
 
 
 def _print_json(report: CheckReport, mended: Mended | None) -> None:
