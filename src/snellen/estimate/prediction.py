@@ -19,6 +19,8 @@ TRAINING: Final[tuple[Phase, ...]] = ("train", "validate", "save")
 _LARGEST_BATCH = 1 << 16
 _TWO = 2
 """One sample alone takes other ways through some models, such as a batch norm of one value."""
+_OF_ALL = 0.03
+"""The least of that, as a share of everything: the median error that is promised for measured peaks."""
 _OF_SAMPLES = (Category.INPUTS, Category.ACTIVATIONS, Category.BACKWARD)
 _UNSEEN = 0.06
 """Share of the activations that kernels may want for themselves on top: copies in another layout, partial sums."""
@@ -116,7 +118,7 @@ class Predictor:
         allocated = timeline.peak
         if device.capability is None:
             high = allocated + unseen_bytes(timeline)
-            return Need(phase, allocated, allocated, high, parts, timeline.largest_at_peak(), how)
+            return Need(phase, allocated, timeline.outside_peak, high, parts, timeline.largest_at_peak(), how)
         if id(timeline) not in self._peaks:
             self._peaks[id(timeline)] = replay(timeline)
         peaks = self._peaks[id(timeline)]
@@ -218,7 +220,7 @@ def unseen_bytes(timeline: Timeline) -> int:
     """The most that kernels want for themselves: what a convolution reads and writes, in a layout of its own."""
     parts = timeline.at_peak()
     share = int(_UNSEEN * (parts.get(Category.ACTIVATIONS, 0) + parts.get(Category.BACKWARD, 0)))
-    return max(share, timeline.convolution)
+    return max(share, timeline.convolution, int(_OF_ALL * timeline.peak))
 
 
 def _bisect(low: int, high: int, fits: Callable[[int], bool]) -> int:

@@ -121,7 +121,7 @@ class Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
         """A block that is made and given back within an operator."""
         number = len(self.timeline.allocations)
         module = self._modules[-1] if self._modules else ""
-        self.timeline.allocations.append(Allocation(size, self.phase, module, operation, (size,), "uint8"))
+        self.timeline.allocations.append(Allocation(size, self.phase, module, operation, (size,), "uint8", inside=True))
         self.timeline.events += [Event(number, made=True), Event(number, made=False)]
 
     def _count(

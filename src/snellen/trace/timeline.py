@@ -35,6 +35,7 @@ class Allocation:
         operation: The operator, for example `aten.convolution.default`.
         shape: Of the tensor that came with it.
         dtype: Of that tensor.
+        inside: Whether an operator only held it while it ran, by a rule of thumb.
     """
 
     size: int
@@ -43,6 +44,7 @@ class Allocation:
     operation: str = ""
     shape: tuple[int, ...] = ()
     dtype: str = ""
+    inside: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,6 +77,16 @@ class Timeline:
     def peak(self) -> int:
         """The largest number of bytes alive at once."""
         return self._peak()[0]
+
+    @property
+    def outside_peak(self) -> int:
+        """The same without what operators are said to hold while they run."""
+        current = best = 0
+        for event in self.events:
+            block = self.allocations[event.allocation]
+            current += 0 if block.inside else block.size if event.made else -block.size
+            best = max(best, current)
+        return best
 
     def at_peak(self) -> dict[Category, int]:
         """Bytes by category when most were alive."""
