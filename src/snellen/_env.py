@@ -18,11 +18,17 @@ __all__ = [
     "SHARED",
     "VARIABLES",
     "VENV",
+    "WANDB_ADDRESS",
+    "WANDB_KEY",
+    "WANDB_MODE",
     "Variable",
     "active_environments",
     "cache_folder",
     "project_rules_wanted",
     "shared_folder",
+    "wandb_address",
+    "wandb_has_key",
+    "wandb_wanted_offline",
 ]
 
 
@@ -64,9 +70,21 @@ CACHE: Final = Variable(
     "Where what was measured of images is remembered; without it `snellen` in XDG_CACHE_HOME. Safe to delete.",
 )
 
-CACHE_HOME: Final = Variable("XDG_CACHE_HOME", "folder", "~/.cache", "The user's caches, where SNELLEN_CACHE is not set.")
+CACHE_HOME: Final = Variable(
+    "XDG_CACHE_HOME", "folder", "~/.cache", "The user's caches, where SNELLEN_CACHE is not set."
+)
 
-VARIABLES: Final = (CACHE, PROJECT_RULES, SHARED, CACHE_HOME, VENV, CONDA)
+WANDB_KEY: Final = Variable("WANDB_API_KEY", "key", "", "Whether curves may be uploaded; wandb itself reads its value.")
+
+WANDB_ADDRESS: Final = Variable(
+    "WANDB_BASE_URL", "address", "https://api.wandb.ai", "The Weights & Biases server that curves are uploaded to."
+)
+
+WANDB_MODE: Final = Variable(
+    "WANDB_MODE", "online, offline or disabled", "", "`offline` and `disabled` keep a run from starting an upload."
+)
+
+VARIABLES: Final = (CACHE, PROJECT_RULES, SHARED, CACHE_HOME, VENV, CONDA, WANDB_KEY, WANDB_ADDRESS, WANDB_MODE)
 """All of them."""
 
 
@@ -91,3 +109,18 @@ def cache_folder() -> Path | None:
     if named:
         return None if named == "off" else Path(named).expanduser()
     return Path(os.environ.get(CACHE_HOME.name) or CACHE_HOME.default).expanduser() / "snellen"
+
+
+def wandb_address() -> str:
+    """The server of Weights & Biases."""
+    return os.environ.get(WANDB_ADDRESS.name) or WANDB_ADDRESS.default
+
+
+def wandb_has_key() -> bool:
+    """Whether a key is in the environment."""
+    return bool(os.environ.get(WANDB_KEY.name))
+
+
+def wandb_wanted_offline() -> bool:
+    """Whether the user has told wandb to stay off the network."""
+    return os.environ.get(WANDB_MODE.name, "").lower() in {"offline", "disabled", "dryrun"}

@@ -32,6 +32,7 @@ VERBS = (
     "trace",
     "estimate",
     "weights",
+    "sync",
     "rules",
     "forgery",
 )
@@ -47,6 +48,7 @@ EXTRAS = {
     ),
     **dict.fromkeys(("skimage", "sklearn"), "demo"),
     "ray": "ray",
+    "wandb": "wandb",
 }  # fmt: skip
 """Optional package to the extra that installs it."""
 

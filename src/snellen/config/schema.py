@@ -117,7 +117,10 @@ class TrackConfig(Section):
     tensorboard: bool = True
     """Write TensorBoard files into the run's folder."""
     wandb: Literal["auto", False] = "auto"
-    """Weights & Biases: this version has no tracker for it, so `auto` means off."""
+    """Weights & Biases: `auto` uploads the curves while the run goes on where wandb is installed, has a key and its
+    server answers; otherwise `snellen sync` uploads them later. Nothing that wandb does can stop the run."""
+    project: Annotated[str, Field(min_length=1)] = "snellen"
+    """Project of Weights & Biases."""
 
 
 class RunConfig(Section):

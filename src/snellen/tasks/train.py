@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import traceback
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,7 @@ from snellen.engine.events import Event
 from snellen.engine.recipe import Recipe
 from snellen.engine.settings import TrainSettings
 from snellen.engine.train import TrainResult, train
+from snellen.engine.uploading import Uploader, why_not_online
 from snellen.errors import RunFolderError, SnellenError
 from snellen.explain import explain
 from snellen.guard.watcher import RuleGuard
@@ -101,7 +103,8 @@ def resume_run(path: Path, overrides: Sequence[str] = ()) -> tuple[Path, TrainRe
 def _train(recipe: Recipe, config: RunConfig, folder: RunFolder, *, resume: bool) -> TrainResult:
     guard = RuleGuard(catalogue().values())
     try:
-        return train(recipe, train_settings(config), folder, observers=(guard,), resume=resume, on_event=_tell)
+        with _upload(config, folder):
+            return train(recipe, train_settings(config), folder, observers=(guard,), resume=resume, on_event=_tell)
     except SnellenError:
         raise
     except Exception as error:
@@ -111,6 +114,25 @@ def _train(recipe: Recipe, config: RunConfig, folder: RunFolder, *, resume: bool
         for one in diagnoses[:1]:
             error.add_note(f"snellen: {one.title} ({one.slug}): {one.fix.text}\nsnellen explain {one.slug}")
         raise
+
+
+@contextlib.contextmanager
+def _upload(config: RunConfig, folder: RunFolder) -> Iterator[None]:
+    """Upload the curves beside the run, when that is possible, and say what is left for later."""
+    reason = why_not_online() if config.track.wandb else "track.wandb is false"
+    if reason:
+        if config.track.wandb and reason != "wandb is not installed":
+            note(f"wandb: offline, {reason}; later: snellen sync {folder.path}")
+        yield
+        return
+    uploader = Uploader(folder.path, project=config.track.project)
+    with uploader:
+        try:
+            yield
+        finally:
+            problem = uploader.close()
+            if problem:
+                note(f"wandb: not everything was uploaded, {problem}; later: snellen sync {folder.path}")
 
 
 def _tell(event: Event) -> None:

@@ -3,21 +3,17 @@
 from __future__ import annotations
 
 import contextlib
-import socket
 from collections.abc import Iterator
-from typing import Final
-from urllib.parse import urlsplit
 from urllib.request import getproxies
 
 from huggingface_hub import constants
 from huggingface_hub.utils import logging
 
+from snellen.core.network import can_connect
 from snellen.errors import WeightsError
 
 __all__ = ["hub_access", "weights_unreachable"]
 
-_PATIENCE: Final = 3.0
-"""Seconds that a connection to the hub may take; its own client tries for 50."""
 _AUTH = ("401", "403", "gated", "unauthorized", "forbidden")
 
 
@@ -27,7 +23,7 @@ def hub_access() -> Iterator[None]:
 
     Where a proxy is set, reaching is the proxy's business: nothing is changed.
     """
-    if constants.HF_HUB_OFFLINE or getproxies() or _reachable(constants.ENDPOINT):
+    if constants.HF_HUB_OFFLINE or getproxies() or can_connect(constants.ENDPOINT):
         yield
         return
     verbosity = logging.get_verbosity()
@@ -38,16 +34,6 @@ def hub_access() -> Iterator[None]:
     finally:
         constants.HF_HUB_OFFLINE = False
         logging.set_verbosity(verbosity)
-
-
-def _reachable(endpoint: str) -> bool:
-    address = urlsplit(endpoint)
-    try:
-        port = address.port or (80 if address.scheme == "http" else 443)
-        with socket.create_connection((address.hostname or "", port), timeout=_PATIENCE):
-            return True
-    except (OSError, ValueError):
-        return False
 
 
 def weights_unreachable(name: str, hub: str | None, error: Exception) -> WeightsError:
