@@ -56,7 +56,7 @@ def _backward(args: Sequence[Any]) -> int:
         return 0
     if groups > 1 and groups == given.shape[1] and given.stride(1) == 1:
         block = weight.numel() * _BLOCK * _BLOCK
-        return block * (4 if weight.element_size() == 4 else 6)
+        return int(block * (4 if weight.element_size() == 4 else 6))
     if weight.ndim > 4:
         return max(_VOLUME_COPIES * _bytes(weight), _bytes(gradient))
     if max(dilation) > 1:
