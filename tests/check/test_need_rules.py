@@ -1,4 +1,4 @@
-"""Rules about what a run needs: of the device, of main memory, of time. The facts are stated, the arithmetic is by hand."""
+"""Rules about what a run needs of device, main memory and time: facts are stated, the arithmetic is by hand."""
 
 from __future__ import annotations
 

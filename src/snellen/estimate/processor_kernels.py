@@ -1,10 +1,10 @@
 """What operators allocate inside themselves on a CPU and give back before they end: nobody sees it from outside.
 
 Rules of thumb for oneDNN and ATen, each found by recording the events of the allocator within single operators (torch
-2.13 on x86-64 with AVX2, one thread): a convolution with a window copies what it reads and writes into blocks of
-channels; one with holes, or for a whole batch, goes by way of `im2col`; in the backward pass of one that works channel
-by channel on channels that lie side by side, every weight becomes a block of 16 x 16; a sum or product of two types casts one of them as a whole. Other
-processors and versions differ in details, so that this belongs to the estimate, and the measured peaks to its test.
+2.13 on x86-64, one thread): a convolution with a window copies what it reads and writes into blocks of channels; the
+backward pass of one with holes goes by way of `im2col`; where one works channel by channel on channels that lie side by
+side, every weight becomes a block of 16 x 16; a sum or product of two types casts one of them as a whole. Other
+processors and versions differ, so that these bytes are part of what is expected and not of what is sure.
 """
 
 from __future__ import annotations
