@@ -122,7 +122,10 @@ class SchemaView:
                 return "[" + ", ".join(self._describe(item) for item in node["prefixItems"]) + "]"
             return f"a list, each {self._describe(node.get('items', {}))}"
         if kind == "object":
-            return f"the keys {', '.join(node['properties'])}" if node.get("properties") else "no keys"
+            if node.get("properties"):
+                return f"the keys {', '.join(node['properties'])}"
+            named = node.get("additionalProperties")
+            return f"names, each with {self._describe(named)}" if isinstance(named, Mapping) else "no keys"
         if kind == "string":
             return "a path" if node.get("format") == "path" else "text"
         return {"boolean": "true or false", "null": "null"}.get(str(kind), "a value")
@@ -136,6 +139,8 @@ def _json_schema(schema: type[RunConfig]) -> dict[str, Any]:
 def _step(node: Node, part: str | int) -> Node | None:
     if isinstance(part, str):
         found = node.get("properties", {}).get(part)
+        if found is None and isinstance(node.get("additionalProperties"), Mapping):
+            found = node["additionalProperties"]
     else:
         fixed = node.get("prefixItems", [])
         found = fixed[part] if part < len(fixed) else node.get("items")

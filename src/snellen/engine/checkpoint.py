@@ -6,6 +6,8 @@ are the learning rate and the order of samples.
 
 from __future__ import annotations
 
+import json
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -21,7 +23,7 @@ from snellen.engine.store import CheckpointStore, Kind, Stored
 from snellen.errors import RunFolderError, WeightsError
 from snellen.models.weights.loading import load_into, read_state_dict
 
-__all__ = ["Trained", "load_weights", "restore", "save_best", "save_last"]
+__all__ = ["Trained", "card_of", "load_weights", "read_card", "restore", "save_best", "save_last"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,6 +60,7 @@ def save_last(store: CheckpointStore, trained: Trained, position: Position, plan
         "plan": _identity(plan),
         "optimiser": numbers,
         "precision": trained.precision.state_dict(),
+        "card": card_of(trained.module),
     }
     return store.write("last", {**_weights(trained), "optimiser": tensors}, state)
 
@@ -68,7 +71,32 @@ def save_best(store: CheckpointStore, trained: Trained, position: Position) -> P
     Raises:
         RunFolderError: It cannot be written.
     """
-    return store.write("best", _weights(trained), {"position": position.to_dict()})
+    return store.write("best", _weights(trained), {"position": position.to_dict(), "card": card_of(trained.module)})
+
+
+def card_of(module: nn.Module) -> dict[str, Any]:
+    """What a model says of itself that its tensors do not: its attribute `card`, plain data, such as its classes.
+
+    Example:
+        >>> card_of(nn.Linear(2, 1))
+        {}
+    """
+    return dict(getattr(module, "card", {}))
+
+
+def read_card(source: str | Path, *, which: Kind = "best") -> Mapping[str, Any]:
+    """The card of the model in a run's folder; empty when it has none.
+
+    Args:
+        source: A run's folder, or its `checkpoints`.
+        which: `best`, or `last`.
+
+    Raises:
+        WeightsError: There is no checkpoint.
+        RunFolderError: Every checkpoint of that kind is torn.
+    """
+    card: Mapping[str, Any] = _newest(Path(source), which).state.get("card", {})
+    return card
 
 
 def restore(stored: Stored, trained: Trained, plan: SamplePlan) -> Position:
@@ -85,6 +113,15 @@ def restore(stored: Stored, trained: Trained, plan: SamplePlan) -> Position:
             f"{stored.path} was written with {', '.join(changed)}; the same order of samples cannot be continued",
             hint="resume with the former value, or train again into a new folder",
         )
+    former_card, card = stored.state.get("card", {}), card_of(trained.module)
+    for name in former_card.keys() | card.keys():
+        # As JSON: lists and tuples are the same there.
+        before, after = (json.dumps(one.get(name), sort_keys=True) for one in (former_card, card))
+        if before != after:
+            raise RunFolderError(
+                f"{stored.path} was written by a model of {name} {_short(before)}, now it is {_short(after)}",
+                hint="resume with the data and the settings that the run was started with, or train into a new folder",
+            )
     weights = stored.tensors("model")
     _load(trained.module, weights, stored)
     if trained.average is not None:
@@ -116,15 +153,24 @@ def load_weights(
     if not path.is_dir():
         load_into(module, read_state_dict(path), source=str(path))
         return ()
+    stored = _newest(path, which)
+    weights = (prefer_ema and stored.tensors("ema")) or stored.tensors("model")
+    _load(module, weights, stored)
+    return stored.torn
+
+
+def _newest(path: Path, which: Kind) -> Stored:
     store = CheckpointStore(path if path.name == "checkpoints" else path / "checkpoints")
     stored = store.newest(which)
     if stored is None:
         other: Kind = "last" if which == "best" else "best"
         hint = f"take {other!r} instead" if store.newest(other) is not None else "train it first"
         raise WeightsError(f"{path} holds no {which!r} checkpoint", hint=hint, slug="missing-checkpoint")
-    weights = (prefer_ema and stored.tensors("ema")) or stored.tensors("model")
-    _load(module, weights, stored)
-    return stored.torn
+    return stored
+
+
+def _short(text: str, limit: int = 120) -> str:
+    return text if len(text) <= limit else f"{text[:limit]}..."
 
 
 def _load(module: nn.Module, weights: dict[str, Tensor], stored: Stored) -> None:

@@ -8,11 +8,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence, Sized
 from dataclasses import dataclass, field
-from typing import Any, Literal, Protocol, TypeAlias
+from typing import Any, Literal, Protocol, TypeAlias, runtime_checkable
 
 from torch import Tensor, nn
 
-__all__ = ["Batch", "MapDataset", "Metrics", "Recipe", "StepOutput"]
+__all__ = ["Batch", "MapDataset", "Metrics", "PreparedRecipe", "Recipe", "StepOutput"]
 
 Batch: TypeAlias = dict[str, Any]
 """One batch. The key `files` holds a list of strings that names the source of every sample; the other values are
@@ -63,7 +63,9 @@ class Metrics(Protocol):
 class Recipe(Protocol):
     """One task, ready to be trained.
 
-    `headline` names the metric that chooses the best checkpoint, `mode` whether more or less of it is better.
+    `headline` names the metric that chooses the best checkpoint, `mode` whether more or less of it is better. A model
+    may have an attribute `card`, plain data such as its classes: it is kept in every checkpoint, and a run is not
+    resumed with another one.
     """
 
     headline: str
@@ -104,4 +106,20 @@ class Recipe(Protocol):
 
     def new_metrics(self) -> Metrics:
         """Empty metrics."""
+        ...
+
+
+@runtime_checkable
+class PreparedRecipe(Protocol):
+    """A recipe that has something long to do once before training, such as the features of a frozen backbone.
+
+    Estimates never ask for it; `example` gives them what a sample looks like.
+    """
+
+    def prepare(self) -> None:
+        """Do it; called in the first process, before there are others."""
+        ...
+
+    def example(self) -> Any:
+        """A sample of the shapes that the training samples have."""
         ...

@@ -120,11 +120,28 @@ class Task:
         return hasattr(importlib.import_module(f"snellen.tasks.{self.name}.predict"), "predict_all")
 
     def predict_all(
-        self, config: RunConfig, inputs: Sequence[Path], *, out: Path, limit: int | None, engine: str, quiet: bool
+        self,
+        config: RunConfig,
+        inputs: Sequence[Path],
+        *,
+        checkpoints: Path | None,
+        out: Path,
+        limit: int | None,
+        engine: str,
+        quiet: bool,
     ) -> tuple[Any, list[Path]]:
-        """Predict all inputs in one stream: what it came to, and the files that concern all of them."""
+        """Predict all inputs in one stream: what it came to, and the files that concern all of them.
+
+        The weights of a trained run, if there is one, lie in `checkpoints`; a task that does not train takes none.
+        """
         found: tuple[Any, list[Path]] = self._part("predict", "predict_all")(
-            config, inputs, out=out, limit=limit, engine=engine, quiet=quiet
+            config,
+            inputs,
+            out=out,
+            limit=limit,
+            engine=engine,
+            quiet=quiet,
+            **({} if checkpoints is None else {"checkpoints": checkpoints}),
         )
         return found
 

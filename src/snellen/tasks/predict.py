@@ -92,7 +92,9 @@ def predict_stream(
         raise UsageError(f"the task {task.name} has no --quota-hours", hint="stop it with Ctrl-C: it is resumable")
     if engine not in ENGINES:
         raise UsageError(f"--engine {engine}, expected {' or '.join(ENGINES)}")
-    outcome, files = task.predict_all(target.config, inputs, out=out, limit=limit, engine=engine, quiet=quiet)
+    outcome, files = task.predict_all(
+        target.config, inputs, checkpoints=target.checkpoints, out=out, limit=limit, engine=engine, quiet=quiet
+    )
     return outcome, files, []
 
 

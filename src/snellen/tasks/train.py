@@ -16,7 +16,7 @@ from snellen.core.environment import collect
 from snellen.core.run_folder import RunFolder
 from snellen.data.listing import find_images, hash_file_list
 from snellen.engine.events import Event
-from snellen.engine.recipe import Recipe
+from snellen.engine.recipe import PreparedRecipe, Recipe
 from snellen.engine.settings import TrainSettings
 from snellen.engine.train import TrainResult, train
 from snellen.engine.uploading import Uploader, why_not_online
@@ -102,6 +102,8 @@ def resume_run(path: Path, overrides: Sequence[str] = ()) -> tuple[Path, TrainRe
 
 def _train(recipe: Recipe, config: RunConfig, folder: RunFolder, *, resume: bool) -> TrainResult:
     guard = RuleGuard(catalogue().values())
+    if isinstance(recipe, PreparedRecipe):
+        recipe.prepare()
     try:
         with _upload(config, folder):
             return train(recipe, train_settings(config), folder, observers=(guard,), resume=resume, on_event=_tell)

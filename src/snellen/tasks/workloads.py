@@ -16,6 +16,7 @@ from snellen.config.machines import MACHINES, Machine
 from snellen.config.schema import RunConfig
 from snellen.core.facts.machine import MachineFacts
 from snellen.core.file_kinds import nearest
+from snellen.engine.recipe import PreparedRecipe
 from snellen.errors import UsageError
 from snellen.estimate.calibration import processor_speed
 from snellen.estimate.devices import Device
@@ -162,7 +163,7 @@ def workload_of_run(
     """
     recipe = task.build_recipe(_without_weights(config))
     build_without_weights(recipe.build_model)  # it settles the size of the samples
-    sample = recipe.train_dataset()[0]
+    sample = recipe.example() if isinstance(recipe, PreparedRecipe) else recipe.train_dataset()[0]
     optim = config.optim
 
     def batch(count: int) -> Any:
