@@ -29,9 +29,10 @@ from snellen.rehearsal.stages import STAGES, Failure, Outcome
 
 __all__ = ["rehearse"]
 
-STAGE_SECONDS: Final = 45.0
-"""What a stage may take: two steps of a ViT-B at 518 pixels take about half of it on two cores."""
-ALL_SECONDS: Final = 150.0
+STAGE_SECONDS: Final = 75.0
+"""What a stage may take: two steps of a ViT-S took 42 s of it on two cores that eight others used as well."""
+ALL_SECONDS: Final = 240.0
+"""After which no further stage begins; a rehearsal takes 20 to 40 s on two cores of one's own."""
 _TRAINING: Final = 8
 _VALIDATION: Final = 4
 _POLL_SECONDS: Final = 0.05
