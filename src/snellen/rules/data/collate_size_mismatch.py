@@ -281,7 +281,9 @@ def _gives_boxes(file: SourceFile, name: str) -> bool:
 def _examine_plan(plan: Plan) -> Iterator[Finding]:
     """Images of several sizes, and nothing in the settings that brings them to one."""
     data, optim = plan.settings.get("data"), plan.settings.get("optim")
-    if not isinstance(data, dict) or "image_size" not in data or data["image_size"] is not None:
+    if not isinstance(data, dict) or "image_size" not in data:
+        raise NotApplicable("nothing says whether images keep their size")
+    if data["image_size"] is not None:
         raise NotApplicable("images are brought to one size: data.image_size is not null")
     if _brought_to_size(plan):
         raise NotApplicable("the task brings its images to one size itself")
