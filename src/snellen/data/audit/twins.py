@@ -22,10 +22,12 @@ from snellen.data.audit.fingerprints import MIRROR, bits_apart, likeness, mirror
 from snellen.data.audit.pairing import close_pairs
 from snellen.data.audit.verifying import Details
 
-__all__ = ["MAX_DETAILED", "Image", "exact_twins", "find_twins", "near_twins"]
+__all__ = ["MAX_DETAILED", "MAX_DETAILED_BYTES", "Image", "exact_twins", "find_twins", "near_twins"]
 
-MAX_DETAILED: Final = 4_000
+MAX_DETAILED: Final = 40_000
 """Pictures that are read again to compare their details, at most; the nearest pairs come first."""
+MAX_DETAILED_BYTES: Final = 400_000_000
+"""Size of the files that are read again, all together: 4,000 frames of 100 kB."""
 
 _ALIKE = 0.88
 _ALIKE_FINE = 0.68
@@ -36,7 +38,8 @@ _SMALLEST = 16
 _FULL = 22
 _TRIES = 6
 """Candidates of one image whose details disagree before no more are tried."""
-_PORTION = 100_000
+_PORTION = 8_192
+"""Pairs whose signatures are compared at once: about 50 MB."""
 
 Tell = Callable[[str, int, int], None]
 _Pairs = npt.NDArray[np.int64]
@@ -196,25 +199,25 @@ def _tables(
 def _portions(
     pairs: Iterable[tuple[_Pairs, _Pairs, npt.NDArray[np.uint8]]],
 ) -> Iterator[tuple[_Pairs, _Pairs]]:
-    """The same pairs in portions of about `_PORTION`, each pair once a portion."""
+    """The same pairs in portions of at most `_PORTION`."""
     waiting: list[tuple[_Pairs, _Pairs]] = []
     count = 0
     for one, other, _ in pairs:
         waiting.append((one, other))
         count += len(one)
         if count >= _PORTION:
-            yield _joined(waiting)
+            yield from _joined(waiting)
             waiting, count = [], 0
     if waiting:
-        yield _joined(waiting)
+        yield from _joined(waiting)
 
 
-def _joined(
-    portions: Sequence[tuple[_Pairs, _Pairs]],
-) -> tuple[_Pairs, _Pairs]:
+def _joined(portions: Sequence[tuple[_Pairs, _Pairs]]) -> Iterator[tuple[_Pairs, _Pairs]]:
     one, other = (np.concatenate([portion[part] for portion in portions]) for part in range(2))
     codes = np.unique(one << np.int64(32) | other)
-    return codes >> np.int64(32), codes & np.int64(2**32 - 1)
+    for start in range(0, len(codes), _PORTION):
+        some = codes[start : start + _PORTION]
+        yield some >> np.int64(32), some & np.int64(2**32 - 1)
 
 
 def _believed(
@@ -237,7 +240,7 @@ def _believed(
             needed = (one, second.part) not in met or (other, first.part) not in met
         if not needed or failed[one] >= _TRIES or failed[other] >= _TRIES or frozenset(paths) in partners:
             continue
-        if details.read >= MAX_DETAILED:
+        if details.read >= MAX_DETAILED or details.read_bytes >= MAX_DETAILED_BYTES:
             break
         tell("comparing images", count, len(candidates))
         if not details.agree(*paths, mirrored=mirrored):

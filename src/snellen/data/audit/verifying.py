@@ -8,6 +8,7 @@ in 16 parts; each part may lie up to 4 pixels elsewhere, as in the next frame of
 from __future__ import annotations
 
 from collections import OrderedDict
+from pathlib import Path
 from typing import Any, Final
 
 import cv2
@@ -82,6 +83,10 @@ def _found_in(one: Detail, other: Detail) -> bool:
 class Details:
     """The details of pictures by path, the last few kept.
 
+    Attributes:
+        read: Files that were read.
+        read_bytes: Their size.
+
     Args:
         keep: How many are kept; 64 kB each.
     """
@@ -89,7 +94,7 @@ class Details:
     def __init__(self, keep: int = 256) -> None:
         self._keep = keep
         self._known: OrderedDict[str, Detail | None] = OrderedDict()
-        self.read = 0
+        self.read = self.read_bytes = 0
 
     def agree(self, one: str, other: str, *, mirrored: bool = False) -> bool:
         """Whether two files show the same, one of them mirrored or not; no when one cannot be read any more."""
@@ -104,8 +109,9 @@ class Details:
             return self._known[path]
         self.read += 1
         try:
+            self.read_bytes += Path(path).stat().st_size
             detail: Detail | None = detail_of(read_grey(path, DETAIL_SIDE))
-        except SnellenError:
+        except (SnellenError, OSError):
             detail = None
         self._known[path] = detail
         if len(self._known) > self._keep:
