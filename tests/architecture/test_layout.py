@@ -33,6 +33,19 @@ EXTRA_TASK_FILES = {
         "page",  # the report
         "predict",  # a stream of images into features
     },
+    "fewshot": {
+        "episodes",  # queries and the examples that they are compared with
+        "evaluate",  # what an evaluation writes
+        "facts",  # what only this task can tell a check
+        "gallery",  # the worst mistakes as pictures
+        "grid",  # backbones, methods, shots, thresholds
+        "page",  # the report
+        "predict",  # a stream of images into answers
+        "recognise",  # queries against supports
+        "records",  # tables and records on disk
+        "sampling",  # episodes drawn from folders of classes
+        "truth",  # the table of classes that people edit
+    },
 }
 """What a task has beyond them, and what for."""
 

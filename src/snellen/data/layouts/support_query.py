@@ -14,7 +14,7 @@ from snellen.data.layouts.tables import read_text
 from snellen.data.layouts.tree import Folder, Tree, join, stem_of
 from snellen.errors import DataError
 
-__all__ = ["LAYOUT"]
+__all__ = ["LAYOUT", "category_of"]
 
 _SUPPORT = ("2.support-set", "support-set", "support_set", "support")
 _QUERY = ("6.preprocessed", "preprocessed", "query", "queries", "query-set", "query_set")
@@ -30,6 +30,18 @@ class _Found:
     problems: list[ListingProblem] = field(default_factory=list)
     used: set[str] = field(default_factory=set)
     classes: dict[str, None] = field(default_factory=dict)
+
+
+def category_of(path: str) -> str | None:
+    """The folder around the support set or the queries that an image belongs to, `None` for images of neither.
+
+    Example:
+        >>> category_of("data/cells/2.support-set/red/shot1/a.png"), category_of("data/cells/a.png")
+        ('data/cells', None)
+    """
+    parts = path.split("/")
+    named = [index for index, part in enumerate(parts[:-1]) if part.lower() in (*_SUPPORT, *_QUERY)]
+    return "/".join(parts[: named[-1]]) if named else None
 
 
 def _categories(tree: Tree) -> list[tuple[Folder, str | None, str | None]]:

@@ -40,7 +40,7 @@ from snellen.models.backbones.preprocessing import (
 from snellen.models.contract import Contract
 from snellen.models.weights.loading import load_into, read_state_dict
 
-__all__ = ["EMBEDDERS", "Embedder", "load_embedder", "official_state"]
+__all__ = ["EMBEDDERS", "Embedder", "load_embedder", "official_state", "with_preprocessing"]
 
 _CLIP: Final = {
     "clip_vitb32": "vit_base_patch32_clip_quickgelu_224.openai",
@@ -142,6 +142,18 @@ def _from_timm(name: str, rest: str, weights: Path | None, pretrained: bool) -> 
     else:
         preprocessing = from_timm(config)
     return _finish(name, network, preprocessing, source=source, licence=config.get("license"))
+
+
+def with_preprocessing(embedder: Embedder, preprocessing: Preprocessing, *, weights: str) -> Embedder:
+    """The same network behind another preprocessing: that of its training, where that was not the published one.
+
+    Args:
+        embedder: The backbone.
+        preprocessing: From a picture to its input.
+        weights: Where its weights come from, for people.
+    """
+    licence = embedder.contract.licence
+    return _finish(embedder.name, embedder.network, preprocessing, source=weights, licence=licence)
 
 
 def official_state(name: str, state: Mapping[str, Tensor], network: nn.Module) -> dict[str, Tensor]:

@@ -1,0 +1,179 @@
+"""Any number of images recognised: features part by part on disk, then one table of answers."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any, Final, Literal
+
+import numpy as np
+
+from snellen.config.schema import RunConfig
+from snellen.data.features import part_files, read_part
+from snellen.data.sources import open_sources
+from snellen.engine.embedding import EmbedReport, EmbedSettings, embed_images
+from snellen.errors import DataError, UsageError
+from snellen.report.text import harmless
+from snellen.tasks.fewshot.config import FewShotRun
+from snellen.tasks.fewshot.data import read_supports
+from snellen.tasks.fewshot.episodes import UNKNOWN, Episode, available_shots, shuffled, taken
+from snellen.tasks.fewshot.evaluate import RECORD, folder_of, source_of
+from snellen.tasks.fewshot.model import build_embedder, cache_of, embed, settings_of
+from snellen.tasks.fewshot.recognise import Comparison, Method, vectors_of
+from snellen.tasks.fewshot.records import read_choice, write_rows
+
+__all__ = ["Recognition", "predict_all"]
+
+TABLE: Final = "predictions.csv"
+FEATURES: Final = "features"
+
+
+@dataclass(slots=True)
+class Recognition:
+    """What a stream of recognitions came to.
+
+    Args:
+        report: Of the embedding.
+        what: How queries were compared, in words.
+        counts: Number of images by answer.
+        remarks: What a reader must know.
+    """
+
+    report: EmbedReport
+    what: str
+    counts: dict[str, int] = field(default_factory=dict)
+    remarks: tuple[str, ...] = ()
+
+    @property
+    def failed(self) -> int:
+        """Images without an answer."""
+        return len(self.report.unread)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain data."""
+        return {
+            "compared": self.what,
+            "answers": self.counts,
+            "failed": self.failed,
+            **self.report.to_dict(),
+            "remarks": list(self.remarks),
+        }
+
+    def lines(self, *, limit: int = 10) -> list[str]:
+        """The summary for people.
+
+        Args:
+            limit: At most this many classes and images without an answer are named.
+        """
+        ordered = sorted(self.counts.items(), key=lambda one: (-one[1], one[0]))
+        lines = [
+            f"{sum(self.counts.values())} images recognised, {self.failed} could not be read; {self.what}",
+            *(f"  {count:6d}  {harmless(name)}" for name, count in ordered[:limit]),
+        ]
+        if len(ordered) > limit:
+            lines.append(f"  and {len(ordered) - limit} more classes")
+        return [*lines, *(f"not read: {harmless(one.reason)}" for one in self.report.unread[:limit])]
+
+
+def predict_all(
+    config: RunConfig,
+    inputs: Sequence[str | Path],
+    *,
+    out: Path,
+    limit: int | None = None,
+    engine: Literal["local", "ray"] = "local",
+    quiet: bool = False,
+) -> tuple[Recognition, list[Path]]:
+    """Recognise whatever was named.
+
+    Args:
+        config: A few-shot run.
+        inputs: Files, folders, patterns, lists, tables, shards.
+        out: Where features and answers are written; a second call goes on where the first one ended.
+        limit: Only the first images.
+        engine: `local`; embed with `--engine ray` first for many machines.
+        quiet: Show no progress.
+
+    Returns:
+        What it came to, and the table of answers.
+
+    Raises:
+        DataError: No support set, no threshold yet, or a source that holds no image.
+        RunFolderError: `out` cannot be written, is in use, or holds features of another backbone.
+        Interrupted: Ctrl-C; what is done is kept.
+    """
+    del quiet
+    if not isinstance(config, FewShotRun):
+        raise TypeError(f"expected a FewShotRun, given {type(config).__name__}")
+    if engine != "local":
+        raise UsageError(
+            f"--engine {engine}: recognition itself runs in this process",
+            hint="snellen embed IMAGES --engine ray, and data.features with its folder",
+        )
+    source = open_sources(inputs)
+    embedder = build_embedder(config)
+    threshold, method, shots = _choice(config, embedder.fingerprint)
+    cache = cache_of(config, embedder)
+    supports, notes = read_supports(source_of(config, "test"))
+    episode = Episode("", shuffled(supports, config.seed), ())
+    shots = shots or max(available_shots([episode], config.data.shots)[0], default=0)
+    chosen, fewer = taken(episode, shots)
+    known = embed(
+        [one.image for one in chosen],
+        embedder,
+        settings=settings_of(config),
+        cache=cache,
+        features=config.data.features,
+    )
+    chosen = [one for one in chosen if one.image in known.rows]
+    if not chosen:
+        raise DataError(f"none of the examples of {shots} shots can be read", slug="support-set-short")
+    classes = (*episode.classes, UNKNOWN)
+    labels = np.array([classes.index(str(one.label)) for one in chosen])
+    comparison = Comparison(vectors_of(chosen, known), labels, method, index_from=config.recognition.index_from)
+    report = embed_images(source, embedder, out / FEATURES, settings=_limited(config, limit), cache=cache)
+    what = f"{embedder.name}, {method} of {shots} shots, {UNKNOWN} under {threshold:.4f}"
+    done = Recognition(report, what)
+    write_rows(
+        out / TABLE, ("image", "answer", "score", "margin", "best", "second"),
+        _rows(out / FEATURES, comparison, classes, threshold, done.counts),
+    )  # fmt: skip
+    remarks = [*notes, *(f"{label} has {count} of {shots} examples" for label, count in fewer.items())]
+    remarks += [f"example not read: {one.reason}" for one in known.unread]
+    remarks += [f"passed over: {count} {reason}" for reason, count in source.skipped.items() if count]
+    if comparison.recall is not None:
+        remarks.append(f"an index was searched: it found {comparison.recall:.1%} of the true nearest examples")
+    done.remarks = tuple(remarks)
+    return done, [out / TABLE]
+
+
+def _choice(config: FewShotRun, fingerprint: str) -> tuple[float, Method, int]:
+    """Threshold, method and shots: as the run file says, else as its evaluation chose."""
+    recognition, shots = config.recognition, config.data.shots
+    if recognition.threshold is not None and len(recognition.methods) == 1:
+        return recognition.threshold, recognition.methods[0], max(shots, default=0)
+    threshold, method, best = read_choice(folder_of(config) / RECORD, fingerprint)
+    threshold = threshold if recognition.threshold is None else recognition.threshold
+    return threshold, "prototypes" if method == "prototypes" else "nearest", best
+
+
+def _limited(config: FewShotRun, limit: int | None) -> EmbedSettings:
+    return replace(settings_of(config), limit=limit)
+
+
+def _rows(
+    folder: Path, comparison: Comparison, classes: Sequence[str], threshold: float, counts: dict[str, int]
+) -> Iterator[tuple[str, ...]]:
+    """One row for each image, part by part."""
+    for path in part_files(folder):
+        part = read_part(path)
+        if not part.names:
+            continue
+        found = comparison.answer(part.vectors)
+        for row, name in enumerate(part.names):
+            best = classes[found.label[row]]
+            answer = best if found.score[row] >= threshold else UNKNOWN
+            second = classes[found.second_label[row]] if found.second_label[row] >= 0 else ""
+            counts[answer] = counts.get(answer, 0) + 1
+            yield name, answer, f"{found.score[row]:.6f}", f"{found.margin[row]:.6f}", best, second

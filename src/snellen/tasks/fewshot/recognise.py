@@ -1,0 +1,170 @@
+"""Queries of all episodes compared with their supports, at one number of shots and with one method."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from typing import Literal
+
+import numpy as np
+import numpy.typing as npt
+
+from snellen.core.facts.data import Sample
+from snellen.ops.cosine_search import Nearest, nearest
+from snellen.ops.few_shot import Labels, Search, TwoBest, Vectors, prototypes, two_best
+from snellen.ops.vector_index import VectorIndex
+from snellen.tasks.fewshot.episodes import UNKNOWN, Episode, taken
+from snellen.tasks.fewshot.model import Embedded
+
+__all__ = ["Answers", "Comparison", "Method", "all_classes", "neighbours", "recognise", "vectors_of"]
+
+Method = Literal["prototypes", "nearest"]
+
+
+class Comparison:
+    """Compares queries with a support set.
+
+    Args:
+        vectors: Of the supports, shape `(S, D)`.
+        labels: Class of each.
+        method: `prototypes` or `nearest`.
+        index_from: Supports from which an index is searched.
+
+    Example:
+        >>> known = Comparison(np.eye(2, dtype=np.float32), np.array([0, 1]), "prototypes")
+        >>> known.answer(np.array([[1, 0.5]], np.float32)).label.tolist()
+        [0]
+    """
+
+    def __init__(self, vectors: Vectors, labels: Labels, method: Method, *, index_from: int = 1_000_000) -> None:
+        self.recall: float | None = None
+        self._search: Search | None = None
+        if method == "prototypes":
+            classes, numbers = np.unique(labels, return_inverse=True)
+            self._vectors, self._labels = prototypes(vectors, numbers, len(classes)), classes
+            return
+        self._vectors, self._labels = vectors, labels
+        if len(vectors) >= index_from:
+            self._index = VectorIndex.build(vectors)
+            self._search = self._index.search
+
+    def answer(self, queries: Vectors) -> TwoBest:
+        """The two best classes of each query."""
+        if self._search is not None and self.recall is None and len(queries):
+            self.recall = self._index.recall(queries)
+        return two_best(queries, self._vectors, self._labels, search=self._search)
+
+
+@dataclass(frozen=True, slots=True)
+class Answers:
+    """What was answered to every query, before any threshold; all arrays have one entry for a query.
+
+    Args:
+        backbone: What made the vectors.
+        method: How they were compared.
+        shots: Examples of each class.
+        queries: The queries.
+        episode: Number of its episode.
+        truth: Number of the true class, that of `Unknown` being the last; -1 where nobody knows.
+        label: Number of the class that it is most similar to.
+        score: How similar.
+        second_label: The runner-up, -1 without one.
+        margin: How far the best class is ahead.
+        aside: It serves only to choose thresholds.
+        recall: Of the index, where one was searched: share of the true nearest supports that it found, at worst.
+        short: Classes that had fewer examples, with how many, as sentences.
+    """
+
+    backbone: str
+    method: Method
+    shots: int
+    queries: tuple[Sample, ...]
+    episode: Labels
+    truth: Labels
+    label: Labels
+    score: npt.NDArray[np.float64]
+    second_label: Labels
+    margin: npt.NDArray[np.float64]
+    aside: npt.NDArray[np.bool_]
+    recall: float | None = None
+    short: tuple[str, ...] = field(default=())
+
+
+def all_classes(episodes: Iterable[Episode]) -> tuple[str, ...]:
+    """Classes of all episodes, sorted, and `Unknown` as the last."""
+    return (*sorted({name for episode in episodes for name in episode.classes}), UNKNOWN)
+
+
+def recognise(
+    episodes: Sequence[Episode],
+    embedded: Embedded,
+    *,
+    method: Method,
+    shots: int,
+    held: frozenset[str] = frozenset(),
+    index_from: int = 1_000_000,
+) -> Answers:
+    """Answer every query that can be answered.
+
+    Args:
+        episodes: Queries and supports.
+        embedded: Vectors of both; an image without one is left out.
+        method: How they are compared.
+        shots: Examples of each class.
+        held: Queries that serve only to choose thresholds.
+        index_from: Supports from which an index is searched.
+    """
+    numbers = {name: number for number, name in enumerate(all_classes(episodes))}
+    queries: list[Sample] = []
+    places, aside, short = list[int](), list[bool](), list[str]()
+    found: list[TwoBest] = []
+    recalls = []
+    for place, episode in enumerate(episodes):
+        chosen, fewer = taken(episode, shots)
+        short += [_short(episode.name, label, count, shots) for label, count in fewer.items()]
+        supports = [sample for sample in chosen if sample.image in embedded.rows]
+        asked = [sample for sample in episode.queries if sample.image in embedded.rows]
+        if not supports or not asked:
+            continue
+        comparison = Comparison(
+            vectors_of(supports, embedded),
+            np.array([numbers[str(sample.label)] for sample in supports]),
+            method,
+            index_from=index_from,
+        )
+        found.append(comparison.answer(vectors_of(asked, embedded)))
+        recalls += [comparison.recall] if comparison.recall is not None else []
+        queries += asked
+        places += [place] * len(asked)
+        aside += [episode.validation or sample.image in held for sample in asked]
+    truth = [-1 if query.label is None else numbers[query.label] for query in queries]
+    columns = [
+        np.concatenate([getattr(one, name) for one in found]) if found else np.zeros(0)
+        for name in ("label", "score", "second_label", "margin")
+    ]
+    return Answers(
+        embedded.backbone, method, shots, tuple(queries), np.array(places, np.int64), np.array(truth, np.int64),
+        columns[0].astype(np.int64), columns[1], columns[2].astype(np.int64), columns[3], np.array(aside, bool),
+        min(recalls, default=None), tuple(short),
+    )  # fmt: skip
+
+
+def vectors_of(samples: Sequence[Sample], embedded: Embedded) -> Vectors:
+    """Their vectors in their order; all have one."""
+    return embedded.vectors[[embedded.rows[sample.image] for sample in samples]]
+
+
+def neighbours(
+    episode: Episode, query: Sample, embedded: Embedded, *, shots: int, count: int
+) -> list[tuple[str, str, float]]:
+    """The supports that a query is most similar to: image, class, similarity."""
+    supports = [sample for sample in taken(episode, shots)[0] if sample.image in embedded.rows]
+    found: Nearest = nearest(vectors_of([query], embedded), vectors_of(supports, embedded), k=count)
+    return [
+        (supports[index].image, str(supports[index].label), float(score))
+        for index, score in zip(found.indices[0], found.scores[0], strict=True)
+    ]
+
+
+def _short(name: str, label: str, count: int, shots: int) -> str:
+    return f"{f'{name}: ' if name else ''}{label} has {count} of {shots} examples"
