@@ -40,7 +40,7 @@ from snellen.models.backbones.preprocessing import (
 from snellen.models.contract import Contract
 from snellen.models.weights.loading import load_into, read_state_dict
 
-__all__ = ["EMBEDDERS", "Embedder", "load_embedder", "official_state", "with_preprocessing"]
+__all__ = ["EMBEDDERS", "Embedder", "embedder_of", "load_embedder", "official_state"]
 
 _CLIP: Final = {
     "clip_vitb32": "vit_base_patch32_clip_quickgelu_224.openai",
@@ -144,16 +144,16 @@ def _from_timm(name: str, rest: str, weights: Path | None, pretrained: bool) -> 
     return _finish(name, network, preprocessing, source=source, licence=config.get("license"))
 
 
-def with_preprocessing(embedder: Embedder, preprocessing: Preprocessing, *, weights: str) -> Embedder:
-    """The same network behind another preprocessing: that of its training, where that was not the published one.
+def embedder_of(name: str, network: nn.Module, preprocessing: Preprocessing, *, weights: str) -> Embedder:
+    """An embedder of a network that is at hand, such as one that was trained here.
 
     Args:
-        embedder: The backbone.
+        name: For people.
+        network: Takes normalised images, gives one vector for each.
         preprocessing: From a picture to its input.
         weights: Where its weights come from, for people.
     """
-    licence = embedder.contract.licence
-    return _finish(embedder.name, embedder.network, preprocessing, source=weights, licence=licence)
+    return _finish(name, network, preprocessing, source=weights, licence=None)
 
 
 def official_state(name: str, state: Mapping[str, Tensor], network: nn.Module) -> dict[str, Tensor]:

@@ -15,7 +15,7 @@ from snellen.data.features import Features, Unread, read_features
 from snellen.engine.embedding import EmbedSettings, features_of
 from snellen.models.backbones.embedders import Embedder, load_embedder
 from snellen.tasks.fewshot.config import FewShotRun
-from snellen.tasks.trained_backbone import is_run, load_trained
+from snellen.tasks.trained_backbone import is_run, load_run
 
 __all__ = ["Embedded", "build_embedder", "cache_of", "embed", "settings_of"]
 
@@ -61,7 +61,7 @@ def build_embedder(config: FewShotRun, backbone: str | None = None) -> Embedder:
     name = backbone or model.backbone
     for place in (Path(name), config.output.parent / name):
         if is_run(place):
-            return load_trained(place)
+            return load_run(place)
     if name != model.backbone:
         return load_embedder(name)
     return load_embedder(name, weights=model.weights, pretrained=model.pretrained)
