@@ -8,7 +8,7 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import islice
 from pathlib import Path
 from typing import Any, Final
@@ -241,7 +241,8 @@ class _Run:
         for part in self._worker.parts(self._again):
             self.report.unread += part.unread
             if part.names:
-                self._write(part)
+                # What could not be read stands in an earlier part already.
+                self._write(replace(part, unread=()))
             self._after_part()
 
     def _write(self, part: FeaturePart) -> None:

@@ -54,11 +54,13 @@ class EmbedSettings:
         device: `cpu`, `cuda`, `cuda:1`, `mps`.
         workers: Threads that read and decode; Pillow lets them run side by side.
         limit: Only the first images.
+        rows: Images of a part: what a kill may cost; chosen by the work that they are without it.
     """
 
     device: str = "cpu"
     workers: int = 2
     limit: int | None = None
+    rows: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,7 +122,7 @@ class PartEmbedder:
         self._same_size = size is not None
         self._pass = max(1, _PASS.get(self._device.type, 32) * _USUAL // max(_USUAL, height * width))
         self._waiting = max(2 * self._pass, min(512, _AHEAD_BYTES // (3 * height * width)))
-        self._rows = rows_of_part(embedder, settings.device)
+        self._rows = settings.rows or rows_of_part(embedder, settings.device)
         embedder.network.to(self._device)
 
     def parts(self, refs: Iterable[ImageRef], *, rows: int | None = None) -> Iterator[FeaturePart]:

@@ -9,16 +9,17 @@ from __future__ import annotations
 import importlib
 import itertools
 import json
-import os
+import logging
+import platform
 import time
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from snellen.core.lock import FolderLock
 from snellen.data.feature_cache import FeatureCache
-from snellen.data.features import Unread, refuse_other, write_part
+from snellen.data.features import Unread, refuse_other, sweep, write_part
 from snellen.data.sources import ImageRef
 from snellen.data.writing import make_folder
 from snellen.engine.embedding import LOCK, EmbedReport, Finished
@@ -79,6 +80,7 @@ def embed_on_ray(
     lock.acquire()
     try:
         refuse_other(folder, embedder.fingerprint, embedder.name)
+        sweep(folder)
         plan = _Plan(
             embedder.name,
             None if weights is None else str(weights.absolute()),
@@ -143,8 +145,9 @@ def _items(refs: Iterable[ImageRef], embedder: Embedder, plan: _Plan, report: Em
     further = itertools.count(finished.next_number)
     taken = set(finished.numbers)
     rest = iter(itertools.islice(refs, plan.settings.limit))
+    rows = plan.settings.rows or rows_of_part(embedder, plan.settings.device)
     for place in itertools.count():
-        chunk = list(itertools.islice(rest, rows_of_part(embedder, plan.settings.device)))
+        chunk = list(itertools.islice(rest, rows))
         if not chunk:
             return
         report.earlier += sum(ref.name in finished.names for ref in chunk)
@@ -160,7 +163,7 @@ def _items(refs: Iterable[ImageRef], embedder: Embedder, plan: _Plan, report: Em
             "number": number,
             "again": again,
             "refs": json.dumps(
-                [[ref.name, os.fsdecode(ref.path), ref.offset, ref.length, ref.problem] for ref in missing]
+                [[ref.name, str(ref.path), ref.offset, ref.length, ref.problem] for ref in missing]
             ),
             "content": [ref.content or b"" for ref in missing],
         }
@@ -170,14 +173,15 @@ def _results(ray: Any, items: list[dict[str, Any]], plan: _Plan) -> Iterator[dic
     if not items:
         return
     if not ray.is_initialized():
-        ray.init(log_to_driver=False, configure_logging=True, logging_level="ERROR", include_dashboard=False)
+        ray.init(log_to_driver=False, logging_level="ERROR", include_dashboard=False)
     ray.data.DataContext.get_current().enable_progress_bars = False
+    logging.getLogger("ray.data").setLevel(logging.ERROR)
     on_gpu = plan.settings.device.startswith("cuda")
     amount = int(ray.cluster_resources().get("GPU" if on_gpu else "CPU", 1))
     actors = max(1, min(len(items), amount))
     needs = {"num_gpus": 1} if on_gpu else {"num_cpus": 1}
     data = ray.data.from_items(items, override_num_blocks=len(items)).map_batches(
-        _Worker, fn_constructor_args=(plan,), batch_size=1, concurrency=actors, **needs
+        _Worker, fn_constructor_args=(plan,), batch_size=1, compute=ray.data.ActorPoolStrategy(size=actors), **needs
     )
     for row in data.iter_rows():
         if row["error"]:
@@ -199,7 +203,7 @@ class _Worker:
             return
         if embedder.fingerprint != plan.fingerprint:
             self._problem = (
-                f"{plan.backbone} on {os.uname().nodename} has the fingerprint {embedder.fingerprint}, expected "
+                f"{plan.backbone} on {platform.node()} has the fingerprint {embedder.fingerprint}, expected "
                 f"{plan.fingerprint}: other weights, or other versions of the libraries"
             )
             return
@@ -233,7 +237,8 @@ class _Worker:
         cached, splits = worker.cached, worker.splits
         (part,) = worker.parts(refs, rows=len(refs))
         if part.names or not item["again"]:
-            write_part(Path(self._plan.folder), part, number=int(item["number"]))
+            known = replace(part, unread=()) if item["again"] else part
+            write_part(Path(self._plan.folder), known, number=int(item["number"]))
         return {
             "done": len(part.names),
             "cached": worker.cached - cached,

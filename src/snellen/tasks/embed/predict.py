@@ -65,10 +65,9 @@ class Embedding:
         report = self.report
         earlier = f", {report.earlier} done before" if report.earlier else ""
         cached = f", {report.cached} of them known to the cache" if report.cached else ""
-        speed = f"{report.images_per_second:.1f} images/s"
+        took = f"{report.seconds:.1f} s ({report.images_per_second:.1f} images/s)"
         lines = [
-            f"{report.done} images embedded in {report.seconds:.1f} s ({speed}){cached}{earlier}, "
-            f"{self.failed} could not be read",
+            f"{report.done} images embedded in {took}{cached}{earlier}, {self.failed} could not be read",
             f"{self.embedder.name}: vectors of {self.embedder.width} numbers, fingerprint {self.embedder.fingerprint}",
         ]
         if report.splits:
