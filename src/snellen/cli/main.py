@@ -35,6 +35,7 @@ VERBS = (
     "sync",
     "rules",
     "forgery",
+    "fewshot",
 )
 """One module of `snellen.cli` each, in the order of `snellen --help`; each holds `register(app)`."""
 
