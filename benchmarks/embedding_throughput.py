@@ -20,6 +20,7 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import importlib
 import io
 import itertools
 import json
@@ -51,7 +52,7 @@ Times: TypeAlias = dict[str, tuple[float, float]]
 """Wall and processor seconds by the way of doing it."""
 BAR = 0.90
 """Of the bare model's throughput, where the model dominates."""
-LAYERS = {
+LAYERS: dict[str, Any] = {
     "resnet18": {"depths": [2, 2, 2, 2], "layer_type": "basic", "hidden_sizes": [64, 128, 256, 512]},
     "resnet34": {"depths": [3, 4, 6, 3], "layer_type": "basic", "hidden_sizes": [64, 128, 256, 512]},
     "resnet50": {"depths": [3, 4, 6, 3], "layer_type": "bottleneck", "hidden_sizes": [256, 512, 1024, 2048]},
@@ -130,7 +131,7 @@ def dataloader(embedder: Embedder, paths: list[Path], _folder: Path, workers: in
 
 def pipeline_of(model: str, embedder: Embedder) -> Callable[[Embedder, list[Path], Path, int], None]:
     """The pipeline of transformers on its ResNet of the same depth and width."""
-    import transformers
+    transformers: Any = importlib.import_module("transformers")
 
     transformers.logging.set_verbosity_error()
     transformers.logging.disable_progress_bar()
@@ -221,8 +222,7 @@ def summary(rounds: list[Times], chosen: argparse.Namespace) -> dict[str, Any]:
         },
         "ratios": ratios,
         "bar": BAR,
-        "held": ratios["snellen / bare"] >= BAR
-        and all(ratio > 1 for name, ratio in ratios.items() if "bare" not in name),
+        "held": {clock: held(found) for clock, found in ratios.items()},
         "rounds": rounds,
     }
 

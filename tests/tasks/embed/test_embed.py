@@ -1,0 +1,178 @@
+"""Embedding through the command line: what it leaves on disk, what it says, and how it ends."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import tarfile
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+from typer.testing import CliRunner, Result
+
+from pictures import make_pictures
+from snellen.cli.main import app
+from snellen.data.features import part_files, read_features
+from snellen.errors import ConfigError, DataError, RunFolderError, SnellenError, UsageError, WeightsError
+from snellen.tasks.check import check_run
+from snellen.tasks.target import open_target
+
+
+def snellen(*arguments: str | Path) -> Result:
+    return CliRunner().invoke(app, [str(argument) for argument in arguments])
+
+
+@pytest.fixture
+def photos(tmp_path: Path) -> list[Path]:
+    return make_pictures(tmp_path / "photos", 24)
+
+
+@pytest.fixture
+def run_file(tmp_path: Path) -> Path:
+    path = tmp_path / "run.yaml"
+    path.write_text("task: embed\nmodel: {backbone: hog}\ndevice: cpu\ncache: false\n", encoding="utf-8")
+    return path
+
+
+def test_a_run_file_embeds_folders_lists_and_shards(photos: list[Path], run_file: Path, tmp_path: Path) -> None:
+    (tmp_path / "list.txt").write_text("photos/00003.png\nphotos/00004.png\n", encoding="utf-8")
+    with tarfile.open(tmp_path / "shard.tar", "w") as shard:
+        shard.add(photos[5], "five.png")
+    out = tmp_path / "out"
+    result = snellen("predict", run_file, tmp_path / "shard.tar", tmp_path / "list.txt", photos[0].parent, "-o", out)
+    assert result.exit_code == 0, result.output
+    assert "25 images embedded" in result.output
+    features = read_features(out)
+    assert features.names[:3] == (f"{tmp_path / 'shard.tar'}::five.png", str(photos[3]), str(photos[4]))
+    assert np.array_equal(features.vectors[0], features.vectors[features.names.index(str(photos[5]))])
+    page = (out / "report.html").read_text(encoding="utf-8")
+    assert "<svg" in page
+    assert page.count("<image ") == 25
+    assert "images/s" in page
+    summary = json.loads((out / "summary.json").read_text(encoding="utf-8"))
+    assert (summary["done"], summary["width"], summary["backbone"]) == (25, 768, "hog")
+
+
+def test_files_that_cannot_be_read_are_named_and_end_with_code_1(photos: list[Path], tmp_path: Path) -> None:
+    photos[2].write_bytes(photos[2].read_bytes()[:100])
+    photos[4].write_text("<html>moved</html>")
+    out = tmp_path / "out"
+    first = snellen("embed", photos[0].parent, "-o", out, "--backbone", "hog", "--device", "cpu", "--json")
+    assert first.exit_code == 1
+    told = json.loads(first.stdout)
+    assert (told["done"], told["failed"]) == (22, 2)
+    assert {Path(one["path"]).name for one in told["unread"]} == {"00002.png", "00004.png"}
+    listed = [json.loads(line) for line in (out / "unread.jsonl").read_text(encoding="utf-8").splitlines()]
+    assert listed == told["unread"]
+    photos[2].write_bytes(photos[3].read_bytes())
+    again = snellen("embed", photos[0].parent, "-o", out, "--backbone", "hog", "--device", "cpu")
+    assert again.exit_code == 1
+    assert "1 images embedded" in again.output
+    assert "22 done before, 1 could not be read" in again.output
+    assert "not read: " in again.output
+    assert "next: mend these files" in again.output
+    assert "HTML page" in again.output
+
+
+def test_a_limit_and_a_cache(photos: list[Path], tmp_path: Path) -> None:
+    for out, cached in (("a", 0), ("b", 10)):
+        result = snellen(
+            "embed", photos[0].parent, "-o", tmp_path / out, "--backbone", "pixels", "--limit", "10",
+            "--cache", tmp_path / "cache", "--json",
+        )  # fmt: skip
+        told = json.loads(result.stdout)
+        assert (result.exit_code, told["done"], told["cached"]) == (0, 10, cached)
+    assert not result.stderr
+
+
+@pytest.mark.parametrize(
+    ("arguments", "kind", "words"),
+    [
+        (["{gone}"], DataError, "does not exist"),
+        (["{photos}", "--device", "cuda:77"], UsageError, "cannot be used"),
+        (["{photos}", "--backbone", "resnet5000"], SnellenError, "resnet5000"),
+        (["{photos}", "--backbone", "torchvision:resnet18", "--weights", "{gone}"], WeightsError, "gone"),
+        (["{photos}", "--engine", "spark"], UsageError, "expected local or ray"),
+        (["{photos}", "--workers", "9", "--backbone", ""], ConfigError, "model.backbone"),
+    ],
+)
+def test_what_cannot_be_used_is_one_line(
+    photos: list[Path], tmp_path: Path, arguments: list[str], kind: type[SnellenError], words: str
+) -> None:
+    filled = [one.format(photos=photos[0].parent, gone=tmp_path / "gone") for one in arguments]
+    backbone = [] if "--backbone" in filled else ["--backbone", "hog"]
+    result = snellen("embed", *filled, *backbone, "-o", tmp_path / "out")
+    assert isinstance(result.exception, kind), result.exception
+    assert words in str(result.exception)
+
+
+def test_weights_that_cannot_be_fetched_are_told_with_the_ways_that_are_left(
+    photos: list[Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
+    monkeypatch.setenv("HF_HOME", str(tmp_path / "empty"))
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path / "empty"))
+    result = snellen("embed", photos[0].parent, "-o", tmp_path / "out", "--backbone", "resnet10t")
+    assert isinstance(result.exception, WeightsError)
+    text = str(result.exception)
+    assert "could not be fetched" in text
+    assert "--weights FILE" in text
+    assert "--no-pretrained" in text
+
+
+def test_another_backbone_needs_another_folder(photos: list[Path], tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    assert snellen("embed", photos[0], "-o", out, "--backbone", "hog").exit_code == 0
+    result = snellen("embed", photos[0], "-o", out, "--backbone", "pixels")
+    assert isinstance(result.exception, RunFolderError)
+    assert "holds features of hog" in str(result.exception)
+
+
+def test_a_check_of_the_run_file_asks_its_facts(run_file: Path) -> None:
+    report = check_run(run_file)
+    assert not report.findings
+    config = open_target(run_file).config
+    assert config.model_dump()["cache"] is False
+
+
+def test_ctrl_c_ends_with_130_and_the_same_command_goes_on(photos: list[Path], tmp_path: Path) -> None:
+    listed = tmp_path / "many.parquet"
+    import pyarrow as pa
+    import pyarrow.parquet as tables
+
+    content = photos[0].read_bytes()
+    tables.write_table(pa.table({"image": [content] * 30_000}), listed)
+    out = tmp_path / "out"
+    command = [
+        sys.executable,
+        "-m",
+        "snellen",
+        "embed",
+        str(listed),
+        "-o",
+        str(out),
+        "--backbone",
+        "hog",
+        "--cache",
+        "off",
+    ]
+    with subprocess.Popen(command, stderr=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as running:
+        until = time.monotonic() + 120
+        while not part_files(out) and time.monotonic() < until:
+            time.sleep(0.05)
+        os.kill(running.pid, signal.SIGINT)
+        _, told = running.communicate(timeout=120)
+    assert running.returncode == 130, told
+    assert "are kept in" in told
+    assert "the same command goes on from there" in told
+    kept = len(read_features(out).names)
+    limited = snellen(
+        "embed", listed, "-o", out, "--backbone", "hog", "--cache", "off", "--limit", str(kept + 5), "--json"
+    )
+    assert json.loads(limited.stdout)["earlier"] == kept
+    assert json.loads(limited.stdout)["done"] == 5
