@@ -159,6 +159,14 @@ def test_a_photograph_turned_by_exif_is_an_error_where_its_mask_lies_as_stored()
     assert findings("exif-rotation", Known({}, audit=boxes))[0].level is Level.ERROR
 
 
+def test_what_fits_a_turned_photograph_as_stored_is_told_once():
+    turned = record("a.jpg", format="JPEG", orientation=6)
+    sample = Sample("a.jpg", masks=("m.png",), boxes=(), stated_size=(300, 400))
+    plan = Known({}, audit=audit(turned, samples=(sample,), masks={"m.png": MaskRecord("m.png", height=300, width=400)}))
+    told = [slug for slug in ("exif-rotation", "mask-size-mismatch", "annotation-size-mismatch") if findings(slug, plan)]
+    assert told == ["exif-rotation"]
+
+
 def test_decoding_far_more_than_the_run_needs_is_counted_in_seconds():
     photographs = many(1000, height=4000, width=6000)
     plan = Known({"data": {"image_size": 224}}, audit=audit(*photographs), machine=SimpleNamespace(cpus=5))
@@ -206,8 +214,6 @@ def test_copies_are_grouped_over_all_pairs_and_only_within_a_role():
     assert near.level is Level.NOTE
     roles = tuple(Sample(f"{n}.png", role="forged" if n % 2 else "authentic") for n in range(6))
     assert findings("duplicate-image", Known({}, audit=audit(*many(6), samples=roles), twins=twins[:1])) == []
-    empty = [record("0.png", problem="is empty"), record("1.png", problem="is empty")]
-    assert findings("duplicate-image", Known({}, audit=audit(*empty), twins=twins[:1])) == []
     frames = tuple(Sample(f"{n}.png", group="walk", index=n) for n in range(6))
     assert findings("near-duplicate-image", Known({}, audit=audit(*many(6), samples=frames), twins=twins)) == []
 

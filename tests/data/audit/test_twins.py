@@ -87,6 +87,19 @@ def test_blank_pictures_are_no_twins_unless_their_files_are_equal(tmp_path: Path
     assert find_twins([audit(paths)]) == ()
 
 
+def test_files_that_cannot_be_decoded_are_no_twins(tmp_path: Path, photo: Callable[[str], np.ndarray]) -> None:
+    whole = tmp_path / "whole.jpg"
+    Image.fromarray(photo("coffee")).save(whole)
+    contents = {"empty": b"", "page": b"<html><title>404</title></html>", "cut": whole.read_bytes()[:2000]}
+    for number in range(2):
+        for name, content in contents.items():
+            (tmp_path / f"{name}{number}.jpg").write_bytes(content)
+    train, val = ([tmp_path / f"{name}{number}.jpg" for name in contents] for number in range(2))
+    audits = [audit([*train, *val], "data.train"), audit(val, "data.val")]
+    assert all(record.problem for one in audits for record in one.images.values())
+    assert find_twins(audits) == ()
+
+
 def test_twins_are_told_across_folders_and_roles(tmp_path: Path, photo: Callable[[str], np.ndarray]) -> None:
     train = photographs(tmp_path, photo)[:2]
     val = []

@@ -130,7 +130,7 @@ def masks_cropped(folder: Path, rng: random.Random) -> Sequence[Path]:
     return _rewrite(few_of(mask_paths(folder), rng), lambda values: values[margin:, margin * 2 :])
 
 
-@plants("mask-size-mismatch")
+@plants("exif-rotation")
 def image_lies_on_its_side_by_exif(folder: Path, rng: random.Random) -> Sequence[Path]:
     samples = [one for one in samples_of(folder, "image-masks", "instance-masks", "forged-masks") if one.masks]
     with_sides = [Path(one.image) for one in samples]

@@ -62,7 +62,7 @@ def find_twins(audits: Sequence[FolderAudit], *, tell: Tell | None = None) -> tu
     """Images of data folders that show the same, within and across the folders.
 
     A file that several folders hold counts once, for the first of them. Blurred frames and their sharp partners are no
-    twins of each other.
+    twins of each other; files that cannot be decoded are nobody's.
 
     Args:
         audits: The folders.
@@ -87,7 +87,8 @@ def _images_of(audits: Sequence[FolderAudit]) -> Iterator[Image]:
         for sample in audit.samples:
             kinds.setdefault(sample.image, (sample.role, sample.group))
         for path, record in audit.images.items():
-            if path not in seen:
+            # Empty files and error pages are equal as well, and show nothing.
+            if path not in seen and not record.problem:
                 seen.add(path)
                 yield Image(record, (place, *kinds.get(path, ("partner", ""))))
 

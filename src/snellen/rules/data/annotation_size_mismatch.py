@@ -21,7 +21,8 @@ Scale the boxes by the ratio of the sizes, which the finding computes, or put th
 
 When it is something else
 -------------------------
-A size of 0 x 0 in the annotation means that the tool did not know it; it is left alone. Boxes that reach over the edge
+A size of 0 x 0 in the annotation means that the tool did not know it; it is left alone. The size of the image as
+stored, where its EXIF orientation turns it, is `exif-rotation`. Boxes that reach over the edge
 in an annotation of the right size are `invalid-box`.
 
 Sources
@@ -52,7 +53,8 @@ def _examine(plan: Plan) -> Iterator[Finding]:
             if sample.stated_size is None or 0 in sample.stated_size or image is None or not image.height:
                 continue
             stated, compared = True, compared + 1
-            if sample.stated_size != image.upright_size:
+            # The size of the image as stored is `exif-rotation`.
+            if sample.stated_size not in (image.upright_size, (image.height, image.width)):
                 source = next((box.path for box in sample.boxes or ()), sample.image)
                 wrong.append((source, *_compared(sample.stated_size, image)))
         if not wrong:
@@ -80,9 +82,7 @@ def _compared(stated: tuple[int, int], image: ImageRecord) -> tuple[str, tuple[f
     """What differs, and by which factors `(x, y)` its boxes would have to be scaled."""
     height, width = image.upright_size
     text = f"it says {stated[1]} x {stated[0]}, the image is {width} x {height}"
-    if stated == (image.height, image.width):
-        text += f" once its EXIF orientation {image.orientation} is applied"
-    elif stated == (width, height):
+    if stated == (width, height):
         text += ": turned by a quarter, or height and width are swapped"
     return text, (round(width / stated[1], 4), round(height / stated[0], 4))
 

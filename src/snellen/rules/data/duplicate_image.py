@@ -36,7 +36,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from snellen.core.audits import short
 from snellen.core.facts.data import FolderAudit, Twin
 from snellen.core.finding import Finding, Level
-from snellen.core.image_sets import image_finding, image_folders, opened, seen
+from snellen.core.image_sets import image_finding, image_folders, seen
 from snellen.core.plan import Cost, Plan
 from snellen.core.rule import BeforeFacet, Rule, absent
 
@@ -63,8 +63,6 @@ def _examine(plan: Plan) -> Iterator[Finding]:
 def _groups(folder: FolderAudit, pairs: Iterable[Twin], roles: Mapping[str, str]) -> list[list[str]]:
     """Images of a folder that are the same, joined over all pairs."""
     leader: dict[str, str] = {}
-    # Empty files and error pages are equal as well; they are corrupt-image.
-    sound = {record.path for record in opened(folder)}
 
     def first(path: str) -> str:
         while leader.setdefault(path, path) != path:
@@ -73,7 +71,8 @@ def _groups(folder: FolderAudit, pairs: Iterable[Twin], roles: Mapping[str, str]
 
     for twin in pairs:
         # A pristine image filed as forged is the task's matter, and so is the same image as support and as query.
-        if {twin.one, twin.other} <= sound and roles.get(twin.one) == roles.get(twin.other):
+        inside = twin.one in folder.images and twin.other in folder.images
+        if inside and roles.get(twin.one) == roles.get(twin.other):
             one, other = sorted((first(twin.one), first(twin.other)))
             leader[other] = one
     groups: dict[str, list[str]] = {}

@@ -8,23 +8,21 @@ square says nothing, and the mask lies turned or shifted over its image.
 
 Why
 ---
-One of the two was resized, cropped or exported in another resolution. A phone writes the picture lying on its side and
-notes the turn in EXIF; labelling tools show it upright and save an upright mask, while a reader without EXIF gives the
-picture as it is stored.
+One of the two was resized, cropped or exported in another resolution.
 
 How to confirm
 --------------
-`Image.open(image).size` against `Image.open(mask).size`; for photographs from phones also
-`ImageOps.exif_transpose(image).size`.
+`ImageOps.exif_transpose(Image.open(image)).size` against `Image.open(mask).size`.
 
 Fix
 ---
-Export the mask in the size of its image. For EXIF apply `ImageOps.exif_transpose` when the image is read. A mask that
-is smaller by a whole factor may be enlarged with `Image.NEAREST`.
+Export the mask in the size of its image. A mask that is smaller by a whole factor may be enlarged with
+`Image.NEAREST`.
 
 When it is something else
 -------------------------
-Sizes that differ between images are normal and handled by resizing, cropping or padding: see `collate-size-mismatch`.
+A mask that fits its image as stored but not upright, as its EXIF orientation asks for, is `exif-rotation`: nothing is
+wrong with the mask. Sizes that differ between images are normal and handled by resizing, cropping or padding: see `collate-size-mismatch`.
 Maps inside of the network: see `spatial-mismatch`.
 
 Sources
@@ -60,7 +58,8 @@ def _examine(plan: Plan) -> Iterator[Finding]:
                 if image is None or mask is None or not image.height or not mask.height:
                     continue
                 compared += 1
-                if (mask.height, mask.width) != image.upright_size:
+                # One that fits the image as stored is `exif-rotation`.
+                if (mask.height, mask.width) not in (image.upright_size, (image.height, image.width)):
                     wrong.append((path, _described(mask, image)))
         if wrong:
             path, text = wrong[0]
@@ -78,8 +77,6 @@ def _examine(plan: Plan) -> Iterator[Finding]:
 def _described(mask: MaskRecord, image: ImageRecord) -> str:
     height, width = image.upright_size
     sizes = f"is {mask.width} x {mask.height}, its image {width} x {height}"
-    if (mask.height, mask.width) == (image.height, image.width):
-        return f"{sizes} once its EXIF orientation {image.orientation} is applied"
     if (mask.width, mask.height) == (height, width):
         return f"{sizes}: it is turned by a quarter"
     factor = height / mask.height
@@ -89,8 +86,6 @@ def _described(mask: MaskRecord, image: ImageRecord) -> str:
 
 
 def _remedy(texts: Sequence[str]) -> str:
-    if all("EXIF" in text for text in texts):
-        return "Read these images as stored (without applying EXIF), or save the masks upright."
     if all("turned" in text for text in texts):
         return "Turn the masks: `mask.transpose(Image.ROTATE_90)` or `ROTATE_270`, whichever lies over the image."
     return "Export the masks in the size of their images; enlarge by whole factors with `Image.NEAREST` only."
