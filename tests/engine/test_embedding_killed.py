@@ -6,6 +6,7 @@ import json
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -51,36 +52,39 @@ assert embed("whole") == 0
 whole_seconds = time.perf_counter() - started
 expected = content("whole")
 chance = random.Random(0)
-killed, parts_then, differing = 0, [], []
-for moment in range(moments):
-    name = f"killed-{moment}"
-    code = embed(name, chance.uniform(0, 0.9 * whole_seconds))
-    killed += code == -signal.SIGKILL
+window = 0.9 * whole_seconds
+tried, parts_then, differing = 0, [], []
+while len(parts_then) < moments:
+    name = f"killed-{tried}"
+    tried += 1
+    if embed(name, chance.uniform(0, window)) != -signal.SIGKILL:
+        window *= 0.8  # it was done before: on a shared machine the first one may have been slow
+        continue
     parts_then.append(len(content(name)))
     assert embed(name) == 0
     if content(name) != expected or list((root / name).glob(".part-*")):
         differing.append(name)
-print(json.dumps({"killed": killed, "parts": len(expected), "parts_then": parts_then, "differing": differing}))
+print(json.dumps({"parts": len(expected), "parts_then": parts_then, "differing": differing}))
 """
 
 
-def kill(tmp_path: Path, moments: int, *, images: int, cached: bool = False) -> dict[str, object]:
+def kill(tmp_path: Path, moments: int, *, images: int, cached: bool = False) -> dict[str, Any]:
     photos = make_pictures(tmp_path / "photos", images)
     arguments = [str(photos[0].parent), str(tmp_path), str(moments), "cached" if cached else "plain"]
     ended = subprocess.run(
         [sys.executable, "-c", PROGRAM, *arguments], capture_output=True, text=True, check=False, timeout=1500
     )
     assert ended.returncode == 0, ended.stderr
-    for name in ("whole", "killed-0"):
-        features = read_features(tmp_path / name)
+    for folder in [tmp_path / "whole", *tmp_path.glob("killed-*")]:
+        features = read_features(folder)
         assert features.names == tuple(map(str, photos))
-    found: dict[str, object] = json.loads(ended.stdout.splitlines()[-1])
+    found: dict[str, Any] = json.loads(ended.stdout.splitlines()[-1])
     return found
 
 
 def test_killed_at_three_moments(tmp_path: Path) -> None:
     found = kill(tmp_path, 3, images=200)
-    assert found["differing"] == []
+    assert found["differing"] == [], found
 
 
 @pytest.mark.slow
@@ -88,6 +92,6 @@ def test_killed_at_three_moments(tmp_path: Path) -> None:
 @pytest.mark.parametrize("cached", [False, True])
 def test_killed_at_twenty_moments(tmp_path: Path, cached: bool) -> None:
     found = kill(tmp_path, 20, images=600, cached=cached)
-    assert found["differing"] == []
-    assert isinstance(found["killed"], int)
-    assert found["killed"] >= 15
+    assert found["differing"] == [], found
+    # Before the first part, and between parts.
+    assert len(set(found["parts_then"])) > 2, found

@@ -58,6 +58,15 @@ def test_a_run_file_embeds_folders_lists_and_shards(photos: list[Path], run_file
     assert (summary["done"], summary["width"], summary["backbone"]) == (25, 768, "hog")
 
 
+def test_the_example_runs(photos: list[Path], tmp_path: Path) -> None:
+    example = Path(__file__).parents[3] / "examples" / "embed.yaml"
+    result = snellen(
+        "predict", example, photos[0].parent, "model.backbone=pixels", "cache=false", "-o", tmp_path / "out"
+    )
+    assert result.exit_code == 0, f"{result.output} {result.exception!r}"
+    assert "24 images embedded" in result.output
+
+
 def test_files_that_cannot_be_read_are_named_and_end_with_code_1(photos: list[Path], tmp_path: Path) -> None:
     photos[2].write_bytes(photos[2].read_bytes()[:100])
     photos[4].write_text("<html>moved</html>")
