@@ -31,6 +31,7 @@ def embed(name: str, **options: object) -> Tensor:
     [
         ("pixels", 768),
         ("colour-histogram", 216),
+        ("hog-colour", 984),
         ("hog", 768),
         ("resnet18", 512),
         ("timm:convnext_atto", 320),

@@ -6,7 +6,7 @@ sam_vit_{b,l,h}                             Segment Anything, image embedding av
 torchvision:resnet50[.IMAGENET1K_V2]        any classifier of torchvision, pooled features
 timm:NAME or NAME                           any timm model, pooled features
 transformers:REPOSITORY                     any vision model of transformers, pooled output or class token
-pixels colour-histogram hog                 no weights at all
+pixels colour-histogram hog hog-colour      no weights at all
 """
 
 from __future__ import annotations

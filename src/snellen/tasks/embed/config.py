@@ -17,7 +17,8 @@ class EmbedModel(ModelConfig):
 
     backbone: Annotated[str, Field(min_length=1)] = "dinov2_vits14"
     """A short name (`dinov2_vitb14`, `clip_vitb32`, `sam_vit_b`), `torchvision:NAME`, `transformers:REPOSITORY`, any
-    timm name, or one that needs no weights: `hog`, `colour-histogram`, `pixels`."""
+    timm name, or one that needs no weights: `hog`, `hog-colour`, `colour-histogram`,
+    `pixels`."""
     weights: Path | None = None
     """Weights from a local file; the names of the official release are understood."""
     pretrained: bool = True

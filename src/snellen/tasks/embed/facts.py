@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 __all__ = ["FACTS", "RESOLVERS"]
 
-_WITHOUT_WEIGHTS = frozenset({"pixels", "colour-histogram", "hog"})
+_WITHOUT_WEIGHTS = frozenset({"pixels", "colour-histogram", "hog", "hog-colour"})
 
 
 def _model(plan: Plan) -> EmbedModel:

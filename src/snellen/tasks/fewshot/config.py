@@ -58,6 +58,9 @@ class RecognitionConfig(Section):
     methods: tuple[Literal["prototypes", "nearest"], ...] = ("prototypes", "nearest")
     """`prototypes` compares with the mean of each class, `nearest` with every example; the better one on the
     validation queries is reported."""
+    centre: bool = False
+    """Subtract the mean of all examples first: what all images have in common tells no class. Similarities are lower
+    then (SimpleShot, Wang et al. 2019)."""
     thresholds: tuple[Cosine, ...] = (0.5, 0.55, 0.6, 0.65, 0.7, 0.75, 0.8, 0.85, 0.9)
     """Similarities under which a query is `Unknown`, for the grid."""
     threshold: Cosine | None = None

@@ -16,6 +16,7 @@ from snellen.tasks.fewshot.episodes import FewShotSet
 from snellen.tasks.fewshot.gallery import Mistake, mistakes, write_pictures
 from snellen.tasks.fewshot.grid import Outcome, evaluate_grid
 from snellen.tasks.fewshot.page import render_evaluation
+from snellen.tasks.fewshot.recognise import centre_of
 from snellen.tasks.fewshot.records import record_of, rows_of, write_predictions
 from snellen.tasks.fewshot.sampling import EpisodePlan
 
@@ -86,7 +87,11 @@ def evaluate(
         data = _limited(data, limit)
     outcome = evaluate_grid(config, data)
     folder = make_folder(folder_of(config))
-    wrong = mistakes(outcome.best.answers, outcome.data, outcome.embedded, outcome.best.chosen.value, outcome.classes)
+    examples = [one for episode in outcome.data.episodes for one in episode.supports]
+    wrong = mistakes(
+        outcome.best.answers, outcome.data, outcome.embedded, outcome.best.chosen.value, outcome.classes,
+        centre=centre_of(examples, outcome.embedded) if config.recognition.centre else None,
+    )  # fmt: skip
     write_predictions(folder / TABLE, outcome.best.answers, outcome.classes, outcome.best.chosen.value, data.episodes)
     write_json(folder / RECORD, record_of(outcome))
     write_text(folder / PAGE, render_evaluation(outcome, wrong))

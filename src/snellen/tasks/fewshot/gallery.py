@@ -15,8 +15,9 @@ from snellen.core.facts.data import Sample
 from snellen.core.files import write_bytes
 from snellen.data.pictures import read_picture
 from snellen.errors import SnellenError
+from snellen.ops.few_shot import Vectors
 from snellen.report.text import harmless
-from snellen.tasks.fewshot.episodes import Episode, FewShotSet
+from snellen.tasks.fewshot.episodes import FewShotSet
 from snellen.tasks.fewshot.metrics import thresholded
 from snellen.tasks.fewshot.model import Embedded
 from snellen.tasks.fewshot.recognise import Answers, neighbours
@@ -48,7 +49,13 @@ class Mistake:
 
 
 def mistakes(
-    answers: Answers, data: FewShotSet, embedded: Embedded, threshold: float, classes: Sequence[str]
+    answers: Answers,
+    data: FewShotSet,
+    embedded: Embedded,
+    threshold: float,
+    classes: Sequence[str],
+    *,
+    centre: Vectors | None = None,
 ) -> list[Mistake]:
     """The wrong answers that were given most surely, by their margin; each image once.
 
@@ -58,6 +65,7 @@ def mistakes(
         embedded: Its vectors.
         threshold: Under it a query is `Unknown`.
         classes: Names by number, `Unknown` last.
+        centre: Was subtracted from every vector.
     """
     final = thresholded(answers, threshold, len(classes) - 1)
     wrong = np.flatnonzero(~answers.aside & (answers.truth >= 0) & (final != answers.truth))
@@ -72,7 +80,8 @@ def mistakes(
     for number in shown.values():
         query, episode = answers.queries[number], data.episodes[answers.episode[number]]
         what = f"{query.label}, answered {classes[final[number]]}"
-        found.append(_mistake(query, episode, embedded, answers.shots, what))
+        beside = neighbours(episode, query, embedded, shots=answers.shots, count=_SUPPORTS, centre=centre)
+        found.append(_mistake(query, beside, what))
     return found
 
 
@@ -90,8 +99,7 @@ def write_pictures(wrong: Sequence[Mistake], folder: Path) -> list[Path]:
     return written
 
 
-def _mistake(query: Sample, episode: Episode, embedded: Embedded, shots: int, what: str) -> Mistake:
-    beside = neighbours(episode, query, embedded, shots=shots, count=_SUPPORTS)
+def _mistake(query: Sample, beside: Sequence[tuple[str, str, float]], what: str) -> Mistake:
     cells = [_thumbnail(query.image, _QUERY), *(_thumbnail(image, _SUPPORT) for image, _, _ in beside)]
     strip = Image.new("RGB", (len(cells) * (_SIDE + _GAP) - _GAP, _SIDE), "white")
     for place, cell in enumerate(cells):

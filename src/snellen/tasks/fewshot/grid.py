@@ -15,7 +15,7 @@ from snellen.tasks.fewshot.config import FewShotRun
 from snellen.tasks.fewshot.episodes import FewShotSet, available_shots, taken
 from snellen.tasks.fewshot.metrics import Chosen, choose_threshold, figures, grid_rows
 from snellen.tasks.fewshot.model import Embedded, build_embedder, cache_of, embed, settings_of
-from snellen.tasks.fewshot.recognise import Answers, all_classes, recognise
+from snellen.tasks.fewshot.recognise import Answers, all_classes, centre_of, recognise
 
 __all__ = ["Cell", "Outcome", "evaluate_grid"]
 
@@ -124,12 +124,15 @@ def evaluate_grid(config: FewShotRun, data: FewShotSet) -> Outcome:
 def _cells(config: FewShotRun, data: FewShotSet, embedded: Embedded, shots: Sequence[int]) -> list[Cell]:
     recognition = config.recognition
     unknown = len(all_classes(data.episodes)) - 1
+    examples = [one for episode in data.episodes for one in episode.supports]
+    centre = centre_of(examples, embedded) if recognition.centre else None
     cells = []
     for size in shots:
         for method in recognition.methods:
             answers = recognise(
-                data.episodes, embedded, method=method, shots=size, held=data.held, index_from=recognition.index_from
-            )
+                data.episodes, embedded, method=method, shots=size, held=data.held,
+                index_from=recognition.index_from, centre=centre,
+            )  # fmt: skip
             chosen = _threshold(config, answers, unknown)
             test = ~answers.aside
             cells.append(

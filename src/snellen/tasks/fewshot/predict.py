@@ -20,7 +20,7 @@ from snellen.tasks.fewshot.data import read_supports
 from snellen.tasks.fewshot.episodes import UNKNOWN, Episode, available_shots, shuffled, taken
 from snellen.tasks.fewshot.evaluate import RECORD, folder_of, source_of
 from snellen.tasks.fewshot.model import build_embedder, cache_of, embed, settings_of
-from snellen.tasks.fewshot.recognise import Comparison, Method, vectors_of
+from snellen.tasks.fewshot.recognise import Comparison, Method, centre_of, vectors_of
 from snellen.tasks.fewshot.records import read_choice, write_rows
 
 __all__ = ["Recognition", "predict_all"]
@@ -131,7 +131,10 @@ def predict_all(
         raise DataError(f"none of the examples of {shots} shots can be read", slug="support-set-short")
     classes = (*episode.classes, UNKNOWN)
     labels = np.array([classes.index(str(one.label)) for one in chosen])
-    comparison = Comparison(vectors_of(chosen, known), labels, method, index_from=config.recognition.index_from)
+    comparison = Comparison(
+        vectors_of(chosen, known), labels, method, index_from=config.recognition.index_from,
+        centre=centre_of(chosen, known) if config.recognition.centre else None,
+    )  # fmt: skip
     report = embed_images(source, embedder, out / FEATURES, settings=_limited(config, limit), cache=cache)
     what = f"{embedder.name}, {method} of {shots} shots, {UNKNOWN} under {threshold:.4f}"
     done = Recognition(report, what)

@@ -10,13 +10,13 @@ import numpy as np
 import numpy.typing as npt
 
 from snellen.core.facts.data import Sample
-from snellen.ops.cosine_search import Nearest, nearest
+from snellen.ops.cosine_search import Nearest, nearest, unit_rows
 from snellen.ops.few_shot import Labels, Search, TwoBest, Vectors, prototypes, two_best
 from snellen.ops.vector_index import VectorIndex
 from snellen.tasks.fewshot.episodes import UNKNOWN, Episode, taken
 from snellen.tasks.fewshot.model import Embedded
 
-__all__ = ["Answers", "Comparison", "Method", "all_classes", "neighbours", "recognise", "vectors_of"]
+__all__ = ["Answers", "Comparison", "Method", "all_classes", "centre_of", "neighbours", "recognise", "vectors_of"]
 
 Method = Literal["prototypes", "nearest"]
 
@@ -29,6 +29,7 @@ class Comparison:
         labels: Class of each.
         method: `prototypes` or `nearest`.
         index_from: Supports from which an index is searched.
+        centre: Is subtracted from every vector of length 1; shape `(D,)`.
 
     Example:
         >>> known = Comparison(np.eye(2, dtype=np.float32), np.array([0, 1]), "prototypes")
@@ -36,7 +37,17 @@ class Comparison:
         [0]
     """
 
-    def __init__(self, vectors: Vectors, labels: Labels, method: Method, *, index_from: int = 1_000_000) -> None:
+    def __init__(
+        self,
+        vectors: Vectors,
+        labels: Labels,
+        method: Method,
+        *,
+        index_from: int = 1_000_000,
+        centre: Vectors | None = None,
+    ) -> None:
+        self._centre = centre
+        vectors = centred(vectors, centre)
         self.recall: float | None = None
         self._search: Search | None = None
         if method == "prototypes":
@@ -50,6 +61,7 @@ class Comparison:
 
     def answer(self, queries: Vectors) -> TwoBest:
         """The two best classes of each query."""
+        queries = centred(queries, self._centre)
         if self._search is not None and self.recall is None and len(queries):
             self.recall = self._index.recall(queries)
         return two_best(queries, self._vectors, self._labels, search=self._search)
@@ -103,6 +115,7 @@ def recognise(
     shots: int,
     held: frozenset[str] = frozenset(),
     index_from: int = 1_000_000,
+    centre: Vectors | None = None,
 ) -> Answers:
     """Answer every query that can be answered.
 
@@ -113,6 +126,7 @@ def recognise(
         shots: Examples of each class.
         held: Queries that serve only to choose thresholds.
         index_from: Supports from which an index is searched.
+        centre: Is subtracted from every vector of length 1.
     """
     numbers = {name: number for number, name in enumerate(all_classes(episodes))}
     queries: list[Sample] = []
@@ -131,6 +145,7 @@ def recognise(
             np.array([numbers[str(sample.label)] for sample in supports]),
             method,
             index_from=index_from,
+            centre=centre,
         )
         found.append(comparison.answer(vectors_of(asked, embedded)))
         recalls += [comparison.recall] if comparison.recall is not None else []
@@ -149,17 +164,35 @@ def recognise(
     )  # fmt: skip
 
 
+def centre_of(supports: Iterable[Sample], embedded: Embedded) -> Vectors:
+    """The mean of the classes' means over all examples, each once and of length 1: no class pulls it to itself."""
+    rows = {(str(one.label), embedded.rows[one.image]) for one in supports if one.image in embedded.rows}
+    labels, places = zip(*sorted(rows), strict=True)
+    numbers = np.unique(labels, return_inverse=True)[1]
+    vectors = unit_rows(embedded.vectors[list(places)]).astype(np.float64)
+    sums = np.zeros((numbers.max() + 1, vectors.shape[1]))
+    np.add.at(sums, numbers, vectors)
+    mean: Vectors = (sums / np.bincount(numbers)[:, None]).mean(axis=0).astype(np.float32)
+    return mean
+
+
+def centred(vectors: Vectors, centre: Vectors | None) -> Vectors:
+    """Vectors of length 1 less the centre; as they are without one."""
+    return vectors if centre is None else unit_rows(vectors) - centre
+
+
 def vectors_of(samples: Sequence[Sample], embedded: Embedded) -> Vectors:
     """Their vectors in their order; all have one."""
     return embedded.vectors[[embedded.rows[sample.image] for sample in samples]]
 
 
 def neighbours(
-    episode: Episode, query: Sample, embedded: Embedded, *, shots: int, count: int
+    episode: Episode, query: Sample, embedded: Embedded, *, shots: int, count: int, centre: Vectors | None = None
 ) -> list[tuple[str, str, float]]:
     """The supports that a query is most similar to: image, class, similarity."""
     supports = [sample for sample in taken(episode, shots)[0] if sample.image in embedded.rows]
-    found: Nearest = nearest(vectors_of([query], embedded), vectors_of(supports, embedded), k=count)
+    rows, columns = (centred(vectors_of(one, embedded), centre) for one in ([query], supports))
+    found: Nearest = nearest(rows, columns, k=count)
     return [
         (supports[index].image, str(supports[index].label), float(score))
         for index, score in zip(found.indices[0], found.scores[0], strict=True)
