@@ -33,6 +33,14 @@ EXTRA_TASK_FILES = {
         "page",  # the report
         "predict",  # a stream of images into features
     },
+    "probe": {
+        "answers",  # what heads said, in memory and as rows
+        "evaluate",  # figures on a split, and what is left of them on disk
+        "facts",  # what only this task can tell a check
+        "features",  # vectors of the frozen backbone, each computed once
+        "page",  # the report
+        "predict",  # a stream of images into answers
+    },
     "fewshot": {
         "episodes",  # queries and the examples that they are compared with
         "evaluate",  # what an evaluation writes

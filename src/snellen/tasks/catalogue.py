@@ -17,6 +17,7 @@ TASKS = MappingProxyType(
             Task("forgery", "copy-move forgery: find copied areas and where they came from"),
             Task("classify", "classification: which class an image shows, fine-tuned or from a random start"),
             Task("embed", "embeddings: any number of images into vectors of a fixed backbone"),
+            Task("probe", "heads on frozen features: several classifications on vectors that are computed once"),
             Task("fewshot", "few-shot recognition: classes told apart by a few examples, and what is like none of them"),
         )
     }

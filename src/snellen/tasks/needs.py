@@ -23,6 +23,7 @@ from snellen.core.facts.duration import DurationFacts
 from snellen.core.facts.machine import MachineFacts
 from snellen.core.facts.memory import CheckpointFacts, HostMemoryFacts, MemoryChange, MemoryFacts, PhaseMemory
 from snellen.core.plan import FactUnavailable, Plan
+from snellen.engine.recipe import PreparedRecipe
 from snellen.engine.settings import TrainSettings
 from snellen.estimate.advice import Variant, changes_for
 from snellen.estimate.devices import Device, overhead
@@ -301,6 +302,8 @@ class RunNeeds:
     @cached_property
     def _dataset(self) -> Any:
         recipe = self.task.build_recipe(self.config)
+        if isinstance(recipe, PreparedRecipe):
+            raise FactUnavailable(f"the task {self.task.name} prepares its samples first, which is not timed")
         with torch.device("meta"):
             recipe.build_model()
         return recipe.train_dataset()

@@ -25,6 +25,8 @@ __all__ = ["provide_audit", "provide_folders", "provide_twins"]
 
 _MAX_FILES = 2_000_000
 _TABLES = {".csv", ".tsv", ".json"}
+_NO_IMAGES = {"data.classes", "data.labels", "data.truth", "data.features"}
+"""Keys of files that tell something about the images of other keys."""
 
 
 def provide_folders(plan: Plan) -> tuple[FolderFacts, ...]:
@@ -55,7 +57,7 @@ def provide_twins(plan: Plan) -> tuple[Twin, ...]:
 
 def _data_paths(plan: Plan) -> list[PathFacts]:
     paths: Sequence[PathFacts] = plan.fact("paths")
-    return [path for path in paths if path.key.startswith("data.") and path.key != "data.classes" and path.exists]
+    return [path for path in paths if path.key.startswith("data.") and path.key not in _NO_IMAGES and path.exists]
 
 
 def _holds_data(path: PathFacts) -> bool:

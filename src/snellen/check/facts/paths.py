@@ -13,7 +13,7 @@ from snellen.core.plan import Plan
 
 __all__ = ["look_at", "named_paths", "provide_paths", "true_case"]
 
-_MADE_BY_THE_RUN = {"output"}
+_MADE_BY_THE_RUN = {"output", "cache"}
 _LISTS_OF_NAMES = {"data.classes"}  # a path, or a list of words that are none
 
 

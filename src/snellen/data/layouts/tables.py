@@ -14,18 +14,19 @@ from snellen.data.layouts.problems import shown
 from snellen.data.layouts.tree import Tree, join, stem_of, suffix_of
 from snellen.errors import DataError
 
-__all__ = ["MAX_BYTES", "MAX_ROWS", "Index", "Table", "find_table", "read_text", "rows_of"]
+__all__ = ["IMAGE_COLUMNS", "MAX_BYTES", "MAX_ROWS", "Index", "Table", "find_table", "read_text", "rows_of"]
 
 MAX_BYTES: Final = 512 * 1024 * 1024
 """A larger table is refused."""
 MAX_ROWS: Final = 2_000_000
 """Rows that are read."""
 
-_IMAGE_COLUMNS = (
+IMAGE_COLUMNS: Final = (
     *("image", "image_path", "imagepath", "image_name", "imagename", "image_file", "image_id", "imageid", "img"),
     *("img_path", "img_name", "img_id", "file", "files", "filename", "file_name", "filepath", "file_path", "path"),
     *("name", "id", "photo", "picture", "uri"),
 )
+"""Names of columns that name images, in the order in which they are tried."""
 _LABEL_COLUMNS = (
     *("label", "labels", "class", "classes", "class_name", "classname", "class_id", "category", "category_name"),
     *("target", "y", "diagnosis", "dx", "breed", "species", "label_name", "type"),
@@ -171,7 +172,7 @@ def _understand(path: str, index: Index) -> Table | None:
     if not rows:
         return None
     header = [cell.strip().casefold().replace(" ", "_") for cell in rows[0]]
-    image = next((header.index(name) for name in _IMAGE_COLUMNS if name in header), None)
+    image = next((header.index(name) for name in IMAGE_COLUMNS if name in header), None)
     named = image is not None
     if image is None:
         image = max(range(len(rows[0])), key=lambda column: _hits(rows, column, index))

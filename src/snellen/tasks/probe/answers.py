@@ -1,0 +1,105 @@
+"""What heads said of images: in memory for an evaluation, and as rows of a table."""
+
+from __future__ import annotations
+
+import csv
+import os
+import secrets
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+import numpy.typing as npt
+
+from snellen.core.files import sync, writing
+from snellen.data.class_map import ClassMap
+from snellen.tasks.probe.features import Vectors
+from snellen.tasks.probe.metrics import HeadFigures
+
+__all__ = ["PREDICTIONS", "HeadAnswers", "Probed", "answer_of", "columns_of", "write_table"]
+
+PREDICTIONS: Final = "predictions.csv"
+
+
+@dataclass(frozen=True, slots=True)
+class HeadAnswers:
+    """What one head said of a split.
+
+    Args:
+        name: The head.
+        classes: Its class map.
+        truth: Number of the class of each image, -1 where it is not known.
+        probabilities: Shape `(images, classes)`.
+        figures: Over the images whose class is known; `None` when there is no such image.
+    """
+
+    name: str
+    classes: ClassMap
+    truth: npt.NDArray[np.int64]
+    probabilities: npt.NDArray[np.float32]
+    figures: HeadFigures | None
+
+
+@dataclass(frozen=True, slots=True)
+class Probed:
+    """Everything about an evaluation.
+
+    Args:
+        split: Which.
+        backbone: Name and fingerprint.
+        vectors: Of the images that could be read.
+        heads: Their answers.
+        notes: What a reader must know.
+    """
+
+    split: str
+    backbone: str
+    vectors: Vectors
+    heads: tuple[HeadAnswers, ...]
+    notes: tuple[str, ...]
+
+
+def answer_of(classes: ClassMap, probabilities: npt.NDArray[np.float32]) -> tuple[str, float]:
+    """The likeliest class by name, and its probability.
+
+    Example:
+        >>> answer_of(ClassMap(("cat", "dog"), (1, 1)), np.array([0.25, 0.75], np.float32))
+        ('dog', 0.75)
+    """
+    number = int(probabilities.argmax())
+    return classes.names[number], float(probabilities[number])
+
+
+def columns_of(heads: Sequence[str], *, truth: bool = False) -> tuple[str, ...]:
+    """Names of the columns of a table of answers.
+
+    Example:
+        >>> columns_of(["skin"])
+        ('image', 'skin', 'skin_probability')
+    """
+    more = ("{}_truth", "{}", "{}_probability") if truth else ("{}", "{}_probability")
+    return ("image", *(one.format(head) for head in heads for one in more))
+
+
+def write_table(path: Path, columns: Sequence[str], rows: Iterable[Sequence[Any]]) -> None:
+    """Write rows as they come, beside the file, which takes the old one's place when it is whole.
+
+    Raises:
+        RunFolderError: It cannot be written.
+    """
+    beside = path.with_name(f".{path.name}.{os.getpid()}-{secrets.token_hex(3)}.tmp")
+    with writing(path):
+        try:
+            # Bytes of a path that are no text are written as they are told elsewhere.
+            with beside.open("w", encoding="utf-8", errors="backslashreplace", newline="") as file:
+                table = csv.writer(file, lineterminator="\n")
+                table.writerow(columns)
+                table.writerows(rows)
+                file.flush()
+                os.fsync(file.fileno())
+            beside.replace(path)
+            sync(path.parent)
+        finally:
+            beside.unlink(missing_ok=True)

@@ -1,0 +1,152 @@
+"""All heads' answers for any number of images: features are streamed to disk, and the heads read them from there."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final, Literal
+
+from snellen.config.schema import RunConfig
+from snellen.core.files import append_json_line, write_json
+from snellen.data.features import part_files, read_part
+from snellen.data.name_set import NameSet
+from snellen.data.sources import open_sources
+from snellen.data.writing import make_folder
+from snellen.engine.embedding import EmbedReport, embed_images
+from snellen.errors import UsageError
+from snellen.report.progress import Throughput
+from snellen.report.text import harmless
+from snellen.tasks.probe.answers import PREDICTIONS, answer_of, columns_of, write_table
+from snellen.tasks.probe.config import ProbeRun
+from snellen.tasks.probe.features import FrozenFeatures, embed_settings
+from snellen.tasks.probe.model import ProbeNet, load_probe
+
+__all__ = ["Probing", "predict_all"]
+
+FEATURES: Final = "features"
+UNREAD: Final = "unread.jsonl"
+
+
+@dataclass(frozen=True, slots=True)
+class Probing:
+    """What a stream of answers came to.
+
+    Args:
+        report: Of the features.
+        heads: Their names.
+        remarks: What a reader must know besides.
+    """
+
+    report: EmbedReport
+    heads: tuple[str, ...]
+    remarks: tuple[str, ...] = ()
+
+    @property
+    def failed(self) -> int:
+        """Images without an answer."""
+        return len(self.report.unread)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain data."""
+        return {
+            "heads": list(self.heads),
+            "failed": self.failed,
+            **self.report.to_dict(),
+            "remarks": list(self.remarks),
+        }
+
+    def lines(self, *, limit: int = 10) -> list[str]:
+        """The summary for people.
+
+        Args:
+            limit: At most this many images without an answer are named.
+        """
+        report = self.report
+        earlier = f", {report.earlier} done before" if report.earlier else ""
+        by = f"{len(self.heads)} heads ({', '.join(self.heads)})"
+        lines = [f"{report.done} images answered by {by}{earlier}, {self.failed} could not be read"]
+        lines += [f"not read: {harmless(one.sentence)}" for one in report.unread[:limit]]
+        if self.failed > limit:
+            lines.append(f"and {self.failed - limit} more; all are in {UNREAD}")
+        return lines + [f"note: {harmless(one)}" for one in self.remarks]
+
+
+def predict_all(
+    config: RunConfig,
+    inputs: Sequence[str | Path],
+    *,
+    out: Path,
+    limit: int | None = None,
+    engine: Literal["local", "ray"] = "local",
+    quiet: bool = False,
+    checkpoints: Path | None = None,
+) -> tuple[Probing, list[Path]]:
+    """Answers of all heads for whatever was named, in one table.
+
+    Args:
+        config: The run.
+        inputs: Files, folders, patterns, lists, tables, shards.
+        out: Where everything is written; a second call goes on where the first one ended.
+        limit: Only the first images.
+        engine: Only `local`.
+        quiet: Show no progress.
+        checkpoints: Of the trained run.
+
+    Returns:
+        What it came to, and the table.
+
+    Raises:
+        WeightsError: There is no trained run, or its backbone is another one.
+        DataError: A source that does not exist or holds no image.
+        RunFolderError: `out` cannot be written, or holds features of another backbone.
+        Interrupted: Ctrl-C; what is done is kept.
+    """
+    if not isinstance(config, ProbeRun):
+        raise TypeError(f"expected a ProbeRun, given {type(config).__name__}")
+    if engine != "local":
+        raise UsageError(
+            "the task probe predicts with --engine local only",
+            hint="embed over Ray, then set data.features: snellen embed IMAGES -o FEATURES --engine ray",
+        )
+    features = FrozenFeatures(config)
+    net, notes = load_probe(checkpoints, features.embedder)
+    source = open_sources(inputs)
+    make_folder(out)
+    cache = features.cache()
+    total = source.count()
+    with Throughput("answering", total=total if limit is None else min(total or limit, limit), silent=quiet) as bar:
+
+        def tell(report: EmbedReport) -> None:
+            bar(report.earlier + report.taken, problems=len(report.unread), skipped=report.earlier)
+
+        report = embed_images(
+            source, features.embedder, out / FEATURES, settings=embed_settings(config, limit=limit), cache=cache,
+            progress=tell,
+        )  # fmt: skip
+    heads = tuple(net.classes)
+    write_table(out / PREDICTIONS, columns_of(heads), _rows(net, out / FEATURES))
+    (out / UNREAD).unlink(missing_ok=True)
+    for one in report.unread:
+        append_json_line(out / UNREAD, {"path": one.name, "reason": one.reason, "slug": one.slug})
+    if cache is not None and cache.problem:
+        notes = (*notes, f"the cache does not help: {cache.problem}")
+    done = Probing(report, heads, notes)
+    write_json(out / "summary.json", done.to_dict())
+    return done, [out / PREDICTIONS]
+
+
+def _rows(net: ProbeNet, folder: Path) -> Iterator[list[str]]:
+    """One row for each image, part by part, so that memory stays flat."""
+    seen = NameSet()
+    for path in part_files(folder):
+        part = read_part(path)
+        answers = net.probabilities(part.vectors)
+        for row, image in enumerate(part.names):
+            if not seen.add(image):
+                continue
+            cells = [image]
+            for name, classes in net.classes.items():
+                answer, probability = answer_of(classes, answers[name][row])
+                cells += [answer, f"{probability:.6f}"]
+            yield cells
