@@ -28,6 +28,13 @@ EXTRA_TASK_FILES = {
         "sweep",  # thresholds against metrics
         "validation",  # of competition files, row by row
     },
+    "classify": {
+        "evaluate",  # figures on a split
+        "facts",  # what only this task can tell a check
+        "page",  # the report
+        "predict",  # classes of any number of images
+        "transfer",  # what pretrained weights know before training
+    },
     "embed": {
         "facts",  # what only this task can tell a check
         "page",  # the report

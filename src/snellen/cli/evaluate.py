@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
 __all__ = ["register"]
 
 _WORST = 5
+_MOST_CLASSES = 20
 
 
 def register(app: typer.Typer) -> None:
@@ -37,7 +39,14 @@ def evaluate(
         opened.config, checkpoints=opened.checkpoints, split=split, limit=limit, gallery=gallery
     )
     if as_json:
-        print_json({"metrics": evaluation.metrics, "rows": evaluation.rows, "notes": evaluation.notes})
+        print_json(
+            {
+                "metrics": evaluation.metrics,
+                "rows": evaluation.rows,
+                "notes": evaluation.notes,
+                "tables": evaluation.tables,
+            }
+        )
         return
     for name in evaluation.metrics:
         if not name.endswith(("_low", "_high")):
@@ -45,6 +54,23 @@ def evaluate(
     worst = sorted((row for row in evaluation.rows if "f1" in row), key=lambda row: float(row["f1"]))[:_WORST]
     for row in worst:
         typer.echo(f"  look at {row['image']}: F1 {row['f1']:.3f}, score {row['score']:.3f}")
+    _print_classes(evaluation.tables.get("classes", ()))
     for note in evaluation.notes:
         typer.echo(f"note: {note}", err=True)
     typer.echo(f"next: snellen predict {target} IMAGES -o predictions")
+
+
+def _print_classes(classes: Sequence[Mapping[str, Any]]) -> None:
+    """Precision, recall and F1 of the classes, those with the worst F1 first."""
+    from snellen.explain.lines import harmless
+
+    worst = sorted(classes, key=lambda row: -1.0 if row["f1"] is None else float(row["f1"]))
+    for row in worst[:_MOST_CLASSES]:
+        figures = ", ".join(f"{name} {_share(row[name])}" for name in ("precision", "recall", "f1"))
+        typer.echo(f"  {harmless(str(row['class'])):24} {row['images']:6} images, {figures}")
+    if len(worst) > _MOST_CLASSES:
+        typer.echo(f"  and {len(worst) - _MOST_CLASSES} classes with a higher F1: --json holds all")
+
+
+def _share(value: float | None) -> str:
+    return "none" if value is None else f"{value:.3f}"

@@ -78,19 +78,23 @@ def resolve(
     """
     answers = {**_GENERAL, **(resolvers or {})}
     base = Path(root).absolute()
-    changes: dict[str, Any] = {}
+    places: dict[str, Any] = {}
+    for key, value in _leaves(config, ""):
+        if isinstance(value, Path):
+            places[key] = _from(base, value)
+        elif isinstance(value, tuple) and any(isinstance(item, Path) for item in value):
+            places[key] = tuple(_from(base, item) for item in value)
+    # Those who settle a value may have to look at the data.
+    placed = _replace(config, places, "")
+    changes: dict[str, Any] = dict(places)
     table: list[Resolution] = []
     for key, value in _leaves(config, ""):
         if value == "auto" and key in answers:
-            settled, why = answers[key](config, machine)
+            settled, why = answers[key](placed, machine)
             table.append(Resolution(key, settled, why))
             changes[key] = settled
         elif value == "auto":
             raise ConfigError(f"{key} is auto, and nothing here can settle it", hint=f"give {key} a value")
-        elif isinstance(value, Path):
-            changes[key] = _from(base, value)
-        elif isinstance(value, tuple) and any(isinstance(item, Path) for item in value):
-            changes[key] = tuple(_from(base, item) for item in value)
     return Resolved(_replace(config, changes, ""), tuple(table))
 
 

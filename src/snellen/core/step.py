@@ -41,6 +41,8 @@ class Step:
         logs: Further numbers of the task.
         seconds: Time by phase of the step before this one.
         memory_bytes: Peak device memory so far, `None` when unknown.
+        evaluation: Figures of the last evaluation; empty before the first.
+        about: What is trained, in words of the task: `{"model": "resnet18", "start": "random"}`.
     """
 
     epoch: int
@@ -54,6 +56,8 @@ class Step:
     logs: Mapping[str, float] = field(default_factory=dict)
     seconds: Mapping[str, float] = field(default_factory=dict)
     memory_bytes: int | None = None
+    evaluation: Mapping[str, float] = field(default_factory=dict)
+    about: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def finite(self) -> bool:

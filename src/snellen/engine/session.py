@@ -216,6 +216,8 @@ class Session:
             logs=reading.logs,
             seconds=self.timer.last,
             memory_bytes=peak_memory(self.fabric.device),
+            evaluation=self.position.metrics,
+            about=getattr(self.recipe, "about", {}),
         )
 
     def end_step(self, reading: Reading, batches: MicroBatches, lr: float) -> None:

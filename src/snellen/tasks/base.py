@@ -16,7 +16,7 @@ from __future__ import annotations
 import importlib
 import importlib.util
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -55,11 +55,13 @@ class Evaluation:
         metrics: Numbers by name.
         rows: One mapping for each image, for the table.
         notes: What a reader must know: images left out, and why.
+        tables: Further rows by name: `classes` has one for each class.
     """
 
     metrics: Mapping[str, float]
     rows: Sequence[Mapping[str, Any]] = ()
     notes: Sequence[str] = ()
+    tables: Mapping[str, Sequence[Mapping[str, Any]]] = field(default_factory=dict)
 
 
 class Predictor(Protocol):
@@ -159,6 +161,18 @@ class Task:
             config, checkpoints=checkpoints, split=split, limit=limit, gallery=gallery
         )
         return evaluation
+
+    def write_page(self, config: RunConfig, folder: Path) -> Path | None:
+        """The report of a trained run, `None` where the task has none.
+
+        Raises:
+            SnellenError: What it is about cannot be read, or it cannot be written.
+        """
+        name = f"snellen.tasks.{self.name}.page"
+        if importlib.util.find_spec(name) is None or not hasattr(importlib.import_module(name), "write_page"):
+            return None
+        written: Path = self._part("page", "write_page")(config, folder)
+        return written
 
     def inference(self, config: RunConfig, size: tuple[int, int]) -> Inference | None:
         """How one image of a size `(height, width)` is looked at; `None` where that is as in training."""

@@ -79,7 +79,9 @@ def train_run(target: Target, *, report: CheckReport | None = None) -> tuple[Pat
         folder.write_json("environment.json", _environment(config, target.settled))
         if report is not None:
             folder.write_json("findings.json", report.to_dict())
-        return folder.path, _train(recipe, config, folder, resume=False)
+        result = _train(recipe, config, folder, resume=False)
+        _write_page(target, folder.path)
+        return folder.path, result
 
 
 def resume_run(path: Path, overrides: Sequence[str] = ()) -> tuple[Path, TrainResult]:
@@ -97,7 +99,20 @@ def resume_run(path: Path, overrides: Sequence[str] = ()) -> tuple[Path, TrainRe
         raise RunFolderError(f"{path} is a file, expected the folder of a run", hint=f"snellen train {path}")
     recipe = target.task.build_recipe(target.config)
     with RunFolder.open(target.folder) as folder:
-        return folder.path, _train(recipe, target.config, folder, resume=True)
+        result = _train(recipe, target.config, folder, resume=True)
+        _write_page(target, folder.path)
+        return folder.path, result
+
+
+def _write_page(target: Target, folder: Path) -> None:
+    try:
+        page = target.task.write_page(target.config, folder)
+    except SnellenError as error:
+        # The run is done and whole; only its page is not.
+        note(f"no report was written: {error.message}")
+        return
+    if page is not None:
+        note(f"wrote {page}")
 
 
 def _train(recipe: Recipe, config: RunConfig, folder: RunFolder, *, resume: bool) -> TrainResult:

@@ -28,7 +28,8 @@ in deep networks, or pretrained weights.
 
 When it is something else
 -------------------------
-In the first few hundred steps every healthy run stands there. A discriminator at 0.69 is in balance with its
+In the first few hundred steps every healthy run stands there: a run is judged after its third pass and 100 steps after
+its learning rate has stopped rising, by the last 2,000 images or more. A discriminator at 0.69 is in balance with its
 generator. A segmentation that answers one class everywhere has a high accuracy and no overlap:
 `single-class-prediction`. A loss of exactly 0 or NaN is `nan-loss` or an output of one class only.
 
@@ -51,6 +52,7 @@ from snellen.core.code.outputs import one_class_outputs
 from snellen.core.finding import Evidence, Finding, Fix, FixSafety, Level, Location
 from snellen.core.log import Log, LogMatch, MetricRecord
 from snellen.core.rule import DuringFacet, LogFacet, Rule, SourceFacet, absent
+from snellen.core.shares import wilson
 from snellen.core.source import Hit, SourceFile
 from snellen.core.step import Action, Step, Verdict
 
@@ -263,19 +265,39 @@ def _evidence(log: Log, reports: Reports) -> tuple[Evidence, ...]:
 _WINDOW, _DEAD = 300, 50
 
 
+_SEEN, _HITS_OF_CHANCE = 2000, 30
+"""Images and expected hits in the window of accuracies: then 99% are within 2 points of the truth at 10 classes."""
+_EPOCHS, _STEPS_AFTER_RISE = 3, 100
+"""A healthy run may stand at chance for its warm-up and the first passes; nothing is said before."""
+
+
 def _start() -> Callable[[Step], Verdict | None]:
-    losses: deque[float] = deque(maxlen=_WINDOW)
-    dead, told = 0, False
+    by_loss, by_accuracy = _loss_watcher(), _accuracy_watcher()
+    told = False
 
     def observe(step: Step) -> Verdict | None:
-        nonlocal dead, told
-        if told or not step.finite:
+        nonlocal told
+        found = [verdict for look in (by_loss, by_accuracy) if (verdict := look(step)) is not None]
+        if told or not found:
+            return None
+        told = True
+        return found[0]
+
+    return observe
+
+
+def _loss_watcher() -> Callable[[Step], Verdict | None]:
+    losses: deque[float] = deque(maxlen=_WINDOW)
+    dead = 0
+
+    def observe(step: Step) -> Verdict | None:
+        nonlocal dead
+        if not step.finite:
             losses.clear()
             return None
         losses.append(step.loss)
         dead = dead + 1 if step.gradient_norm == 0.0 and step.lr > 0 else 0
         if dead >= _DEAD:
-            told = True
             return _warn(step, f"the gradient has been exactly 0 for {dead} steps: nothing is learned")
         if len(losses) < _WINDOW or step.step < 2 * _WINDOW or _spread(losses) > 2e-3:
             return None
@@ -283,8 +305,39 @@ def _start() -> Callable[[Step], Verdict | None]:
         classes = round(math.exp(mean)) if mean < math.log(_SURE_CLASSES + 0.5) else 0
         if classes < 2 or abs(mean - math.log(classes)) > 1e-3:
             return None
-        told = True
         return _warn(step, f"the loss has been {mean:.4f} = ln {classes} for {len(losses)} steps: that is guessing")
+
+    return observe
+
+
+def _accuracy_watcher() -> Callable[[Step], Verdict | None]:
+    """Of tasks that log `accuracy`, and as `chance` the accuracy of always giving the most frequent answer."""
+    hits: deque[tuple[float, int]] = deque()
+    right, seen, highest, since_rise = 0.0, 0, 0.0, 0
+
+    def observe(step: Step) -> Verdict | None:
+        nonlocal right, seen, highest, since_rise
+        chance, accuracy = step.logs.get("chance"), step.logs.get("accuracy")
+        if chance is None or accuracy is None or not 0 < chance < 1 or not math.isfinite(accuracy):
+            return None
+        since_rise = 0 if step.lr > highest * (1 + 1e-9) else since_rise + 1
+        highest = max(highest, step.lr)
+        hits.append((accuracy * len(step.files), len(step.files)))
+        right, seen = right + hits[-1][0], seen + hits[-1][1]
+        enough = max(_SEEN, _HITS_OF_CHANCE / chance)
+        while hits and seen - hits[0][1] >= enough:
+            gone = hits.popleft()
+            right, seen = right - gone[0], seen - gone[1]
+        if seen < enough or step.epoch < _EPOCHS or since_rise < _STEPS_AFTER_RISE:
+            return None
+        low, high = wilson(max(right, 0.0), seen, deviations=2.58)
+        if low > chance:
+            return None
+        return _warn(
+            step,
+            f"accuracy {right / seen:.3f} (99%: {low:.3f} to {high:.3f}) on the last {seen} training images is no more "
+            f"than guessing gets, {chance:.3f}",
+        )
 
     return observe
 

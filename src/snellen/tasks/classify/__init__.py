@@ -1,0 +1,1 @@
+"""Classification: which of several classes an image shows."""

@@ -1,0 +1,296 @@
+"""What only the classification task can tell a check, and how it settles its own `auto` values."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from snellen.config.load import parse_section
+from snellen.config.machines import Machine
+from snellen.config.resolve import Resolver
+from snellen.core.facts.model import NetworkFacts
+from snellen.core.facts.weights import FitFacts, SizeClash
+from snellen.core.plan import FactUnavailable, NotApplicable, Plan
+from snellen.data.layouts import read_layout
+from snellen.data.opening import open_image
+from snellen.errors import ConfigError, SnellenError
+from snellen.tasks.classify.config import ClassifyModel, ClassifyRun
+
+if TYPE_CHECKING:
+    # torch and timm load in seconds: only a run with a network waits for them.
+    from snellen.models.backbones.classifiers import Architecture
+
+__all__ = ["FACTS", "RESOLVERS"]
+
+_LOOKED_AT = 64
+_SMALL = 64
+"""Images of at most this side are shifted rather than cut, and networks keep more of their resolution."""
+_LEAST_SIDE, _MOST_SIDE = 32, 224
+_FEW, _SOME = 20, 200
+"""Training images of the median class below which everything, or three quarters, stays frozen."""
+
+
+def _model(plan: Plan) -> ClassifyModel:
+    try:
+        return parse_section(ClassifyModel, plan.settings.get("model") or {})
+    except ConfigError as error:
+        raise FactUnavailable("the model section of the run file has problems of its own") from error
+
+
+def _architecture(plan: Plan) -> Architecture:
+    from snellen.models.backbones.classifiers import Architecture  # noqa: PLC0415 - see above
+
+    model, data = _model(plan), plan.settings.get("data") or {}
+    side, classes = data.get("image_size"), data.get("classes")
+    pretrained = model.pretrained or model.weights is not None
+    if not isinstance(side, int):
+        side = _stated_side(model.name) if pretrained else _usual_side(_listed(plan.root, data))[0]
+    count = len(classes) if isinstance(classes, (list, tuple)) else len(_listed(plan.root, data)[1])
+    stem = model.small_stem if isinstance(model.small_stem, bool) else not pretrained and side <= _SMALL
+    return Architecture(model.name, max(2, count), side, stem, dict(model.options))
+
+
+def _listed(root: Path, data: Mapping[str, Any]) -> tuple[list[str], Counter[str]]:
+    """Images of the training split, and how many each class has; empty when it cannot be listed."""
+    folder = data.get("train")
+    if not isinstance(folder, (str, Path)):
+        return [], Counter()
+    try:
+        listing = read_layout(root / folder, key="data.train", name=data.get("layout") or "auto")
+    except SnellenError:
+        return [], Counter()
+    labels = Counter({name: 0 for name in listing.classes if name})
+    labels.update(sample.label for sample in listing.samples if sample.label is not None)
+    return [sample.image for sample in listing.samples], labels
+
+
+def _stated_side(name: str) -> int:
+    from snellen.models.backbones.classifiers import stated_config  # noqa: PLC0415 - see above
+
+    size = stated_config(name).get("input_size") or (3, _MOST_SIDE, _MOST_SIDE)
+    return int(max(size[1:]))
+
+
+def _usual_side(listed: tuple[list[str], Counter[str]]) -> tuple[int, str]:
+    """The shorter side in the middle of some images, as a multiple of 32."""
+    images = listed[0]
+    sides = []
+    for path in images[:: max(1, len(images) // _LOOKED_AT)][:_LOOKED_AT]:
+        try:
+            with open_image(path) as opened:
+                sides.append(min(opened.image.size))
+        except (SnellenError, OSError):
+            continue
+    if not sides:
+        return _MOST_SIDE, "no training image could be looked at"
+    usual = sorted(sides)[len(sides) // 2]
+    side = min(_MOST_SIDE, max(_LEAST_SIDE, -(-usual // 32) * 32))
+    return side, f"the shorter side of {len(sides)} training images is {usual} pixels (median); a multiple of 32"
+
+
+def _contracts(plan: Plan) -> tuple[dict[str, Any], ...]:
+    from snellen.models.backbones.classifiers import stated_config  # noqa: PLC0415 - see above
+    from snellen.models.contract import Contract  # noqa: PLC0415 - see above
+
+    try:
+        architecture, model = _architecture(plan), _model(plan)
+        config = stated_config(model.name)
+    except SnellenError as error:
+        raise FactUnavailable(error.message) from error
+    source = str(model.weights) if model.weights else str(config.get("hf_hub_id") or "timm")
+    contract = Contract(
+        part=f"classifier {model.name}",
+        mean=tuple(config.get("mean") or (0.0,) * 3),
+        std=tuple(config.get("std") or (1.0,) * 3),
+        side_multiple=architecture.side,
+        licence=config.get("license"),
+        weights=source if model.pretrained or model.weights else "random",
+    )
+    return (contract.to_dict(),)
+
+
+def _weights_fit(plan: Plan) -> tuple[FitFacts, ...]:
+    model = _model(plan)
+    part = f"classifier {model.name}"
+    if model.weights is None and not model.pretrained:
+        raise NotApplicable("model.pretrained is false on purpose: it is trained from a random start")
+    if model.weights is None:
+        return (FitFacts(part, "model.weights", "the hub", loaded=1, total=1),)
+    from snellen.models.backbones.classifiers import classifier_fit  # noqa: PLC0415 - see above
+
+    try:
+        report = classifier_fit(_architecture(plan), plan.root / model.weights)
+    except SnellenError as error:
+        raise FactUnavailable(error.message) from error
+    total = report.loaded + len(report.missing) + len(report.mismatched)
+    clashes = tuple(SizeClash(*clash) for clash in report.mismatched[:12])
+    return (
+        FitFacts(
+            part, "model.weights", str(model.weights), report.loaded, total, report.missing[:12], False,
+            report.unexpected[:12], clashes, "model.name", model.name,
+        ),
+    )  # fmt: skip
+
+
+def _networks(plan: Plan) -> tuple[NetworkFacts, ...]:
+    try:
+        architecture = _architecture(plan)
+    except SnellenError as error:
+        raise FactUnavailable(error.message) from error
+
+    def build() -> Any:
+        from snellen.models.backbones.classifiers import build_classifier  # noqa: PLC0415 - see above
+
+        return build_classifier(architecture)
+
+    side = architecture.side
+    why = f"images are brought to {side} x {side}"
+    return (NetworkFacts(architecture.name, "model.name", build, 3, ((side, side, why),)),)
+
+
+FACTS: Mapping[str, Callable[[Plan], Any]] = {
+    "contracts": _contracts,
+    "weights_fit": _weights_fit,
+    "networks": _networks,
+}
+"""Providers by the names of `snellen.core.facts`."""
+
+
+def _pretrained(config: ClassifyRun) -> bool:
+    return config.model.pretrained or config.model.weights is not None
+
+
+def _data(config: ClassifyRun) -> tuple[list[str], Counter[str]]:
+    data = config.data
+    return _listed(Path(), {"train": data.train, "layout": data.layout})
+
+
+def _side_of(config: ClassifyRun) -> tuple[int, str]:
+    given = config.data.image_size
+    if isinstance(given, int):
+        return given, "as given"
+    if _pretrained(config):
+        return _stated_side(config.model.name), f"what timm states for {config.model.name}"
+    return _usual_side(_data(config))
+
+
+def _freeze(config: Any, _machine: Machine) -> tuple[str, str]:
+    if not _pretrained(config):
+        return "none", "it starts at random: there is nothing to keep"
+    counts = sorted(count for count in _data(config)[1].values() if count)
+    if not counts:
+        return "none", "there are no training images to decide by"
+    usual = counts[len(counts) // 2]
+    said = f"{sum(counts)} training images, {usual} in the median class"
+    if usual < _FEW:
+        return "all", f"{said}: under {_FEW}, so few teach the classifier alone, anything deeper learns them by heart"
+    if usual < _SOME:
+        return "part", f"{said}: under {_SOME}, enough for the last quarter of the layers"
+    return "none", f"{said}: at least {_SOME}, enough for all layers"
+
+
+def _frozen(config: ClassifyRun, machine: Machine) -> str:
+    return str(_freeze(config, machine)[0]) if config.model.freeze == "auto" else config.model.freeze
+
+
+def _layer_decay(config: Any, machine: Machine) -> tuple[float, str]:
+    if not _pretrained(config):
+        return 1.0, "from a random start all layers have everything to learn"
+    if _frozen(config, machine) == "all":
+        return 1.0, "only the classifier learns"
+    return 0.75, "deep layers keep what they know: the factor of BEiT and MAE"
+
+
+def _small_stem(config: Any, _machine: Machine) -> tuple[bool, str]:
+    if _pretrained(config):
+        return False, "pretrained weights come with their own first layers"
+    side = _side_of(config)[0]
+    return side <= _SMALL, f"images of {side} pixels, {'at most' if side <= _SMALL else 'more than'} {_SMALL}"
+
+
+def _lr(config: Any, machine: Machine) -> tuple[float, str]:
+    batch = config.optim.batch_size * config.optim.accumulate
+    if config.optim.optimiser == "sgd":
+        rate = 0.1 if not _pretrained(config) else 0.01
+        return round(rate * batch / 256, 6), f"{rate:g} for 256 images of a step, in proportion"
+    if not _pretrained(config):
+        from snellen.models.backbones.classifiers import is_transformer  # noqa: PLC0415 - see above
+
+        if is_transformer(config.model.name):
+            return 5e-4, "a transformer from a random start with Adam"
+        return 2e-3, "a convolutional network from a random start with Adam"
+    if _frozen(config, machine) == "all":
+        return 2e-3, "only the classifier learns"
+    return 3e-4, "pretrained layers learn with Adam, deeper ones more slowly"
+
+
+def _preset(config: ClassifyRun) -> tuple[str, str]:
+    if config.augment.preset != "auto":
+        return config.augment.preset, f"augment.preset is {config.augment.preset}"
+    if _pretrained(config) and config.model.freeze == "all":
+        return "light", "only the classifier learns"
+    return "standard", "the default"
+
+
+_PRESETS: Mapping[str, Mapping[str, Any]] = {
+    "none": {"crop": "none", "randaugment": 0, "mixup": 0.0, "cutmix": 0.0, "erase": 0.0, "smoothing": 0.0},
+    "light": {"randaugment": 0, "mixup": 0.0, "cutmix": 0.0, "erase": 0.0, "smoothing": 0.0},
+    "standard": {"randaugment": 5, "mixup": 0.0, "cutmix": 0.0, "erase": 0.0, "smoothing": 0.1},
+    "deit": {"crop": "resized", "randaugment": 9, "mixup": 0.8, "cutmix": 1.0, "erase": 0.25, "smoothing": 0.1},
+}
+"""`deit` as in table 9 of Touvron et al., Training data-efficient image transformers, ICML 2021."""
+
+
+def _of_preset(name: str) -> Resolver:
+    def settle(config: Any, _machine: Machine) -> tuple[Any, str]:
+        preset, why = _preset(config)
+        return _PRESETS[preset][name], why
+
+    return settle
+
+
+def _chosen_preset(config: Any, _machine: Machine) -> tuple[str, str]:
+    return _preset(config)
+
+
+def _crop(config: Any, _machine: Machine) -> tuple[str, str]:
+    preset, why = _preset(config)
+    if "crop" in _PRESETS[preset]:
+        return str(_PRESETS[preset]["crop"]), why
+    side = _side_of(config)[0]
+    return ("shift", f"images of {side} pixels") if side <= _SMALL else ("resized", f"images of {side} pixels")
+
+
+def _image_size(config: Any, _machine: Machine) -> tuple[int, str]:
+    return _side_of(config)
+
+
+def _workers(config: Any, machine: Machine) -> tuple[int, str]:
+    side, count = _side_of(config)[0], len(_data(config)[0])
+    size = side * side * 3 * count
+    if side <= _SMALL and 2 * size <= config.data.cache_mb * 1_000_000:
+        return 0, f"{count} images of {side} pixels are decoded once and kept in memory: {size / 1e6:.0f} MB"
+    cores = machine.cpus if machine.cpus is not None else 4
+    return min(8, max(0, cores - 1)), f"{cores} cores, one kept for the training process, 8 at most"
+
+
+def _pad_multiple(_config: Any, _machine: Machine) -> tuple[int, str]:
+    return 1, "images are brought to data.image_size"
+
+
+RESOLVERS: Mapping[str, Resolver] = {
+    "data.image_size": _image_size,
+    "data.pad_multiple": _pad_multiple,
+    "data.workers": _workers,
+    "model.freeze": _freeze,
+    "model.layer_decay": _layer_decay,
+    "model.small_stem": _small_stem,
+    "augment.preset": _chosen_preset,
+    "augment.crop": _crop,
+    **{f"augment.{name}": _of_preset(name) for name in ("randaugment", "mixup", "cutmix", "erase")},
+    "loss.label_smoothing": _of_preset("smoothing"),
+    "optim.lr": _lr,
+}
+"""By key path."""
