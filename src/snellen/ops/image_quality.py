@@ -104,7 +104,7 @@ def _prepared(one: npt.NDArray[Any], other: npt.NDArray[Any], *, on_luma: bool, 
     levels = []
     for image in (one, other):
         # On luma the definition computes in float32, from levels in 0 to 1.
-        compared = luma((image.astype(np.float32) / np.float32(255))) if on_luma and image.ndim == 3 else image
+        compared = luma(image.astype(np.float32) / np.float32(255)) if on_luma and image.ndim == 3 else image
         cut = compared[border : compared.shape[0] - border, border : compared.shape[1] - border]
         levels.append(cut.astype(np.float64))
     return levels[0], levels[1]

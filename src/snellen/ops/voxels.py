@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 from typing import Any, Final, TypeAlias
 
@@ -86,7 +87,7 @@ def packed_voxels(packed: Bytes, bins: int, *, height: int, width: int, flip: bo
     periods, distinct = packed.reshape(alike, steps // alike, row), bins // alike
     edges = first_steps(steps // alike, distinct)
     grid = np.empty((alike, distinct, height, width), np.float32)
-    for number, (start, end) in enumerate(zip(edges, edges[1:], strict=False)):
+    for number, (start, end) in enumerate(itertools.pairwise(edges)):
         # Eight planes count to 255; what is longer is added in parts.
         for begin in range(start, max(end, start + 1), _MOST_STEPS):
             counts = _counts(periods[:, begin : min(end, begin + _MOST_STEPS)])

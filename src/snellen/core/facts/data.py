@@ -73,6 +73,8 @@ class Sample:
         partner: The sharp frame of a blurred one.
         boxes: Its boxes; `None` when the layout has boxes and this image has no annotation.
         stated_size: `(height, width)` that its annotation claims.
+        spikes: The spike stream of a frame, or of its whole sequence.
+        voxels: The voxel grid that was computed from it.
     """
 
     image: str
@@ -85,6 +87,8 @@ class Sample:
     partner: str | None = None
     boxes: tuple[Box, ...] | None = ()
     stated_size: tuple[int, int] | None = None
+    spikes: str | None = None
+    voxels: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from snellen.core.facts.data import ListingProblem, Sample
@@ -18,7 +18,9 @@ __all__ = ["LAYOUT"]
 _BLUR = ("blur", "blurred", "blur_gamma", "blurry", "input", "lq")
 _SHARP = ("sharp", "gt", "target", "groundtruth", "hq")
 _SPIKE = ("spike", "spikes", "spike_vox", "voxel", "voxels")
-_STREAMS = {".dat", ".npy", ".npz", ".pt", ".bin", ".h5"}
+_STREAMS = {".dat", ".bin"}
+_GRIDS = {".npy", ".pt"}
+_OTHERS = {".npz", ".h5"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,12 +79,16 @@ def _read(tree: Tree) -> Contents:
         streams = _streams(tree, one.spikes)
         used.update(path for found in streams.values() for path in found.values())
         inputs, targets = _images(tree, one.blur), _images(tree, one.sharp)
+        beside = _Beside(streams, frozenset(name for name, _ in (*inputs, *targets)))
         if one.blur is None:
-            samples += [_sample(one.folder, name, path, None, bare=True) for name, path in inputs or targets]
+            samples += [
+                _sample(one.folder, name, path, beside, partner=None, bare=True) for name, path in inputs or targets
+            ]
             continue
         pairs = pair(inputs, targets)
         for (name, path), (_, partners) in zip(inputs, pairs.found, strict=True):
-            samples.append(_sample(one.folder, name, path, partners[0] if partners else None, bare=False))
+            partner = partners[0] if partners else None
+            samples.append(_sample(one.folder, name, path, beside, partner=partner, bare=False))
             lonely += [path] * (not partners and one.sharp is not None)
             spikeless += [path] * any(found and name not in found for found in streams.values() if len(found) > 1)
         folded += [path for problem in pairs.problems if problem.kind == "other-case" for path in problem.paths]
@@ -140,19 +146,44 @@ def _streams(tree: Tree, places: Sequence[str]) -> dict[str, dict[str, str]]:
             join(folder.rel[len(place) :].lstrip("/"), stem_of(name)): tree.path(folder.rel, name)
             for folder in tree.walk(place)
             for name in folder.files
-            if suffix_of(name) in _STREAMS
+            if suffix_of(name) in _STREAMS | _GRIDS | _OTHERS
         }
     return found
 
 
-def _sample(folder: Folder, name: str, path: str, partner: str | None, *, bare: bool) -> Sample:
+@dataclass(frozen=True, slots=True)
+class _Beside:
+    """The streams and voxel grids of a sequence, and the names of its frames."""
+
+    streams: Mapping[str, Mapping[str, str]]
+    names: frozenset[str]
+
+    def of(self, name: str, suffixes: set[str]) -> str | None:
+        """The file of a frame's name; or the only one, named after no frame, which then belongs to all of them."""
+        for found in self.streams.values():
+            whole = next(iter(found.items())) if len(found) == 1 else None
+            path = found.get(name) or (whole[1] if whole and whole[0] not in self.names else None)
+            if path is not None and suffix_of(path.rpartition("/")[2]) in suffixes:
+                return path
+        return None
+
+
+def _sample(folder: Folder, name: str, path: str, beside: _Beside, *, partner: str | None, bare: bool) -> Sample:
     inner, _, stem = name.rpartition("/")
     found = frame_of(stem)
     group = "/".join(part for part in (folder.rel, inner) if part)
     if found is not None and found[0] and not group:
         group = found[0]
     index = found[1] if found is not None and group else None
-    return Sample(path, "frame" if bare else "", group=group, index=index, partner=partner)
+    return Sample(
+        path,
+        "frame" if bare else "",
+        group=group,
+        index=index,
+        partner=partner,
+        spikes=beside.of(name, _STREAMS),
+        voxels=beside.of(name, _GRIDS),
+    )
 
 
 LAYOUT = Layout("frame-pairs", _recognise, _read)

@@ -170,7 +170,7 @@ def _bits_of(sample: np.ndarray[tuple[int], np.dtype[np.uint8]]) -> Literal[1, 8
 
 def _only_bits(path: Path, length: int, hints: SpikeHints) -> Literal[1, 8]:
     """The width of a pixel in a stream without spikes, by its length."""
-    forms = [form for form in _formats([hints.size] if hints.size else [], None, hints)]
+    forms = list(_formats([hints.size] if hints.size else [], None, hints))
     fits = [form for form in forms if length % form.step_bytes == 0]
     if len(fits) != 1:
         raise DataError(
@@ -181,9 +181,7 @@ def _only_bits(path: Path, length: int, hints: SpikeHints) -> Literal[1, 8]:
     return fits[0].bits
 
 
-def _formats(
-    sizes: Sequence[tuple[int, int]], bits: Literal[1, 8] | None, hints: SpikeHints
-) -> Iterator[SpikeFormat]:
+def _formats(sizes: Sequence[tuple[int, int]], bits: Literal[1, 8] | None, hints: SpikeHints) -> Iterator[SpikeFormat]:
     for size in sizes:
         for width in (1, 8) if bits is None else (bits,):
             if width == 8 or size[0] * size[1] % 8 == 0:

@@ -44,8 +44,10 @@ def read_voxel_file(path: str | Path) -> npt.NDArray[np.float32]:
     except Exception as error:  # the readers raise whatever the bytes lead to
         raise DataError(f"{path} cannot be read as a voxel grid: {error}") from error
     grid = np.asarray(found)
-    if grid.ndim != 3 or not 1 <= grid.shape[0] <= MAX_BINS or not (
-        np.issubdtype(grid.dtype, np.number) or grid.dtype == np.bool_
+    if (
+        grid.ndim != 3
+        or not 1 <= grid.shape[0] <= MAX_BINS
+        or not (np.issubdtype(grid.dtype, np.number) or grid.dtype == np.bool_)
     ):
         raise DataError(
             f"{path} holds {grid.dtype} of shape {grid.shape}, expected numbers of shape (bins, height, width) with 1 "
@@ -75,7 +77,7 @@ def compact(voxels: npt.NDArray[np.float32]) -> npt.NDArray[Any]:
         >>> compact(np.array([[[3.0]]], np.float32)).dtype, compact(np.array([[[0.5]]], np.float32)).dtype
         (dtype('uint8'), dtype('float32'))
     """
-    small = voxels.astype(np.uint8) if voxels.size and 0 <= voxels.min() and voxels.max() <= 255 else None
+    small = voxels.astype(np.uint8) if voxels.size and voxels.min() >= 0 and voxels.max() <= 255 else None
     return small if small is not None and np.array_equal(small, voxels) else voxels
 
 
