@@ -37,7 +37,7 @@ class VectorIndex:
     supports: Vectors
 
     @classmethod
-    def build(cls, supports: Vectors, *, connectivity: int = 16, effort: int = 128, threads: int = 0) -> VectorIndex:
+    def build(cls, supports: Vectors, *, connectivity: int = 16, effort: int = 64, threads: int = 0) -> VectorIndex:
         """Put vectors into an index.
 
         Args:
