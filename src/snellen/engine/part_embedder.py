@@ -6,6 +6,7 @@ product depend on it: the same images give the same bytes for any number of work
 
 from __future__ import annotations
 
+import threading
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -17,6 +18,7 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
+from snellen.core.environment import cpu_count
 from snellen.data.feature_cache import FeatureCache
 from snellen.data.features import FeaturePart, Unread
 from snellen.data.isolated import IsolatedReader, is_fragile
@@ -115,8 +117,13 @@ class PartEmbedder:
         self.splits = 0
         self.cached = 0
         self._any_good = False
+        # A network that computes on all cores is not disturbed by threads that decode: they would take turns with it
+        # for every operation, and both would wait for the one that the system has put to sleep.
+        self._decoding = threading.Event()
+        self._decoding.set()
         self._watch = watch or (lambda: None)
         self._device = _usable(settings.device)
+        self._all_cores = self._device.type == "cpu" and torch.get_num_threads() >= cpu_count()
         size = embedder.preprocessing.input_size
         height, width = size or (224, 224)
         self._same_size = size is not None
@@ -171,6 +178,7 @@ class PartEmbedder:
                 if known is not None:
                     return _Decoded(ref.name, digest, vector=known)
             read = apart.read if is_fragile(content) else _read_here
+            self._decoding.wait()
             picture = read(ref.name, content)
             return _Decoded(ref.name, picture.digest, self.embedder.preprocessing.levels(picture.image))
         except SnellenError as error:
@@ -237,7 +245,12 @@ class PartEmbedder:
         return FeaturePart(names, digests, matrix, self.embedder.name, self.embedder.fingerprint, tuple(unread))
 
     def _through(self, group: Sequence[tuple[int, Levels]]) -> dict[int, Vectors]:
-        vectors = self._forward([levels for _, levels in group])
+        if self._all_cores:
+            self._decoding.clear()
+        try:
+            vectors = self._forward([levels for _, levels in group])
+        finally:
+            self._decoding.set()
         return {row: vectors[index] for index, (row, _) in enumerate(group)}
 
     def _forward(self, levels: Sequence[Levels]) -> Vectors:
