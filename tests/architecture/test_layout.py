@@ -40,6 +40,11 @@ EXTRA_TASK_FILES = {
         "page",  # the report
         "predict",  # a stream of images into features
     },
+    "caption": {
+        "facts",  # what only this task can tell a check
+        "memory",  # what a model holds, and whether it is gone
+        "predict",  # a stream of images into answers
+    },
     "probe": {
         "answers",  # what heads said, in memory and as rows
         "evaluate",  # figures on a split, and what is left of them on disk

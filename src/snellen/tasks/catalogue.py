@@ -18,6 +18,7 @@ TASKS = MappingProxyType(
             Task("classify", "classification: which class an image shows, fine-tuned or from a random start"),
             Task("embed", "embeddings: any number of images into vectors of a fixed backbone"),
             Task("probe", "heads on frozen features: several classifications on vectors that are computed once"),
+            Task("caption", "captions: words, boxes and text of any number of images, by Florence-2"),
             Task("fewshot", "few-shot recognition: classes told apart by a few examples, and what is like none of them"),
         )
     }

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import csv
-import os
-import secrets
+import io
+import itertools
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,7 +13,7 @@ from typing import Any, Final
 import numpy as np
 import numpy.typing as npt
 
-from snellen.core.files import sync, writing
+from snellen.core.files import write_lines
 from snellen.data.class_map import ClassMap
 from snellen.tasks.probe.features import Vectors
 from snellen.tasks.probe.metrics import HeadFigures
@@ -89,17 +89,10 @@ def write_table(path: Path, columns: Sequence[str], rows: Iterable[Sequence[Any]
     Raises:
         RunFolderError: It cannot be written.
     """
-    beside = path.with_name(f".{path.name}.{os.getpid()}-{secrets.token_hex(3)}.tmp")
-    with writing(path):
-        try:
-            # Bytes of a path that are no text are written as they are told elsewhere.
-            with beside.open("w", encoding="utf-8", errors="backslashreplace", newline="") as file:
-                table = csv.writer(file, lineterminator="\n")
-                table.writerow(columns)
-                table.writerows(rows)
-                file.flush()
-                os.fsync(file.fileno())
-            beside.replace(path)
-            sync(path.parent)
-        finally:
-            beside.unlink(missing_ok=True)
+    write_lines(path, (_line(row) for row in itertools.chain([columns], rows)))
+
+
+def _line(row: Sequence[Any]) -> str:
+    text = io.StringIO()
+    csv.writer(text, lineterminator="").writerow(row)
+    return text.getvalue()

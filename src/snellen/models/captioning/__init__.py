@@ -1,0 +1,1 @@
+"""Models that answer with words about a picture."""
