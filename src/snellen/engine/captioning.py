@@ -24,7 +24,7 @@ from snellen.core.lock import FolderLock
 from snellen.data.captions import Caption, CaptionPart, write_caption_part
 from snellen.data.features import Unread, refuse_other, sweep
 from snellen.data.isolated import IsolatedReader, is_fragile
-from snellen.data.pictures import read_picture
+from snellen.data.pictures import Picture, read_picture
 from snellen.data.sources import ImageRef
 from snellen.data.writing import make_folder
 from snellen.engine.embedding import LOCK, EmbedReport, Finished
@@ -60,7 +60,7 @@ class CaptionSettings:
     workers: int = 2
     limit: int | None = None
     batch_size: int = 8
-    rows: int = 64
+    rows: int = 16
     max_tokens: int = 256
     beams: int = 3
     features: bool = False
@@ -198,10 +198,8 @@ class _Run:
     def _decode(self, ref: ImageRef, apart: IsolatedReader) -> _Decoded:
         try:
             content = ref.read()
-            if is_fragile(content):
-                picture = apart.read(ref.name, content)
-            else:
-                picture = read_picture(ref.name, content=content)
+            read = apart.read if is_fragile(content) else _read_here
+            picture = read(ref.name, content)
             return _Decoded(ref.name, picture.digest, picture.image.size, self._captioner.prepare(picture.image))
         except SnellenError as error:
             return _Decoded(ref.name, unread=Unread(ref.name, error.message, error.slug))
@@ -252,9 +250,8 @@ class _Run:
         captioner, settings = self._captioner, self._settings
         pixels = [one.pixels for one in batch if one.pixels is not None]
         try:
-            tokens = captioner.look(
-                torch.stack([*pixels, *[pixels[-1]] * (self._pass - len(pixels))]).to(captioner.device)
-            )
+            filled = torch.stack([*pixels, *[pixels[-1]] * (self._pass - len(pixels))])
+            tokens = captioner.look(filled.to(captioner.device))
             vectors = captioner.vectors(tokens).cpu().numpy() if settings.features else None
             asked = [
                 captioner.ask(tokens, prompt, max_tokens=settings.max_tokens, beams=settings.beams)
@@ -271,7 +268,7 @@ class _Run:
         for place, one in enumerate(batch):
             answers = {}
             for prompt, numbers in zip(self._prompts, asked, strict=True):
-                answer = captioner.read(numbers[place], prompt, one.size)
+                answer = captioner.read(numbers[place], prompt, one.size, max_tokens=settings.max_tokens)
                 regions = [{"label": region.label, "points": list(region.points)} for region in answer.regions]
                 answers[prompt.name] = {"text": answer.text, "regions": regions, "complete": answer.complete}
             vector = None if vectors is None else vectors[place].copy()
@@ -290,3 +287,7 @@ class _Run:
             f"stopped; the answers about {kept} images are kept in {self._folder}",
             hint="the same command goes on from there",
         )
+
+
+def _read_here(name: str, content: bytes) -> Picture:
+    return read_picture(name, content=content)

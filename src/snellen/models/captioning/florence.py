@@ -11,7 +11,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
-import numpy as np
 import torch
 from PIL import Image
 from torch import Tensor, nn
@@ -123,18 +122,19 @@ class Captioner:
         padding = tokenizer.pad_token_id
         return [[number for number in row if number != padding] for row in found.cpu().tolist()]
 
-    def read(self, numbers: list[int], prompt: Prompt, size: tuple[int, int]) -> Answer:
+    def read(self, numbers: list[int], prompt: Prompt, size: tuple[int, int], *, max_tokens: int) -> Answer:
         """An answer in words and pixels.
 
         Args:
             numbers: From `ask`.
             prompt: The question.
             size: `(width, height)` of the picture.
+            max_tokens: As given to `ask`.
         """
         tokenizer = self.processor.tokenizer
         text: str = tokenizer.decode(numbers, skip_special_tokens=False, clean_up_tokenization_spaces=False)
-        # The first token is the decoder's start, which may be the same as its end.
-        complete = tokenizer.eos_token_id in numbers[1:]
+        # The first token is the decoder's start; where an answer is cut, the last one is an end that was forced on it.
+        complete = len(numbers) <= max_tokens
         banned = self.banned if prompt.token == "<CAPTION_TO_PHRASE_GROUNDING>" else frozenset()  # noqa: S105
         return Answer(clean_text(text), parse_regions(text, prompt.kind, size, banned=banned), complete)
 
@@ -275,5 +275,5 @@ def _fingerprint(network: nn.Module, processor: Any) -> str:
     digest.update(json.dumps(processor.tokenizer.get_vocab(), sort_keys=True).encode())
     for name, value in network.state_dict().items():
         digest.update(name.encode())
-        digest.update(np.ascontiguousarray(value.contiguous().cpu().reshape(-1).view(torch.uint8).numpy()))
+        digest.update(value.contiguous().cpu().reshape(-1).view(torch.uint8).numpy())
     return digest.hexdigest()[:16]

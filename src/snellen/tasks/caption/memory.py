@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import ctypes
 import gc
 import weakref
 from dataclasses import dataclass
@@ -12,6 +14,9 @@ import torch
 from torch import Tensor, nn
 
 __all__ = ["Held", "Memory", "StageMemory", "measured", "released"]
+
+_SMALL = 1_000_000
+"""Bytes of tensors that libraries keep for themselves: tables of positions, constants."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,10 +56,9 @@ class StageMemory:
     def sentence(self) -> str:
         """For people."""
         held, left = self.during.tensors - self.before.tensors, self.after.tensors - self.before.tensors
-        where = (
-            "" if not self.during.device else f", on the GPU {_mb(self.during.device)}, now {_mb(self.after.device)}"
-        )
-        gone = "all of it is gone" if not self.alive and left <= 0 else f"{_mb(max(0, left))} of it are left"
+        gpu = f", on the GPU {_mb(self.during.device)}, now {_mb(self.after.device)}"
+        where = gpu if self.during.device else ""
+        gone = "all of it is gone" if not self.alive and left < _SMALL else f"{_mb(max(0, left))} of it are left"
         return f"{self.name}: {_mb(held)} of tensors{where}, {gone}; process {_mb(self.after.resident)}"
 
     def to_dict(self) -> dict[str, Any]:
@@ -118,6 +122,9 @@ def released(device: str) -> Memory:
         device: Where models compute.
     """
     gc.collect()
+    with contextlib.suppress(OSError, AttributeError):
+        # The C library keeps what was freed for later; what comes next is another model, of other sizes.
+        ctypes.CDLL(None).malloc_trim(0)
     if device.startswith("cuda"):
         torch.cuda.empty_cache()
     return measured(device)

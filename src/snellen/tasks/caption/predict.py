@@ -37,7 +37,7 @@ CAPTIONS: Final = "captions.jsonl"
 FOLDER: Final = "captions"
 SUMMARY: Final = "summary.json"
 UNREAD: Final = "unread.jsonl"
-
+_FEWEST_ROWS: Final = 16
 _DTYPES: Final = {"fp32": torch.float32, "fp16": torch.float16, "bf16": torch.bfloat16}
 
 
@@ -137,7 +137,7 @@ def predict_all(
     remarks = [f"passed over: {count} {reason}" for reason, count in source.skipped.items() if count]
     cut = _write_lines(out)
     remarks += [f"{count} answers to {name} were cut at generation.max_tokens" for name, count in cut.items()]
-    done = Captioning(report, config.model.repository, prompts, (*features, held), tuple([*job.remarks, *remarks]))
+    done = Captioning(report, config.model.repository, prompts, (*features, held), (*job.remarks, *remarks))
     (out / UNREAD).unlink(missing_ok=True)
     for one in report.unread:
         append_json_line(out / UNREAD, {"path": one.name, "reason": one.reason, "slug": one.slug})
@@ -191,6 +191,7 @@ class _Job:
             workers=self._workers,
             limit=self.limit,
             batch_size=config.batch_size,
+            rows=max(_FEWEST_ROWS, 4 * config.batch_size),
             max_tokens=config.generation.max_tokens,
             beams=config.generation.beams,
             features=config.features,
