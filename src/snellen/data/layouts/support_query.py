@@ -14,7 +14,7 @@ from snellen.data.layouts.tables import read_text
 from snellen.data.layouts.tree import Folder, Tree, join, stem_of
 from snellen.errors import DataError
 
-__all__ = ["LAYOUT", "category_of"]
+__all__ = ["LAYOUT", "category_of", "query_folder_of"]
 
 _SUPPORT = ("2.support-set", "support-set", "support_set", "support")
 _QUERY = ("6.preprocessed", "preprocessed", "query", "queries", "query-set", "query_set")
@@ -42,6 +42,18 @@ def category_of(path: str) -> str | None:
     parts = path.split("/")
     named = [index for index, part in enumerate(parts[:-1]) if part.lower() in (*_SUPPORT, *_QUERY)]
     return "/".join(parts[: named[-1]]) if named else None
+
+
+def query_folder_of(path: str) -> str | None:
+    """The folder among the queries that one lies in, `None` when it lies in none.
+
+    Example:
+        >>> query_folder_of("cells/6.preprocessed/Unknown/a.png"), query_folder_of("cells/6.preprocessed/a.png")
+        ('Unknown', None)
+    """
+    parts = path.split("/")
+    named = [index for index, part in enumerate(parts[:-1]) if part.lower() in _QUERY]
+    return parts[-2] if named and named[-1] < len(parts) - 2 else None
 
 
 def _categories(tree: Tree) -> list[tuple[Folder, str | None, str | None]]:

@@ -12,7 +12,7 @@ from typing import Final, Literal
 from snellen.core.classes_of import folded, variants
 from snellen.core.facts.data import LayoutName, Sample
 from snellen.data.layouts import read_layout
-from snellen.data.layouts.support_query import category_of
+from snellen.data.layouts.support_query import category_of, query_folder_of
 from snellen.errors import DataError
 from snellen.tasks.fewshot.episodes import UNKNOWN, Episode, FewShotSet, held_out, shuffled
 from snellen.tasks.fewshot.sampling import EpisodePlan, sample_episodes
@@ -139,14 +139,16 @@ def read_supports(source: Source) -> tuple[list[Sample], list[str]]:
 def read_queries(source: Source) -> list[Sample]:
     """The queries alone, with the classes that their folders say."""
     samples = _read(source, _folder(source), source.key, [])
-    queries = [sample for sample in samples if sample.role == "query"]
+    queries = [replace(one, label=one.label or query_folder_of(one.image)) for one in samples if one.role == "query"]
     return queries or [sample for sample in samples if sample.role != "support"]
 
 
 def _folder(source: Source) -> Path:
     if source.folder is None:
         raise DataError(
-            f"{source.key} names no folder", hint=f"set {source.key} to the folder of the queries", slug="missing-file"
+            f"{source.key} names no folder",
+            hint=f"set {source.key} to the folder of the queries, or choose another one with --split",
+            slug="missing-file",
         )
     return source.folder
 
@@ -156,6 +158,9 @@ def _both(source: Source, notes: list[str]) -> tuple[list[Sample], list[Sample]]
     samples = _read(source, folder, source.key, notes)
     supports = [sample for sample in samples if sample.role == "support"]
     queries = [sample for sample in samples if sample.role == "query"]
+    if any(sample.label is not None for sample in queries):
+        # Sorted by class: one without is in a folder that no class of the support set is named after.
+        queries = [replace(one, label=one.label or query_folder_of(one.image)) for one in queries]
     if source.support is not None:
         supports, more = read_supports(source)
         notes += more

@@ -12,7 +12,7 @@ from typing import Any, Final
 import numpy as np
 
 from snellen.core.files import read_json, write_text
-from snellen.errors import DataError
+from snellen.errors import DataError, RunFolderError
 from snellen.ops.bootstrap import Interval
 from snellen.ops.classification import binary_matrices, confusion
 from snellen.tasks.fewshot.episodes import Episode
@@ -138,7 +138,7 @@ def read_choice(path: Path, fingerprint: str) -> tuple[float, str, int]:
         record = read_json(path)
         best = record["best"]
         found, chosen = str(record["fingerprint"]), (float(best["threshold"]), str(best["method"]), int(best["shots"]))
-    except (OSError, ValueError, KeyError, TypeError) as error:
+    except (RunFolderError, ValueError, KeyError, TypeError) as error:
         raise DataError(f"no threshold was chosen yet: {path} holds no evaluation", hint=again) from error
     if found != fingerprint:
         raise DataError(

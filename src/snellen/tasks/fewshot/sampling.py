@@ -112,12 +112,14 @@ def _shuffled(images: Sequence[Sample], generator: np.random.Generator) -> list[
 def _supports(
     classes: dict[str, list[Sample]], shots: int, allowed: frozenset[str], generator: np.random.Generator
 ) -> list[Sample]:
-    """Examples of each class; of every class at least one source that may be asked is left for the queries."""
+    """Examples of each class; half of the sources, and of every class one image, are left for the queries."""
+    sources = sorted({one.group for images in classes.values() for one in images if one.group and one.image in allowed})
+    spared = {sources[number] for number in generator.permutation(len(sources))[: -(-len(sources) // 2)]}
     chosen: list[Sample] = []
     for images in classes.values():
         ordered = _shuffled(images, generator)
-        spared = next((one.group or one.image for one in reversed(ordered) if one.image in allowed), "")
-        rest = [one for one in ordered if (one.group or one.image) != spared]
+        last = next((one.image for one in reversed(ordered) if one.image in allowed and not one.group), "")
+        rest = [one for one in ordered if one.group not in spared and one.image != last]
         chosen += (rest or ordered[:1])[:shots]
     return chosen
 
