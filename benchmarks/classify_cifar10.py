@@ -1,14 +1,14 @@
 """A small classifier from scratch on 3,000 images of CIFAR-10: `snellen train` beside a loop of timm's own parts.
 
-    python benchmarks/classify_cifar10.py               20 epochs each, side by side: about 10 minutes on two cores
+    python benchmarks/classify_cifar10.py               20 epochs, side by side: 5 minutes of two idle cores
     python benchmarks/classify_cifar10.py --epochs 2    a first impression
 
 Both train the same network for the same number of epochs with batches of the same size, each in a process of its own
 with one thread, at the same time: whatever else the machine does, slows both. The peer is what timm's `train.py`
-does by default, written plainly: `create_transform`, `create_optimizer_v2`, `create_scheduler_v2`, label smoothing 0.1, SGD
-with momentum at 0.1 for 256 images; `--peer-recipe moderate` cuts at least half of each image instead of 8%, `augmented`
-adds RandAugment and mixup. Neither looks at the test images before the end: both are judged by their last weights, on
-all 1,000.
+does by default, written plainly: `create_transform`, `create_optimizer_v2`, `create_scheduler_v2`, label smoothing
+0.1, SGD with momentum at 0.1 for 256 images; `--peer-recipe moderate` cuts at least half of each image and not 8%,
+`augmented` adds RandAugment and mixup. Neither looks at the test images before the end: both are judged by their last
+weights, on all 1,000.
 """
 
 from __future__ import annotations

@@ -88,8 +88,8 @@ def _start() -> Callable[[Step], Verdict | None]:
 
 def _features(probe: float, pixels: float, gain: float, step: Step) -> Finding:
     message = (
-        f"the pretrained features of {step.about.get('model', 'the network')} do not help: a linear probe of "
-        f"them is right for {probe:.3f} of the validation images, one of 8 x 8 thumbnails for {pixels:.3f}; the gain is at most "
+        f"the pretrained features of {step.about.get('model', 'the network')} do not help: of the validation images a "
+        f"linear probe of them is right for {probe:.3f}, one of 8 x 8 thumbnails for {pixels:.3f}; the gain is at most "
         f"{gain:+.3f} (95%)"
     )
     fix = Fix(
