@@ -6,6 +6,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
+from snellen.check.facts.cache import provide_cache
 from snellen.check.facts.data import provide_audit, provide_folders, provide_twins
 from snellen.check.facts.here import MACHINE_FACTS
 from snellen.check.facts.model import provide_flow, provide_last_batch, provide_networks
@@ -30,6 +31,7 @@ GENERAL_FACTS: Mapping[str, Provider] = {
     "folders": provide_folders,
     "audit": provide_audit,
     "twins": provide_twins,
+    "cache": provide_cache,
     "names": provide_names,
     "weights": provide_weights,
     "architectures": provide_architectures,

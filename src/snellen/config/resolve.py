@@ -156,6 +156,11 @@ def _layout(_config: RunConfig, _machine: Machine) -> tuple[str, str]:
     return "auto", "each folder is recognised by what is in it"
 
 
+def _cache(_config: RunConfig, _machine: Machine) -> tuple[str, str]:
+    # How much memory is free is known when the run starts.
+    return "auto", "what there is to keep, and at most half of the free memory"
+
+
 def _wandb(_config: RunConfig, _machine: Machine) -> tuple[bool, str]:
     return False, "this version has no Weights & Biases tracker"
 
@@ -166,5 +171,6 @@ _GENERAL: Mapping[str, Resolver] = {
     "devices": _devices,
     "data.layout": _layout,
     "data.workers": _workers,
+    "data.cache": _cache,
     "track.wandb": _wandb,
 }

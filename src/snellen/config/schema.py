@@ -6,17 +6,20 @@ key does, in the words of the documentation. `"auto"` stands for a value that `s
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field
 from pydantic_core import PydanticCustomError
 
 from snellen.config.machines import MACHINES
 from snellen.core.facts.data import LayoutName
+from snellen.core.sizes import parse_size
 
 __all__ = [
     "Auto",
+    "CacheConfig",
     "Count",
     "DataConfig",
     "ModelConfig",
@@ -32,6 +35,18 @@ Auto = Literal["auto"]
 Count = Annotated[int, Field(ge=1)]
 Positive = Annotated[float, Field(gt=0)]
 Share = Annotated[float, Field(ge=0, lt=1)]
+
+
+def _sound_cache(value: Any) -> Any:
+    size = value.get("size") if isinstance(value, Mapping) else None
+    if size is not None:
+        try:
+            parse_size(str(size))
+        except ValueError as error:
+            raise ValueError(f"size: {error}") from error
+        if not isinstance(size, str):
+            raise ValueError(f"size is {size}, expected a number of bytes with its unit, such as 4GiB")
+    return value
 
 
 def _known_machine(name: str) -> str:
@@ -53,6 +68,15 @@ class Section(BaseModel):
     )
 
 
+class CacheConfig(Section):
+    """Decoded samples that are kept in memory once, for all loader processes and devices of a machine."""
+
+    size: str | None = None
+    """Most memory, such as `4GiB`; without it all there is to keep, and at most half of what is free."""
+    ahead: bool = False
+    """Fill it before training; otherwise it fills as samples are first read."""
+
+
 class DataConfig(Section):
     """Where the images are and how they come in."""
 
@@ -72,6 +96,8 @@ class DataConfig(Section):
     """Sides are padded to a multiple of this; `auto` takes the least common multiple of all contracts."""
     workers: Annotated[int, Field(ge=0)] | Auto = "auto"
     """Processes that load data; 0 loads in the training process."""
+    cache: Annotated[Auto | Literal[False] | CacheConfig, BeforeValidator(_sound_cache)] = "auto"
+    """Keep decoded samples in memory, once for all processes; `auto` as far as half of the free memory goes."""
 
 
 class ModelConfig(Section):

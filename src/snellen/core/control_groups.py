@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-__all__ = ["ControlGroups", "control_groups"]
+__all__ = ["ControlGroups", "available_memory", "control_groups"]
 
 _NO_LIMIT = 1 << 60
 """Version 1 writes a number near 2^63 where there is no limit."""
@@ -64,6 +64,23 @@ def control_groups(root: Path = Path("/")) -> ControlGroups:
     return ControlGroups(
         limit, str(where or ""), _used(where) if where is not None else None, quota, str(cpu_where or ""), killed
     )
+
+
+def available_memory(root: Path = Path("/"), groups: ControlGroups | None = None) -> int | None:
+    """Main memory that is not in use, inside the tightest limit; `None` where the system does not tell.
+
+    Args:
+        root: Where `proc` and `sys` lie.
+        groups: The limits, if they are at hand.
+    """
+    groups = groups or control_groups(root)
+    found = None
+    for line in _text(root / "proc/meminfo").splitlines():
+        name, _, rest = line.partition(":")
+        if name == "MemAvailable" and rest.split()[:1] and rest.split()[0].isdigit():
+            found = int(rest.split()[0]) << 10
+    left = groups.memory_bytes - (groups.memory_used or 0) if groups.memory_bytes is not None else None
+    return min((max(0, size) for size in (found, left) if size is not None), default=None)
 
 
 def _folders(root: Path, controller: str) -> Iterator[Path]:

@@ -84,6 +84,7 @@ class Evaluation:
         if len(dataset) == 0:
             raise DataError("a split to evaluate on has no samples, expected at least 1", slug="empty-dataset")
         self._fabric, self._recipe, self._seed = fabric, recipe, settings.seed
+        self.dataset = dataset
         self._order = evaluation_batches(
             len(dataset), batch_size=settings.batch_size, rank=fabric.global_rank, ranks=fabric.world_size
         )

@@ -12,7 +12,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-__all__ = ["TrainingProgress"]
+__all__ = ["FillingProgress", "TrainingProgress"]
 
 _SECONDS_BETWEEN_LINES = 30.0
 _SECONDS_BETWEEN_DRAWINGS = 0.5
@@ -89,3 +89,40 @@ class TrainingProgress:
         # A closed terminal or a broken pipe is no reason to lose a run.
         with contextlib.suppress(OSError, ValueError):
             self._console.print(sentence, markup=False, highlight=False, soft_wrap=True)
+
+
+class FillingProgress:
+    """Shows how far the cache is filled: a bar on a terminal, a plain line now and then elsewhere.
+
+    Args:
+        total: Items to read.
+        silent: Show nothing.
+    """
+
+    def __init__(self, total: int, *, silent: bool = False) -> None:
+        self._console = Console(stderr=True, quiet=silent)
+        self._total, self._done, self._said = total, 0, time.monotonic()
+        columns = (TextColumn("fill the cache"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+        self._bar = Progress(*columns, console=self._console) if self._console.is_terminal and not silent else None
+
+    def __enter__(self) -> Self:
+        if self._bar is not None:
+            self._bar.start()
+            self._bar.add_task("", total=self._total)
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self._bar is not None:
+            self._bar.stop()
+
+    def advance(self, items: int) -> None:
+        """Count items that were read."""
+        self._done += items
+        with contextlib.suppress(OSError, ValueError):
+            if self._bar is not None:
+                self._bar.update(self._bar.task_ids[0], completed=self._done)
+            elif time.monotonic() - self._said >= _SECONDS_BETWEEN_LINES:
+                self._said = time.monotonic()
+                self._console.print(f"fill the cache: {self._done} of {self._total} items", highlight=False)

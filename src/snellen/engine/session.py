@@ -16,6 +16,7 @@ from typing import Self
 from snellen.core.run_folder import RunFolder
 from snellen.core.step import Step
 from snellen.engine.buffers import BufferKeeper
+from snellen.engine.caching import RunCache
 from snellen.engine.checkpoint import Trained, restore, save_best, save_last
 from snellen.engine.devices import on_rank_zero, peak_memory
 from snellen.engine.ema import WeightAverage
@@ -86,6 +87,7 @@ class Session:
         self.precision = self._resolved_precision()
         self.trained = self._build()
         self.evaluation = Evaluation.of(fabric, self.recipe, self.settings, "val")
+        self.cache = self._share()
         self.buffers = BufferKeeper(self.trained.module)
         self.position = self._start()
         self.timer = PhaseTimer(fabric.device)
@@ -101,7 +103,7 @@ class Session:
         seed_all(self.settings.seed, Purpose.MODEL)
         module = self.recipe.build_model()
         module.train()
-        dataset = self.recipe.train_dataset()
+        self._dataset = dataset = self.recipe.train_dataset()
         fabric, settings = self.fabric, self.settings
         self.plan = SamplePlan(len(dataset), settings.batch_size, settings.accumulate, fabric.world_size, settings.seed)
         self.loader = BatchLoader(
@@ -117,6 +119,13 @@ class Session:
         self.parameters = [parameter for parameter in module.parameters() if parameter.requires_grad]
         average = None if settings.ema_decay is None else WeightAverage(module, settings.ema_decay)
         return Trained(module, optimiser, average, fabric.strategy.precision)
+
+    def _share(self) -> RunCache | None:
+        datasets = {"train": self._dataset, "val": self.evaluation.dataset if self.evaluation else None}
+        cache = RunCache.of(self.fabric, self.settings.cache, datasets, folder=self.job.folder)
+        if cache is not None:
+            self.events("cache", cache.story, bytes=cache.arena.capacity)
+        return cache
 
     def _resolved_precision(self) -> ResolvedPrecision:
         precision = resolve_precision(self.settings.precision, self.fabric.device.type)
@@ -151,6 +160,9 @@ class Session:
         )
 
     def __enter__(self) -> Self:
+        if self.cache is not None and self.settings.cache is not None and self.settings.cache.ahead:
+            workers = self.settings.workers
+            self.cache.fill(self.fabric, self.events, workers=workers, stopped=lambda: self.stop.requested)
         self.progress.__enter__()
         return self
 
@@ -161,6 +173,8 @@ class Session:
         self.loader.close()
         if self.evaluation is not None:
             self.evaluation.close()
+        if self.cache is not None:
+            self.cache.close()
         if self.tracker is not None:
             self.tracker.close()
 
@@ -312,4 +326,5 @@ class Session:
             seconds=seconds,
             samples_per_second=round(rate, 3),
             memory_bytes=peak_memory(self.fabric.device),
+            **({} if self.cache is None else {"cache": self.cache.figures()}),
         )

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal, get_args
 
+from snellen.data.cache.budget import CacheSettings
 from snellen.errors import UsageError
 
 __all__ = ["TrainSettings"]
@@ -46,6 +47,7 @@ class TrainSettings:
         log_every: Steps between lines of `metrics.jsonl`.
         max_overflows: fp16 steps in a row that may overflow, each skipped with a smaller scale, before the run stops.
         tensorboard: Write TensorBoard events as well.
+        cache: Keep decoded samples in memory that all processes share; `None` for none.
 
     Raises:
         UsageError: A value out of range.
@@ -83,6 +85,7 @@ class TrainSettings:
     log_every: int = 10
     max_overflows: int = 20
     tensorboard: bool = True
+    cache: CacheSettings | None = None
 
     def __post_init__(self) -> None:
         for name in ("epochs", "batch_size", "accumulate", "devices", "keep_last", "evaluate_every", "log_every"):

@@ -95,9 +95,8 @@ def _cut(array: Array, size: tuple[int, int], view: ClipView) -> Array:
         array = array[:, top : top + height, left : left + width]
     else:
         array = array[:, :, top : top + height, left : left + width]
-    flipped = [axis for axis, wanted in ((columns, view.mirror), (rows, view.upend), (0, view.backwards)) if wanted]
-    if view.backwards and not frames:
-        flipped.append(1)
+    flips = ((columns, view.mirror), (rows, view.upend), (0, view.backwards), (1, view.backwards and not frames))
+    flipped = tuple(axis for axis, wanted in flips if wanted)
     array = np.flip(array, flipped) if flipped else array
     return array.swapaxes(rows, columns) if view.transpose else array
 

@@ -42,7 +42,7 @@ def ycbcr(image: npt.NDArray[Any]) -> npt.NDArray[Any]:
     """
     whole = image.dtype == np.uint8
     levels = np.asarray(image, np.float64) / (255.0 if whole else 1.0) @ _MATRIX.T + _OFFSETS
-    return np.round(levels).astype(np.uint8) if whole else levels.astype(image.dtype)
+    return np.asarray(np.round(levels).astype(np.uint8) if whole else levels.astype(image.dtype))
 
 
 def luma(image: npt.NDArray[Any]) -> npt.NDArray[Any]:
@@ -54,7 +54,7 @@ def luma(image: npt.NDArray[Any]) -> npt.NDArray[Any]:
     """
     whole = image.dtype == np.uint8
     levels = np.asarray(image, np.float64) / (255.0 if whole else 1.0) @ _MATRIX[0] + _OFFSETS[0]
-    return np.round(levels).astype(np.uint8) if whole else levels.astype(image.dtype)
+    return np.asarray(np.round(levels).astype(np.uint8) if whole else levels.astype(image.dtype))
 
 
 def psnr(one: npt.NDArray[Any], other: npt.NDArray[Any], *, on_luma: bool = False, border: int = 0) -> float:

@@ -170,7 +170,7 @@ def _facts(task: Task) -> Mapping[str, Provider]:
 
         return provide
 
-    own = {name: ask(name) for name in ("contracts", "unfold", "weights_fit", "networks")}
+    own = {name: ask(name) for name in ("contracts", "unfold", "weights_fit", "networks", "cache")}
     return {**own, "source_findings": _source_findings}
 
 

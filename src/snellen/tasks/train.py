@@ -6,14 +6,16 @@ import contextlib
 import traceback
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from snellen.config.resolve import Resolution
-from snellen.config.schema import RunConfig
+from snellen.config.schema import CacheConfig, RunConfig
 from snellen.config.write import save
 from snellen.core.check_report import CheckReport
 from snellen.core.environment import collect
 from snellen.core.run_folder import RunFolder
+from snellen.core.sizes import parse_size
+from snellen.data.cache.budget import CacheSettings
 from snellen.data.listing import find_images, hash_file_list
 from snellen.engine.events import Event
 from snellen.engine.recipe import PreparedRecipe, Recipe
@@ -55,7 +57,16 @@ def train_settings(config: RunConfig) -> TrainSettings:
         evaluate_every=optim.evaluate_every,
         checkpoint_every=optim.checkpoint_every,
         tensorboard=config.track.tensorboard,
+        cache=_cache(config.data.cache),
     )
+
+
+def _cache(asked: Literal["auto", False] | CacheConfig) -> CacheSettings | None:
+    if asked is False:
+        return None
+    if asked == "auto":
+        return CacheSettings()
+    return CacheSettings(None if asked.size is None else parse_size(asked.size), asked.ahead)
 
 
 def train_run(target: Target, *, report: CheckReport | None = None) -> tuple[Path, TrainResult]:

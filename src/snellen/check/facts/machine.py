@@ -13,7 +13,7 @@ from typing import Any
 
 from snellen.check.facts.places import in_time
 from snellen.config.machines import MACHINES, Machine
-from snellen.core.control_groups import ControlGroups, control_groups
+from snellen.core.control_groups import ControlGroups, available_memory, control_groups
 from snellen.core.environment import memory_total, seen_cpus
 from snellen.core.facts.machine import GpuFacts, Limits, MachineFacts
 from snellen.core.known.gpus import is_unified
@@ -78,7 +78,7 @@ def this_machine(*, output: Path | None = None, root: Path = Path("/")) -> Machi
     notes = _notes(driver, seen)
     total = memory_total()
     host = min((size for size in (total, groups.memory_bytes) if size is not None), default=None)
-    available = _available(root, groups)
+    available = available_memory(root, groups)
     surroundings = _surroundings(root)
     unified = "jetson" in surroundings or any(is_unified(gpu.name) for gpu in seen)
     apple = platform.system() == "Darwin" and platform.machine() == "arm64"
@@ -157,19 +157,6 @@ def _device_memory(seen: list[GpuFacts]) -> int | None:
     """Of the smallest one; of a GPU that is cut into instances a process gets one."""
     sizes = [min(gpu.instances) if gpu.mig and gpu.instances else gpu.memory_bytes for gpu in seen]
     return min((size for size in sizes if size), default=None)
-
-
-def _available(root: Path, groups: ControlGroups) -> int | None:
-    """Main memory that is not in use, inside the tightest limit."""
-    found = None
-    try:
-        with (root / "proc/meminfo").open(encoding="ascii", errors="replace") as file:
-            words = next((line.split() for line in file if line.startswith("MemAvailable:")), ["", ""])
-        found = int(words[1]) << 10 if words[1].isdigit() else None
-    except OSError:
-        pass
-    left = groups.memory_bytes - (groups.memory_used or 0) if groups.memory_bytes is not None else None
-    return min((max(0, size) for size in (found, left) if size is not None), default=None)
 
 
 def _surroundings(root: Path) -> tuple[str, ...]:

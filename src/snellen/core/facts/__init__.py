@@ -12,6 +12,7 @@ precision           str                             fp32, fp16 or bf16, as it wi
 paths               tuple[PathFacts, ...]           every path that the run file names
 folders             tuple[FolderFacts, ...]         data folders
 audit               tuple[FolderAudit, ...]         data folders listed by layout, every image opened, pixels measured
+cache               CacheFacts                      what `data.cache` would hold of the data
 names               tuple[FolderNames, ...]         names of files that make trouble, hidden ones included
 twins               tuple[Twin, ...]                images that show the same, within and across the folders
 weights             tuple[WeightsFacts, ...]        checkpoint files that the run file names

@@ -41,9 +41,12 @@ import re
 from collections.abc import Iterator
 
 from snellen.core.code.loaders import Loader, dataset_classes, in_workers, loaders, reachable
-from snellen.core.finding import Evidence, Fix, FixSafety, Level, Location
+from snellen.core.facts.cache import CacheFacts
+from snellen.core.finding import Evidence, Finding, Fix, FixSafety, Level, Location
 from snellen.core.log import Log, LogLine, LogMatch
-from snellen.core.rule import LogFacet, Rule, SourceFacet, absent
+from snellen.core.plan import Cost, Plan
+from snellen.core.rule import BeforeFacet, LogFacet, Rule, SourceFacet, absent
+from snellen.core.sizes import amount
 from snellen.core.source import Assignment, CallSite, ClassBlock, FunctionBlock, Hit, SourceFile, Span
 
 __all__ = ["RULE"]
@@ -319,6 +322,38 @@ def _filled_after(file: SourceFile, first: FunctionBlock | None, call: CallSite,
     return None if any(c.receiver in (name, "self") for c in earlier) else after[0]
 
 
+# -- before the run ---------------------------------------------------------------------------------------------------
+
+
+def _examine_plan(plan: Plan) -> Iterator[Finding]:
+    cache: CacheFacts = plan.fact("cache")
+    if cache.fits or (cache.asked is None and not cache.items):
+        # An empty data set of its own accord is `empty-dataset`.
+        return
+    if not cache.items:
+        where = " and ".join(cache.folders) or "the data"
+        message = f"data.cache asks for {amount(cache.asked or 0)}, and {where} has no sample to keep in it"
+        fix = Fix("Check the folder and the spelling of the split: Train is not train.", command="snellen check")
+    else:
+        message = (
+            f"the cache would hold 0 of {cache.items} samples: it gets {cache.why}, and the smallest sample takes "
+            f"{amount(cache.smallest)} decoded"
+        )
+        useful = f"{max(1, -(-round(cache.mean * cache.items * 1.05) // 2**20))}MiB"
+        fix = Fix(
+            f"Write data.cache: {{size: {useful}}}, which holds all, or data.cache: false.",
+            FixSafety.SAFE,
+            "what does not fit into the free memory is decoded again in each epoch",
+            settings=(("data.cache", {"size": useful}),),
+        )
+        if cache.free is not None and cache.free < cache.smallest:
+            fix = Fix("Free some memory, or write data.cache: false.", FixSafety.SAFE,
+                      "samples are decoded in each epoch", settings=(("data.cache", False),))  # fmt: skip
+    place = Location(str(plan.path or "the settings"), plan.line_of("data.cache"), key="data.cache")
+    level = Level.ERROR if cache.asked is not None else Level.WARNING
+    yield Finding("cache-never-filled", level, message, place, fix=fix)
+
+
 RULE = Rule(
     slug="cache-never-filled",
     family="data",
@@ -326,7 +361,7 @@ RULE = Rule(
     level=Level.WARNING,
     log=LogFacet(("cache", "cached", "caching"), _examine_log),
     source=SourceFacet(("cache", "memo", "preload"), _examine_source),
-    before=absent("the engine's data sets keep no cache"),
+    before=BeforeFacet(Cost.SECONDS, _examine_plan),
     during=absent("a step that loads slowly may have many reasons"),
     module=__name__,
 )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,8 @@ import torch
 from torch.utils.data import Dataset
 
 from snellen.core.facts.data import Sample
+from snellen.data.cache.arena import Arrays
+from snellen.data.cache.items import Items
 from snellen.data.layouts.forged_masks import discover
 from snellen.data.masks import read_mask
 from snellen.data.reading import read_image
@@ -29,6 +32,7 @@ __all__ = [
     "list_samples",
     "load_sample",
     "readable",
+    "sample_items",
     "samples_of",
 ]
 
@@ -123,6 +127,17 @@ def readable(samples: Sequence[ForgerySample], *, max_pixels: int) -> list[Forge
     return kept
 
 
+def sample_items(samples: Sequence[ForgerySample], *, max_pixels: int) -> Items:
+    """Images and masks as items of a cache: `(H, W, 3)` uint8 and `(H, W)` bool."""
+    files = [[path for path in (sample.image, sample.mask) if path is not None] for sample in samples]
+    load = partial(_load_item, samples, max_pixels)
+    return Items(files, load, how=f"forgery: RGB and mask, at most {max_pixels} pixels")
+
+
+def _load_item(samples: Sequence[ForgerySample], max_pixels: int, number: int) -> Arrays:
+    return load_sample(samples[number], max_pixels=max_pixels)
+
+
 class TrainingCrops(Dataset[dict[str, Any]]):
     """Square crops with flips, quarter turns and JPEG.
 
@@ -140,7 +155,7 @@ class TrainingCrops(Dataset[dict[str, Any]]):
     def __init__(self, samples: Sequence[ForgerySample], *, side: int, max_pixels: int) -> None:
         self.samples = list(samples)
         self.side = side
-        self.max_pixels = max_pixels
+        self.items = sample_items(self.samples, max_pixels=max_pixels)
 
     def __len__(self) -> int:
         return len(self.samples)
@@ -164,7 +179,8 @@ class TrainingCrops(Dataset[dict[str, Any]]):
         for step in range(len(self.samples)):
             sample = self.samples[(index + step) % len(self.samples)]
             try:
-                return sample, *load_sample(sample, max_pixels=self.max_pixels)
+                image, mask = self.items.read((index + step) % len(self.samples))
+                return sample, image, mask
             except DataError as error:
                 problem = problem or error
                 note(f"left out: {error.message}")
@@ -176,7 +192,7 @@ class WholeImages(Dataset[dict[str, Any]]):
 
     def __init__(self, samples: Sequence[ForgerySample], *, max_pixels: int) -> None:
         self.samples = list(samples)
-        self.max_pixels = max_pixels
+        self.items = sample_items(self.samples, max_pixels=max_pixels)
 
     def __len__(self) -> int:
         return len(self.samples)
@@ -184,7 +200,8 @@ class WholeImages(Dataset[dict[str, Any]]):
     def __getitem__(self, index: int) -> dict[str, Any]:
         """A sample: `pixels` uint8 `(H, W, 3)`, `truth` bool `(H, W)`, `name`, `file`."""
         sample = self.samples[index]
-        pixels, truth = load_sample(sample, max_pixels=self.max_pixels)
+        # The collated batch outlives the cache, and belongs to whoever gets it.
+        pixels, truth = (array.copy() for array in self.items.read(index))
         return {"pixels": pixels, "truth": truth, "name": sample.name, "file": str(sample.image)}
 
 

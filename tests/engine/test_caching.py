@@ -1,0 +1,131 @@
+"""The cache of a run: shared by workers and ranks, said at the start, counted in the metrics, never silently empty."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from tiny import Pictures, Tiny
+
+from snellen.core.run_folder import RunFolder
+from snellen.core.sizes import parse_size
+from snellen.data.cache.budget import CacheSettings
+from snellen.data.cache.items import CachedDataset, Items
+from snellen.engine.settings import TrainSettings
+from snellen.engine.train import train
+from snellen.errors import DataError, UsageError
+
+SAMPLES = 24
+
+
+class KeptPictures(Pictures):
+    """Pictures whose first part is decoded, which is noted in a file, and kept."""
+
+    def __init__(self, samples: int, note: Path, name: str) -> None:
+        super().__init__(samples)
+        self.note, self.name = note, name
+        self.items = Items([[]] * samples, self._decode, how=name)
+
+    def _decode(self, number: int) -> tuple[np.ndarray, ...]:
+        with self.note.open("a") as file:
+            file.write(f"{self.name} {number}\n")
+        return (np.full((64, 64, 3), number, np.uint8),)
+
+    def __getitem__(self, index: int) -> dict[str, Any]:
+        sample = super().__getitem__(index)
+        (pixels,) = self.items.read(index)
+        assert int(pixels[0, 0, 0]) == index
+        return sample
+
+
+class Kept(Tiny):
+    def __init__(self, note: Path) -> None:
+        super().__init__(SAMPLES, validation=8)
+        self.note = note
+
+    def train_dataset(self) -> Any:
+        return KeptPictures(SAMPLES, self.note, "train")
+
+    def evaluation_dataset(self, split: str) -> Any:
+        return KeptPictures(8, self.note, "val") if split == "val" else None
+
+
+def run(tmp_path: Path, cache: CacheSettings | None, **changes: Any) -> tuple[RunFolder, list[str]]:
+    note = tmp_path / "decoded.txt"
+    note.touch()
+    given = {"epochs": 4, "batch_size": 4, "accelerator": "cpu", "log_every": 1, "tensorboard": False, "cache": cache}
+    with RunFolder.create(tmp_path, "run") as folder:
+        train(Kept(note), TrainSettings(**{**given, **changes}), folder)
+        return folder, note.read_text().splitlines()
+
+
+def rates(folder: RunFolder) -> list[float]:
+    # Workers read ahead: a line may come without a read since the last one.
+    found = [line["cache"]["hit_rate"] for line in folder.metrics() if line["kind"] == "train"]
+    return [rate for rate in found if rate is not None]
+
+
+@pytest.mark.parametrize("workers", [0, 2])
+def test_each_item_is_decoded_once_for_all_workers_and_epochs(workers, tmp_path):
+    folder, lines = run(tmp_path, CacheSettings(), workers=workers)
+    # To learn their size, all of so few are decoded once more.
+    counts = {line: lines.count(line) for line in lines}
+    assert len(counts) == SAMPLES + 8
+    assert set(counts.values()) == {2}
+    (story,) = [event["message"] for event in folder.events() if event["slug"] == "cache"]
+    assert "24 of 24 items of train (12.1 KiB each)" in story
+    assert "8 of 8 items of val" in story
+    assert rates(folder)[-1] == 1.0
+
+
+def test_a_cache_that_is_too_small_keeps_what_it_has(tmp_path):
+    size = parse_size("130KiB")
+    folder, lines = run(tmp_path, CacheSettings(size))
+    held = [line["cache"]["items"] for line in folder.metrics() if line["kind"] == "train"][-1]
+    assert held == size // 12416
+    training = [line for line in lines if line.startswith("train")]
+    assert len(training) == SAMPLES + SAMPLES + 3 * (SAMPLES - held)
+    (story,) = [event["message"] for event in folder.events() if event["slug"] == "cache"]
+    assert f"{held} of 24 items of train" in story
+    assert "0 of 8 items of val" in story
+
+
+def test_it_is_filled_ahead(tmp_path):
+    folder, _ = run(tmp_path, CacheSettings(ahead=True), workers=2, epochs=1)
+    assert set(rates(folder)) == {1.0}
+    stories = [event["message"] for event in folder.events() if event["slug"] == "cache"]
+    assert stories[1].startswith("the cache holds 32 of 32 items")
+
+
+def test_ranks_share_one(tmp_path):
+    folder, lines = run(tmp_path, CacheSettings(ahead=True), devices=2, epochs=2)
+    assert len(lines) == 2 * (SAMPLES + 8)
+    assert [line["cache"]["items"] for line in folder.metrics() if line["kind"] == "train"][-1] == SAMPLES + 8
+
+
+def test_a_cache_that_would_hold_nothing_is_refused(tmp_path):
+    with pytest.raises(
+        DataError, match=r"hold nothing: 100 bytes as asked for; its smallest item takes 12\.1 KiB"
+    ) as no:
+        run(tmp_path, CacheSettings(100))
+    assert no.value.slug == "cache-never-filled"
+    with pytest.raises(UsageError, match="holds nothing"):
+        CacheSettings(0)
+
+
+def test_without_a_cache_the_run_is_the_same(tmp_path):
+    (tmp_path / "a").mkdir()
+    (tmp_path / "b").mkdir()
+    with_cache, _ = run(tmp_path / "a", CacheSettings())
+    without, lines = run(tmp_path / "b", None)
+    losses = [
+        [line["loss"] for line in folder.metrics() if line["kind"] == "train"] for folder in (with_cache, without)
+    ]
+    assert losses[0] == losses[1]
+    assert len(lines) == 4 * (SAMPLES + 8)
+    assert isinstance(KeptPictures(1, tmp_path / "c", ""), CachedDataset)
+    assert not isinstance(Pictures(1), CachedDataset)
+    assert torch.is_tensor(Pictures(1)[0]["image"])
