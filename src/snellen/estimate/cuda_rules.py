@@ -15,6 +15,8 @@ from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode, resolve_name
 from torch.utils._pytree import tree_map
 
+from snellen.trace.shapes import attend_with_modes_on
+
 __all__ = ["CudaRules"]
 
 _HALF = frozenset(
@@ -96,7 +98,7 @@ class CudaRules(TorchFunctionMode):
         if func in (F.dropout, torch.dropout):
             return _dropout(*args, **kwargs)
         if func is F.multi_head_attention_forward:
-            return self._attend(*args, **kwargs)
+            return attend_with_modes_on(self, args, kwargs)  # its operators are cast one by one
         if self._dtype is None:
             return func(*args, **kwargs)
         name = resolve_name(func) or ""
@@ -106,17 +108,6 @@ class CudaRules(TorchFunctionMode):
             args, kwargs = tree_map(_to_full, (args, kwargs))
         return func(*args, **kwargs)
 
-    def _attend(self, *args: Any, **kwargs: Any) -> Any:
-        """Written in Python of operators that are cast one by one: the mode has to stay on inside."""
-        names = vars(F)
-        asked = names["has_torch_function"]
-        names["has_torch_function"] = _never
-        try:
-            with self:
-                return F.multi_head_attention_forward(*args, **kwargs)
-        finally:
-            names["has_torch_function"] = asked
-
     def _to_half(self, value: Any) -> Any:
         if not isinstance(value, Tensor) or value.dtype is not torch.float32:
             return value
@@ -125,10 +116,6 @@ class CudaRules(TorchFunctionMode):
                 self._weights[id(value)] = (value, value.to(self._dtype))
             return self._weights[id(value)][1]
         return value.to(self._dtype)
-
-
-def _never(values: object) -> bool:  # noqa: ARG001 - takes the place of a function of torch
-    return False
 
 
 def _to_full(value: Any) -> Any:

@@ -83,7 +83,7 @@ class Predictor:
     def timeline(self, batch_size: int, phase: Phase) -> tuple[Timeline, str]:
         """What happens to memory in a phase, and how that was found: by `shapes` or by `numbers`."""
         if self._does_not_grow(phase):
-            return self._recorded(1, phase)
+            return self._alone(phase)
         key = batch_size, phase
         if key not in self._timelines:
             small = self._recorded(_TWO, phase)
@@ -99,6 +99,16 @@ class Predictor:
         """Whether the batch size makes no difference."""
         alone = phase == "predict" and self.workload.prediction is not None
         return alone or phase == "save" or (phase == "validate" and self.workload.one_by_one)
+
+    def _alone(self, phase: Phase) -> tuple[Timeline, str]:
+        """A phase in which the batch size makes no difference; validation looks at the same as prediction does."""
+        key = 1, phase
+        if key not in self._timelines and phase == "validate" and self.workload.prediction is not None:
+            looking, how = self._recorded(1, "predict")
+            saved = self._recorded(1, "save")[0].allocations
+            held = [block for block in saved if block.category in (Category.OPTIMISER, Category.AVERAGE)]
+            self._timelines[key] = looking.beside(held), how
+        return self._recorded(1, phase)
 
     def _recorded(self, batch_size: int, phase: Phase) -> tuple[Timeline, str]:
         key = batch_size, phase

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import gc
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
@@ -18,14 +19,13 @@ from snellen.estimate.cuda_rules import CudaRules
 from snellen.estimate.processor_kernels import inside_operator
 from snellen.trace.fake import build_without_weights, fake_tensors, give_weights
 from snellen.trace.recorder import Recorder
+from snellen.trace.shapes import shapes_only
 from snellen.trace.timeline import Category, Timeline
 
 __all__ = ["NeedsNumbers", "Phase", "StepFailed", "Workload", "record"]
 
 Phase = Literal["train", "validate", "save", "predict"]
 _DTYPES = {"fp32": None, "fp16": torch.float16, "bf16": torch.bfloat16}
-_STEPS = 2
-"""The state of an optimiser is made in the first step; the second is what every later one looks like."""
 
 
 class StepFailed(SnellenError):  # noqa: N818 - says what happened
@@ -86,30 +86,40 @@ def record(workload: Workload, phase: Phase = "train", *, real: bool = False) ->
 
     Args:
         workload: What is done.
-        phase: `train`: two optimiser steps; `validate`: two batches without gradients while the optimiser keeps its
-            state; `save`: everything that a checkpoint holds; `predict`: two inputs of a model that is not trained.
-        real: Compute with real numbers on the CPU, for models whose shapes depend on values: one step or batch, with
-            the state of the optimiser made before.
+        phase: `train`: an optimiser step in the midst of a training; `validate`: a batch without gradients while the
+            optimiser keeps its state; `save`: everything that a checkpoint holds; `predict`: an input of a model that
+            is not trained.
+        real: Compute with real numbers on the CPU, for models whose shapes depend on values.
 
     Raises:
         NeedsNumbers: The shapes depend on values; `real=True` would do.
         StepFailed: The model, its loss or its optimiser raised something.
     """
+    if real:
+        return _gone_through(workload, phase, "numbers")
+    half = _DTYPES[workload.precision] is not None
+    if workload.cuda or not half:  # autocast of the CPU does not look at meta tensors
+        with suppress(NeedsNumbers, StepFailed):
+            return _gone_through(workload, phase, "meta")
+    return _gone_through(workload, phase, "fake")
+
+
+def _gone_through(workload: Workload, phase: Phase, how: Literal["meta", "fake", "numbers"]) -> Timeline:
     recorder = Recorder(None if workload.cuda else inside_operator)
-    model = workload.build() if real else build_without_weights(workload.build)
     half = None if workload.full_outputs and phase != "train" else _DTYPES[workload.precision]
     rules = CudaRules(half) if workload.cuda else _CpuRules(half)
     try:
         with ExitStack() as stack:
-            if not real:
-                stack.enter_context(fake_tensors())
-                give_weights(model)
+            stack.enter_context(_no_collection())
+            model = workload.build() if how == "numbers" else build_without_weights(workload.build)
+            if how != "numbers":
+                stack.enter_context(shapes_only() if how == "meta" else fake_tensors())
+                give_weights(model, device="meta" if how == "meta" else "cpu")
             run = _Run(workload, model, recorder, rules, phase)
-            if real or phase in ("validate", "save"):
-                run.have_trained()
-            run.steps = 1 if real else _STEPS
+            run.have_trained()
             stack.enter_context(recorder)
             run.go()
+            recorder.close()
     except (DataDependentOutputException, DynamicOutputShapeException) as error:
         raise NeedsNumbers(str(error).partition("\n")[0]) from error
     except SnellenError:
@@ -120,6 +130,18 @@ def record(workload: Workload, phase: Phase = "train", *, real: bool = False) ->
             f"the {phase} step stopped: {said}", hint="snellen trace MODEL --input ... shows the module that refuses"
         ) from error
     return recorder.timeline
+
+
+@contextmanager
+def _no_collection() -> Iterator[None]:
+    """Rings of objects are not collected inside, so that the same step is recorded in the same way each time."""
+    enabled = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if enabled:
+            gc.enable()
 
 
 class _CpuRules:
@@ -145,7 +167,6 @@ class _Run:
     rules: CudaRules | _CpuRules
     phase: Phase
     optimiser: Optimizer | None = None
-    steps: int = _STEPS
 
     def have_trained(self) -> None:
         """Give the optimiser the state that it has in the midst of a training; not recorded."""
@@ -215,30 +236,24 @@ class _Run:
         workload, recorder = self.workload, self.recorder
         trained, make = self._trained(), self._given("train")
         optimiser = self.optimiser or make_optimiser(trained)
-        for _ in range(self.steps):
-            recorder.count_anew()
-            for _ in range(workload.accumulate):
-                with self._scope():
-                    loss = workload.loss(self.model, self._batch(make))
-                recorder.phase = Category.BACKWARD
-                # Gradient checkpointing runs the forward pass again in here, under autocast as the first time.
-                with self._scope():
-                    _backward(loss / workload.accumulate)
-                del loss
-                recorder.follow((p.grad for p in trained if p.grad is not None), Category.GRADIENTS)
-            recorder.phase = Category.UPDATE
-            if workload.clip:
-                torch.nn.utils.clip_grad_norm_(trained, 1.0)
-            optimiser.step()
-            recorder.follow(_tensors(list(optimiser.state.values())), Category.OPTIMISER)
-            optimiser.zero_grad()
+        for _ in range(workload.accumulate):
+            with self._scope():
+                loss = workload.loss(self.model, self._batch(make))
+            recorder.phase = Category.BACKWARD
+            # Gradient checkpointing runs the forward pass again in here, under autocast as the first time.
+            with self._scope():
+                _backward(loss / workload.accumulate)
+            del loss
+            recorder.follow((p.grad for p in trained if p.grad is not None), Category.GRADIENTS)
+        recorder.phase = Category.UPDATE
+        if workload.clip:
+            torch.nn.utils.clip_grad_norm_(trained, 1.0)
+        optimiser.step()
+        optimiser.zero_grad()
 
     def _evaluate(self, make: Callable[[], Any]) -> None:
-        with torch.no_grad():
-            for _ in range(self.steps):
-                self.recorder.count_anew()
-                with self._scope():
-                    self.workload.outputs(self.model, self._batch(make))
+        with torch.no_grad(), self._scope():
+            self.workload.outputs(self.model, self._batch(make))
 
 
 def _backward(loss: Tensor) -> None:

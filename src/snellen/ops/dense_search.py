@@ -96,7 +96,7 @@ def score_pairs(field: PatchField, indices: Tensor, *, rows: int | None) -> Tens
 
 def _positions(inside: Tensor, *, first: bool) -> Tensor:
     """Where a mask is true. Of tensors without numbers, all pairs lie in the first block: the sum is what counts."""
-    if isinstance(inside, FakeTensor):
+    if inside.is_meta or isinstance(inside, FakeTensor):
         return torch.arange(inside.numel() if first else 0, device=inside.device)
     return inside.nonzero().squeeze(1)
 

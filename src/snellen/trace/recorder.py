@@ -56,11 +56,11 @@ class Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
         self._alive: dict[int, int] = {}
         self._alive_bytes: Counter[Category] = Counter()
         self._modules: list[str] = []
+        self._closed = False
 
-    def count_anew(self) -> None:
-        """Begin counting operations of a step."""
-        self.timeline.flops = 0
-        self.timeline.operators.clear()
+    def close(self) -> None:
+        """The timeline is complete: what is let go of from now on is none of it."""
+        self._closed = True
 
     def follow(self, tensors: Iterable[Tensor], category: Category) -> None:
         """Say what tensors are for; those that were there before the recording are counted from now on."""
@@ -153,6 +153,8 @@ class Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
         weakref.finalize(storage, self._gone, key, number).atexit = False
 
     def _gone(self, key: int, number: int) -> None:
+        if self._closed:
+            return
         # The address may have been given to a new storage already.
         if self._alive.get(key) == number:
             del self._alive[key]

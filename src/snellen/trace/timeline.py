@@ -57,13 +57,13 @@ class Event:
 
 @dataclass(slots=True)
 class Timeline:
-    """What happened to memory in some steps.
+    """What happened to memory in a step.
 
     Args:
         allocations: By number.
         events: In the order in which they happened.
-        flops: Floating-point operations of the last step; one multiply-add counts as two.
-        operators: Operations and bytes read and written of every operator of the last step, views left out.
+        flops: Floating-point operations; one multiply-add counts as two.
+        operators: Operations and bytes read and written of every operator, views left out.
         convolution: Bytes read and written by the largest convolution.
     """
 
@@ -72,6 +72,13 @@ class Timeline:
     flops: int = 0
     operators: list[tuple[int, int]] = field(default_factory=list)
     convolution: int = 0
+
+    def beside(self, blocks: Sequence[Allocation]) -> Timeline:
+        """The same with blocks that are there all the while."""
+        shift = len(blocks)
+        before = [Event(number, made=True) for number in range(shift)]
+        after = [Event(event.allocation + shift, event.made) for event in self.events]
+        return Timeline([*blocks, *self.allocations], before + after, self.flops, self.operators, self.convolution)
 
     @property
     def peak(self) -> int:
