@@ -29,7 +29,7 @@ from snellen.tasks.fewshot.config import FewShotRun
 from snellen.tasks.fewshot.evaluate import RECORD, evaluate, folder_of
 from snellen.tasks.fewshot.facts import RESOLVERS
 
-SETS = {
+SETS: dict[str, dict[str, Any]] = {
     "cifar10": {"val": "cifar10/train", "test": "cifar10/test", "shots": [1, 5, 10, 30],
                 "episodes": {"ways": 5, "queries": 15, "count": 100, "unknown": 2}},
     "omniglot_background": {"test": "omniglot/images_background", "shots": [1, 5],
@@ -120,7 +120,9 @@ def repeat(options: argparse.Namespace, scratch: Path) -> dict[str, Any]:
     for number in range(options.repeat):
         run = make_run(name, options.backbone, scratch, centre=not options.no_centre, cache=False)
         data = run.data.model_copy(update={"workers": 1 + number % 5})
-        run = run.model_copy(update={"data": data})
+        # Baselines are other backbones through the same code.
+        recognition = run.recognition.model_copy(update={"baselines": ()})
+        run = run.model_copy(update={"data": data, "recognition": recognition})
         part_embedder.PART_ROWS = (usual, 7, 64, 100, 333)[number // 5 % 5]  # type: ignore[misc]
         evaluate(run, checkpoints=None, split="test")
         content = (folder_of(run) / RECORD).read_bytes() + (folder_of(run) / "predictions.csv").read_bytes()

@@ -14,6 +14,7 @@ from snellen.data.features import part_files, read_part
 from snellen.data.sources import open_sources
 from snellen.engine.embedding import EmbedReport, EmbedSettings, embed_images
 from snellen.errors import DataError, UsageError
+from snellen.models.backbones.embedders import Embedder
 from snellen.report.text import harmless
 from snellen.tasks.fewshot.config import FewShotRun
 from snellen.tasks.fewshot.data import read_supports
@@ -113,42 +114,56 @@ def predict_all(
         )
     source = open_sources(inputs)
     embedder = build_embedder(config)
-    threshold, method, shots = _choice(config, embedder.fingerprint)
+    examples = _examples(config, embedder)
     cache = cache_of(config, embedder)
+    report = embed_images(source, embedder, out / FEATURES, settings=_limited(config, limit), cache=cache)
+    done = Recognition(report, examples.what)
+    write_rows(
+        out / TABLE, ("image", "answer", "score", "margin", "best", "second"),
+        _rows(out / FEATURES, examples, done.counts),
+    )  # fmt: skip
+    remarks = [*examples.notes, *(f"passed over: {count} {why}" for why, count in source.skipped.items() if count)]
+    recall = examples.comparison.recall
+    if recall is not None:
+        remarks.append(f"an index was searched: it found {recall:.1%} of the true nearest examples")
+    done.remarks = tuple(remarks)
+    return done, [out / TABLE]
+
+
+@dataclass(frozen=True, slots=True)
+class _Examples:
+    """What queries are compared with, and how."""
+
+    comparison: Comparison
+    classes: tuple[str, ...]
+    threshold: float
+    what: str
+    notes: tuple[str, ...]
+
+
+def _examples(config: FewShotRun, embedder: Embedder) -> _Examples:
+    threshold, method, shots = _choice(config, embedder.fingerprint)
     supports, notes = read_supports(source_of(config, "test"))
     episode = Episode("", shuffled(supports, config.seed), ())
     shots = shots or max(available_shots([episode], config.data.shots)[0], default=0)
     chosen, fewer = taken(episode, shots)
     known = embed(
-        [one.image for one in chosen],
-        embedder,
-        settings=settings_of(config),
-        cache=cache,
+        [one.image for one in chosen], embedder, settings=settings_of(config), cache=cache_of(config, embedder),
         features=config.data.features,
-    )
+    )  # fmt: skip
     chosen = [one for one in chosen if one.image in known.rows]
     if not chosen:
         raise DataError(f"none of the examples of {shots} shots can be read", slug="support-set-short")
     classes = (*episode.classes, UNKNOWN)
-    labels = np.array([classes.index(str(one.label)) for one in chosen])
     comparison = Comparison(
-        vectors_of(chosen, known), labels, method, index_from=config.recognition.index_from,
+        vectors_of(chosen, known), np.array([classes.index(str(one.label)) for one in chosen]), method,
+        index_from=config.recognition.index_from,
         centre=centre_of(chosen, known) if config.recognition.centre else None,
     )  # fmt: skip
-    report = embed_images(source, embedder, out / FEATURES, settings=_limited(config, limit), cache=cache)
+    notes += [f"{label} has {count} of {shots} examples" for label, count in fewer.items()]
+    notes += [f"example not read: {one.reason}" for one in known.unread]
     what = f"{embedder.name}, {method} of {shots} shots, {UNKNOWN} under {threshold:.4f}"
-    done = Recognition(report, what)
-    write_rows(
-        out / TABLE, ("image", "answer", "score", "margin", "best", "second"),
-        _rows(out / FEATURES, comparison, classes, threshold, done.counts),
-    )  # fmt: skip
-    remarks = [*notes, *(f"{label} has {count} of {shots} examples" for label, count in fewer.items())]
-    remarks += [f"example not read: {one.reason}" for one in known.unread]
-    remarks += [f"passed over: {count} {reason}" for reason, count in source.skipped.items() if count]
-    if comparison.recall is not None:
-        remarks.append(f"an index was searched: it found {comparison.recall:.1%} of the true nearest examples")
-    done.remarks = tuple(remarks)
-    return done, [out / TABLE]
+    return _Examples(comparison, classes, threshold, what, tuple(notes))
 
 
 def _choice(config: FewShotRun, fingerprint: str) -> tuple[float, Method, int]:
@@ -165,18 +180,17 @@ def _limited(config: FewShotRun, limit: int | None) -> EmbedSettings:
     return replace(settings_of(config), limit=limit)
 
 
-def _rows(
-    folder: Path, comparison: Comparison, classes: Sequence[str], threshold: float, counts: dict[str, int]
-) -> Iterator[tuple[str, ...]]:
+def _rows(folder: Path, examples: _Examples, counts: dict[str, int]) -> Iterator[tuple[str, ...]]:
     """One row for each image, part by part."""
+    classes = examples.classes
     for path in part_files(folder):
         part = read_part(path)
         if not part.names:
             continue
-        found = comparison.answer(part.vectors)
+        found = examples.comparison.answer(part.vectors)
         for row, name in enumerate(part.names):
             best = classes[found.label[row]]
-            answer = best if found.score[row] >= threshold else UNKNOWN
+            answer = best if found.score[row] >= examples.threshold else UNKNOWN
             second = classes[found.second_label[row]] if found.second_label[row] >= 0 else ""
             counts[answer] = counts.get(answer, 0) + 1
             yield name, answer, f"{found.score[row]:.6f}", f"{found.margin[row]:.6f}", best, second
