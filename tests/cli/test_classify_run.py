@@ -18,7 +18,11 @@ from snellen.cli.main import app
 from snellen.core.run_folder import RunFolder
 from snellen.data.pictures import read_picture
 from snellen.errors import DataError, SnellenError
+from snellen.tasks.classify.config import ClassifyRun
 from snellen.tasks.classify.model import load_trained
+from snellen.tasks.target import open_target
+
+EXAMPLES = Path(__file__).parents[2] / "examples"
 
 RUN = """\
 task: classify
@@ -195,6 +199,17 @@ def test_a_table_of_classes_with_mixing_weights_and_balanced_sampling(project: P
         snellen("train", project / "run.yaml", "--no-check", f"data.train={tmp_path / 'images'}", *settings, "--json")
     )
     assert json.loads(found.stdout)["steps"] == 2
+
+
+def test_the_example_runs_and_the_recipe_of_deit_is_a_sound_run_file(project: Path, tmp_path: Path) -> None:
+    data = [f"data.train={project / 'data' / 'train'}", f"data.val={project / 'data' / 'val'}"]
+    small = ["optim.max_steps=2", "name=example", f"output={tmp_path}", "track.tensorboard=false"]
+    found = fine(snellen("train", EXAMPLES / "classify.yaml", "--no-check", *data, *small, "--json"))
+    assert json.loads(found.stdout)["steps"] == 2
+    deit = open_target(EXAMPLES / "classify_deit.yaml", data).config
+    assert isinstance(deit, ClassifyRun)
+    assert (deit.augment.mixup, deit.augment.cutmix, deit.augment.randaugment) == (0.8, 1.0, 9)
+    assert deit.loss.label_smoothing == 0.1
 
 
 def test_one_class_is_refused_by_name(project: Path) -> None:

@@ -162,7 +162,7 @@ def load_published(network: nn.Module, architecture: Architecture, weights: Path
         first = report.missing[0] if report.missing else report.mismatched[0][0]
         raise WeightsError(
             f"{source} does not fit {architecture.name}: {report.loaded} of {total} tensors fit, {first} does not",
-            hint="choose the model that these weights were made for: model.name",
+            hint="choose the network that these weights were made for: model.name, model.options, model.small_stem",
             slug="state-dict-mismatch",
         )
     network.load_state_dict(state, strict=False)

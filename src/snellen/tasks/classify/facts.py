@@ -12,6 +12,7 @@ from snellen.config.machines import Machine
 from snellen.config.resolve import Resolver
 from snellen.core.facts.model import NetworkFacts
 from snellen.core.facts.weights import FitFacts, SizeClash
+from snellen.core.files import read_json
 from snellen.core.plan import FactUnavailable, NotApplicable, Plan
 from snellen.data.layouts import read_layout
 from snellen.data.opening import open_image
@@ -47,10 +48,13 @@ def _architecture(plan: Plan) -> Architecture:
     model, data = _model(plan), plan.settings.get("data") or {}
     side, classes = data.get("image_size"), data.get("classes")
     pretrained = model.pretrained or model.weights is not None
+    own = _card_beside(plan.root / model.weights if model.weights else None)
     if not isinstance(side, int):
-        side = _stated_side(model.name) if pretrained else _usual_side(_listed(plan.root, data))[0]
+        stated = own.get("side") or (_stated_side(model.name) if pretrained else None)
+        side = int(stated) if stated else _usual_side(_listed(plan.root, data))[0]
     count = len(classes) if isinstance(classes, (list, tuple)) else len(_listed(plan.root, data)[1])
-    stem = model.small_stem if isinstance(model.small_stem, bool) else not pretrained and side <= _SMALL
+    stem = own["small_stem"] is True if own else not pretrained and side <= _SMALL
+    stem = model.small_stem if isinstance(model.small_stem, bool) else stem
     return Architecture(model.name, max(2, count), side, stem, dict(model.options))
 
 
@@ -90,6 +94,17 @@ def _usual_side(listed: tuple[list[str], Counter[str]]) -> tuple[int, str]:
     usual = sorted(sides)[len(sides) // 2]
     side = min(_MOST_SIDE, max(_LEAST_SIDE, -(-usual // 32) * 32))
     return side, f"the shorter side of {len(sides)} training images is {usual} pixels (median); a multiple of 32"
+
+
+def _card_beside(weights: Path | None) -> Mapping[str, Any]:
+    """What a checkpoint of this task says of its network, when the weights are one; empty for other files."""
+    state = weights.parent / "state.json" if weights is not None else None
+    try:
+        card = read_json(state).get("card", {}) if state is not None and state.is_file() else {}
+    except (SnellenError, OSError, ValueError, AttributeError):
+        return {}
+    architecture = card.get("architecture") if isinstance(card, Mapping) else None
+    return architecture if isinstance(architecture, Mapping) else {}
 
 
 def _contracts(plan: Plan) -> tuple[dict[str, Any], ...]:
@@ -173,6 +188,9 @@ def _side_of(config: ClassifyRun) -> tuple[int, str]:
     given = config.data.image_size
     if isinstance(given, int):
         return given, "as given"
+    own = _card_beside(config.model.weights)
+    if own:
+        return int(own["side"]), "what the run was trained on whose weights these are"
     if _pretrained(config):
         return _stated_side(config.model.name), f"what timm states for {config.model.name}"
     return _usual_side(_data(config))
@@ -206,6 +224,9 @@ def _layer_decay(config: Any, machine: Machine) -> tuple[float, str]:
 
 
 def _small_stem(config: Any, _machine: Machine) -> tuple[bool, str]:
+    own = _card_beside(config.model.weights)
+    if own:
+        return own["small_stem"] is True, "as in the run whose weights these are"
     if _pretrained(config):
         return False, "pretrained weights come with their own first layers"
     side = _side_of(config)[0]
