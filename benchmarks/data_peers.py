@@ -22,7 +22,7 @@ import tempfile
 import warnings
 from pathlib import Path
 
-from data_faults import ROOT, CannotPlant, copy_part, count, examine, named, planters, relative
+from data_faults import ROOT, CannotPlant, copy_part, count, examine, known_of, planters, relative
 
 from snellen._env import shared_folder
 
@@ -75,13 +75,7 @@ def compare(source: Path, seed: int) -> tuple[list[dict[str, object]], dict[str,
     with tempfile.TemporaryDirectory(prefix="data_peers_") as place:
         original = copy_part(source, Path(place, "sound", source.name))
         results = examine(original)
-        known = {
-            (finding.slug, relative(name, original))
-            for result in results
-            for finding in result.findings
-            for name in named(finding)
-            if Path(name).is_relative_to(original)
-        }
+        known = known_of(results, original)
         flagged = by_cleanvision(original)
         work = Path(place, "work")
         work.mkdir()

@@ -3,10 +3,12 @@
     python benchmarks/near_duplicates.py
     python benchmarks/near_duplicates.py --sizes 1000 10000 --json near.json
 
-The images are thumbnails of 48 x 48 made of scikit-image's photographs (two parts of them mixed, never the same two);
-one in fifty is a changed copy of another: compressed, scaled, brighter or mirrored. Every size is searched in a process
-of its own. The peers get the same fingerprints: comparing all with all, and an index of usearch where it is installed;
-neither looks at the pictures again, so their pairs hold false ones. CPU seconds, because cores may be shared.
+The images are thumbnails of 48 x 48 made of scikit-image's photographs (two parts of them mixed, by chance); one in
+fifty is a changed copy of another: compressed, scaled, brighter or mirrored. By chance some others show the same part
+of the same photograph, mixed with sky: `same_part` counts such pairs (half of what both show of it is common),
+`other_pairs` what is left. Every size is searched in a process of its own. The peers get the same fingerprints:
+comparing all with all, and an index of usearch where it is installed; neither looks at the pictures again, so their
+pairs hold false ones. CPU seconds, because cores may be shared.
 """
 
 from __future__ import annotations
@@ -19,6 +21,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -36,33 +39,40 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--sizes", type=int, nargs="+", default=[1_000, 10_000, 100_000])
     parser.add_argument("--json", type=Path)
+    parser.add_argument("--folder", type=Path, help="where the images are made, and kept for the next time")
     parser.add_argument("--search", nargs=2, help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.search:
         print(json.dumps(search(Path(options.search[0]), int(options.search[1]))))
         return
     with tempfile.TemporaryDirectory() as scratch:
-        make(Path(scratch), max(options.sizes))
+        folder = options.folder or Path(scratch)
+        make(folder, max(options.sizes))
         rows = []
         for size in options.sizes:
-            command = [sys.executable, __file__, "--search", scratch, str(size)]
+            command = [sys.executable, __file__, "--search", str(folder), str(size)]
             row = json.loads(subprocess.run(command, capture_output=True, text=True, check=True).stdout)
             rows.append(row)
             print(", ".join(f"{name} {value}" for name, value in row.items()), flush=True)
     first, last = rows[0], rows[-1]
     growth = last["images"] / first["images"]
+    held = (last["peak_mb"] - first["peak_mb"]) * 2**20 / (last["images"] - first["images"])
     summary = {
         "rows": rows,
         "images_ratio": growth,
+        "bytes_per_image": round(held),
         "search_ratio": round(last["search_seconds"] / max(first["search_seconds"], 1e-3), 1),
     }
-    print(f"{growth:g} times the images take {summary['search_ratio']} times the time")
+    print(f"{growth:g} times the images take {summary['search_ratio']} times the time; {held:.0f} bytes an image")
     if options.json:
         options.json.write_text(json.dumps(summary, indent=2) + "\n", encoding="utf-8")
 
 
 def make(folder: Path, count: int) -> None:
-    """Write so many thumbnails; the name of a changed copy ends with the number of its original."""
+    """Write so many thumbnails; the name of a changed copy ends with the number of its original.
+
+    What each shows goes into `parts.json` beside them: photograph and place of both parts.
+    """
     import skimage
 
     data = Path(skimage.__file__).parent / "data"
@@ -71,22 +81,35 @@ def make(folder: Path, count: int) -> None:
     for path in sources:
         with Image.open(path) as image:
             photos.append(np.asarray(image.convert("RGB")))
+    known = folder / "parts.json"
+    if known.is_file() and len(json.loads(known.read_bytes())) == count:
+        return
+    parts: dict[str, Any] = {}
     dice = random.Random(0)
     thumb: Image.Image | None = None
     for number in range(count):
         if number % EVERY == EVERY - 1 and thumb is not None:
-            _changed(thumb, dice).save(folder / f"{number:06}-of-{number - 1:06}.jpg", quality=dice.choice((40, 70)))
+            name = f"{number:06}-of-{number - 1:06}.jpg"
+            parts[name] = parts[f"{number - 1:06}.jpg"]
+            _changed(thumb, dice).save(folder / name, quality=dice.choice((40, 70)))
             continue
-        one, other = (_part(dice.choice(photos), dice) for _ in range(2))
+        (one, first), (other, second) = (_part(photos, dice) for _ in range(2))
         thumb = Image.fromarray((one // 2 + other // 2).astype(np.uint8))
         thumb.save(folder / f"{number:06}.jpg", quality=90)
+        parts[f"{number:06}.jpg"] = first, second
+    known.write_text(json.dumps(parts), encoding="ascii")
 
 
-def _part(photo: npt.NDArray[np.uint8], dice: random.Random) -> npt.NDArray[np.uint8]:
+def _part(
+    photos: Sequence[npt.NDArray[np.uint8]], dice: random.Random
+) -> tuple[npt.NDArray[np.uint8], tuple[int, int, int, int]]:
+    which = dice.randrange(len(photos))
+    photo = photos[which]
     side = dice.randint(60, min(250, *photo.shape[:2]))
     top, left = dice.randint(0, photo.shape[0] - side), dice.randint(0, photo.shape[1] - side)
     part = Image.fromarray(photo[top : top + side, left : left + side]).resize((SIDE, SIDE))
-    return np.asarray(part.transpose(Image.Transpose(dice.randint(0, 6))))
+    turned = part.transpose(Image.Transpose(dice.randint(0, 6)))
+    return np.asarray(turned), (which, top, left, side)
 
 
 def _changed(image: Image.Image, dice: random.Random) -> Image.Image:
@@ -105,7 +128,7 @@ def search(folder: Path, count: int) -> dict[str, Any]:
     from snellen.data.audit.twins import Image as Known
     from snellen.data.audit.twins import exact_twins, near_twins
 
-    files = sorted(str(path) for path in folder.iterdir())[:count]
+    files = sorted(str(path) for path in folder.glob("*.jpg"))[:count]
     started = time.perf_counter()
     found = scan(files, max_measured=count, max_bytes=10**12)
     opened = time.perf_counter() - started
@@ -117,6 +140,12 @@ def search(folder: Path, count: int) -> dict[str, Any]:
     peak = _peak()
     planted = {path for path in files if "-of-" in path}
     right = {twin.other for twin in twins if _belong(twin.one, twin.other)}
+    parts = json.loads((folder / "parts.json").read_bytes())
+    chance = sum(
+        _same_part(parts[Path(twin.one).name], parts[Path(twin.other).name])
+        for twin in twins
+        if not _belong(twin.one, twin.other)
+    )
     words = np.array([record.pixels.fingerprint for record in found.images.values() if record.pixels], dtype=np.uint64)
     before = time.process_time()
     for _ in close_pairs(words):
@@ -130,13 +159,27 @@ def search(folder: Path, count: int) -> dict[str, Any]:
         "peak_mb": round(peak),
         "exact": len(exact),
         "found_of_planted": f"{len(right)}/{len(planted)}",
-        "other_pairs": len(twins) - len(right),
+        "same_part": chance,
+        "other_pairs": len(twins) - len(right) - chance,
         **_peers(words),
     }
 
 
 def _belong(one: str, other: str) -> bool:
     return Path(other).stem.endswith(f"-of-{Path(one).stem}")
+
+
+def _same_part(one: Sequence[Sequence[int]], other: Sequence[Sequence[int]]) -> bool:
+    return any(_common(first, second) >= 0.5 for first in one for second in other)
+
+
+def _common(one: Sequence[int], other: Sequence[int]) -> float:
+    """What two squares of one photograph have in common, as a share of what they hold together."""
+    (photo, top, left, side), (second, above, beside, length) = one, other
+    height = min(top + side, above + length) - max(top, above)
+    width = min(left + side, beside + length) - max(left, beside)
+    common = max(0, height) * max(0, width) if photo == second else 0
+    return common / (side * side + length * length - common)
 
 
 def _peers(words: npt.NDArray[np.uint64]) -> dict[str, Any]:

@@ -46,6 +46,12 @@ def sharp_frames_ahead(folder: Path, rng: random.Random) -> Sequence[Path]:
     return [sharp for found in pairs.values() for _, sharp in found]
 
 
+@plants("pair-shifted")
+def sharp_frames_one_ahead(folder: Path, rng: random.Random) -> Sequence[Path]:
+    pairs = paired_video(folder, shift=rng.choice([-1, 1]))
+    return [sharp for found in pairs.values() for _, sharp in found]
+
+
 @plants("pair-not-sharper")
 def sides_swapped(folder: Path, rng: random.Random) -> Sequence[Path]:
     pairs = [pair for found in paired_video(folder).values() for pair in found]
@@ -73,6 +79,17 @@ def sequence_cut_to_two_frames(folder: Path, rng: random.Random) -> Sequence[Pat
     if len(pairs) < 2:
         raise CannotPlant("a single sequence is as long as it is")
     lost = [path for pair in pairs[rng.choice(sorted(pairs))][2:] for path in pair]
+    for path in lost:
+        path.unlink()
+    return lost
+
+
+@plants("clip-too-short")
+def video_cut_to_two_frames(folder: Path, rng: random.Random) -> Sequence[Path]:
+    found = sequences(folder)
+    if len(found) < 2:
+        raise CannotPlant("a single sequence is as long as it is")
+    lost = found[rng.choice(sorted(found))][2:]
     for path in lost:
         path.unlink()
     return lost

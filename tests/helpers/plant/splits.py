@@ -92,7 +92,7 @@ def validation_larger_than_training(folder: Path, rng: random.Random) -> Sequenc
         for path in paths[left:]:
             path.unlink()
             gone.append(path)
-    if sum(min(left, len(paths)) for paths in classes.values()) >= held:
+    if not gone or sum(min(left, len(paths)) for paths in classes.values()) >= held:
         raise CannotPlant("validation cannot be made the larger part")
     return gone
 
@@ -102,8 +102,8 @@ def fewer_validation_images_than_classes(folder: Path, rng: random.Random) -> Se
     val = part(folder, "val")
     classes = class_folders(folder)
     images = sorted(path for path in val.rglob("*") if path.is_file())
-    if len(classes) < 4:
-        raise CannotPlant("too few classes")
+    if len(classes) < 4 or not any((val / name).is_dir() for name in classes):
+        raise CannotPlant("too few classes that both parts hold")
     gone = images[2:]
     for path in gone:
         path.unlink()

@@ -17,6 +17,7 @@ from PIL import Image
 __all__ = [
     "FLAT",
     "MIRROR",
+    "SIGNATURE",
     "bits_apart",
     "fingerprint_of",
     "likeness",
@@ -29,6 +30,9 @@ __all__ = [
 _SIDE = 32
 _COARSE = 16
 _BITS = 64
+
+SIGNATURE: Final = _COARSE**2
+"""Bytes of the signature of a picture that is not flat."""
 
 FLAT: Final = 2.0
 """Standard deviation of the brightness (of 255) at 16 x 16 under which there is nothing to compare."""

@@ -13,7 +13,7 @@ from typing import Final
 from snellen.core.facts.data import ImageRecord, MaskRecord
 from snellen.data.audit.cache import AuditCache, FileState, state_of
 from snellen.data.audit.measuring import CHANGED
-from snellen.data.audit.worker import image_from, mask_from, text_of
+from snellen.data.audit.worker import image_from, mask_from
 from snellen.data.audit.workers import Job, Outcome, work
 
 __all__ = ["MAX_BYTES", "MAX_MASKS", "MAX_MEASURED", "MIN_MEASURED", "Scan", "sample_evenly", "scan"]
@@ -72,7 +72,10 @@ def scan(
         A record of every image; those that cannot be read have a `problem`.
     """
     files = list(dict.fromkeys(images))
-    states = {path: state for path in files if (state := state_of(path)) is not None}
+    all_masks = list(dict.fromkeys(masks))
+    some_masks = sample_evenly(all_masks, MAX_MASKS)
+    # Taken before anything is read: a file that changes later is read again the next time.
+    states = _states(files)
     sample = frozenset(_sample(files, states, max_measured, max_bytes))
     sizes = Counter(state.size for state in states.values())
     wanted = [
@@ -82,17 +85,16 @@ def scan(
         else Job("header", path, digest=path in states and sizes[states[path].size] > 1)
         for path in files
     ]
-    all_masks = list(dict.fromkeys(masks))
-    some_masks = sample_evenly(all_masks, MAX_MASKS)
     wanted += [Job("mask", path) for path in some_masks]
+    states |= _states(some_masks)
     with AuditCache(cache) as remembered:
-        found = _measure(wanted, remembered, workers, tell or _say_nothing)
+        found = _measure(wanted, states, remembered, workers, tell or _say_nothing)
         notes = list(remembered.notes)
     if len(some_masks) < len(all_masks):
         notes.append(f"decoded {len(some_masks)} of {len(all_masks)} masks")
     return Scan(
-        {path: image_from(path, found[job.kind, path]) for job in wanted if job.kind != "mask" for path in [job.path]},
-        {path: mask_from(path, found["mask", path]) for path in some_masks},
+        {path: found.images[path] for path in files},
+        {path: found.masks[path] for path in some_masks},
         sample,
         tuple(notes),
     )
@@ -116,46 +118,62 @@ def _sample(files: Sequence[str], states: dict[str, FileState], max_measured: in
     return sample_evenly(there, min(affordable, max_measured))
 
 
-def _measure(jobs: Sequence[Job], cache: AuditCache, workers: int | None, tell: Tell) -> dict[tuple[str, str], str]:
-    """The text of every record by kind and path."""
-    found: dict[tuple[str, str], str] = {}
-    states: dict[Job, FileState] = {}
+def _states(files: Iterable[str]) -> dict[str, FileState]:
+    return {path: state for path in files if (state := state_of(path)) is not None}
+
+
+@dataclass(slots=True)
+class _Found:
+    """Records by path, as they come."""
+
+    images: dict[str, ImageRecord] = field(default_factory=dict)
+    masks: dict[str, MaskRecord] = field(default_factory=dict)
+
+    def add(self, record: ImageRecord | MaskRecord) -> None:
+        if isinstance(record, MaskRecord):
+            self.masks[record.path] = record
+        else:
+            self.images[record.path] = record
+
+
+def _measure(
+    jobs: Sequence[Job], states: dict[str, FileState], cache: AuditCache, workers: int | None, tell: Tell
+) -> _Found:
+    found = _Found()
     unknown: list[Job] = []
     for job in jobs:
-        state = state_of(job.path)
-        text = _recall(job, state, cache)
-        if text is not None:
-            found[job.kind, job.path] = text
-        else:
+        known = _recall(job, states.get(job.path), cache)
+        if known is None:
             unknown.append(job)
-            if state is not None:
-                states[job] = state
+        else:
+            found.add(known)
+    done = len(jobs) - len(unknown)
     for outcome in work(unknown, cache=cache.place, workers=workers):
         job = outcome.job
-        found[job.kind, job.path] = outcome.text or _failed(job, outcome)
-        _remember(job, states.get(job), outcome, cache)
-        tell("opening images", len(found), len(jobs))
+        record = _read(job, outcome.text) if outcome.text else _failed(job, outcome, states)
+        found.add(record)
+        if outcome.text:
+            _remember(job, states.get(job.path), outcome, record, cache)
+        done += 1
+        tell("opening images", done, len(jobs))
     return found
 
 
-def _recall(job: Job, state: FileState | None, cache: AuditCache) -> str | None:
+def _recall(job: Job, state: FileState | None, cache: AuditCache) -> ImageRecord | MaskRecord | None:
     if state is None:
         return None
     digest = cache.digest_of(job.path, state) if job.digest else _name_of(job.path, state)
     text = cache.get(job.stored_as, digest) if digest else None
     try:
-        if text is not None:
-            _read(job, text)
+        return _read(job, text) if text is not None else None
     except (ValueError, TypeError, KeyError):
         return None  # written by another version, or by nobody we know
-    return text
 
 
-def _remember(job: Job, state: FileState | None, outcome: Outcome, cache: AuditCache) -> None:
-    if not outcome.text or state is None:
-        return
-    record = _read(job, outcome.text)
-    if record.problem.startswith(CHANGED):
+def _remember(
+    job: Job, state: FileState | None, outcome: Outcome, record: ImageRecord | MaskRecord, cache: AuditCache
+) -> None:
+    if state is None or record.problem.startswith(CHANGED):
         return
     if record.digest:
         cache.put(job.stored_as, record.digest, outcome.text, path=job.path, state=state)
@@ -173,11 +191,11 @@ def _read(job: Job, text: str) -> ImageRecord | MaskRecord:
     return mask_from(job.path, text) if job.kind == "mask" else image_from(job.path, text)
 
 
-def _failed(job: Job, outcome: Outcome) -> str:
+def _failed(job: Job, outcome: Outcome, states: dict[str, FileState]) -> ImageRecord | MaskRecord:
     if job.kind == "mask":
-        return text_of(MaskRecord(job.path, problem=outcome.problem))
-    state = state_of(job.path)
-    return text_of(ImageRecord(job.path, state.size if state else 0, problem=outcome.problem))
+        return MaskRecord(job.path, problem=outcome.problem)
+    state = states.get(job.path)
+    return ImageRecord(job.path, state.size if state else 0, problem=outcome.problem)
 
 
 def _say_nothing(_what: str, _done: int, _total: int) -> None:

@@ -18,7 +18,7 @@ import numpy.typing as npt
 
 from snellen.core.facts.data import FolderAudit, ImageRecord, Twin
 from snellen.data.audit.crops import find_crops
-from snellen.data.audit.fingerprints import MIRROR, bits_apart, likeness, mirrored_signatures, steps_of
+from snellen.data.audit.fingerprints import MIRROR, SIGNATURE, bits_apart, likeness, mirrored_signatures, steps_of
 from snellen.data.audit.pairing import close_pairs
 from snellen.data.audit.verifying import Details
 
@@ -40,6 +40,8 @@ _TRIES = 6
 """Candidates of one image whose details disagree before no more are tried."""
 _PORTION = 8_192
 """Pairs whose signatures are compared at once: about 50 MB."""
+_MAX_CANDIDATES = 1_000_000
+"""Pairs that are kept, the nearest: many more than are looked at again."""
 
 Tell = Callable[[str, int, int], None]
 _Pairs = npt.NDArray[np.int64]
@@ -103,26 +105,37 @@ def exact_twins(images: Sequence[Image]) -> tuple[list[Twin], list[Image]]:
     twins: list[Twin] = []
     files: defaultdict[str, dict[Hashable, str]] = defaultdict(dict)
     pixels: defaultdict[tuple[object, ...], dict[Hashable, str]] = defaultdict(dict)
+    equal_files = _repeated(image.record.digest for image in images)
+    equal_pixels = _repeated(image.record.pixels.digest for image in images if image.record.pixels is not None)
     apart: list[Image] = []
     for image in images:
         record, found = image.record, False
-        if record.digest:
+        if record.digest in equal_files:
             first = files[record.digest]
             twins += [Twin(path, record.path, "same-file") for path in first.values()]
             found = image.part in first
             first.setdefault(image.part, record.path)
-        if not found and record.pixels is not None and record.pixels.signature:
-            same = pixels[record.pixels.digest, record.upright_size]
+        shown = record.pixels
+        if not found and shown is not None and shown.signature and shown.digest in equal_pixels:
+            same = pixels[shown.digest, record.upright_size]
             twins += [
                 Twin(path, record.path, "same-pixels")
                 for path in same.values()
-                if path not in files[record.digest].values() or not record.digest
+                if path not in files.get(record.digest, {}).values()
             ]
             found = image.part in same
             same.setdefault(image.part, record.path)
         if not found:
             apart.append(image)
     return twins, apart
+
+
+def _repeated(digests: Iterable[str]) -> set[str]:
+    """Those that come more than once; `""` stands for unknown ones."""
+    seen, again = set[str](), set[str]()
+    for digest in digests:
+        (again if digest in seen else seen).add(digest)
+    return again - {""}
 
 
 def near_twins(
@@ -149,37 +162,75 @@ def near_twins(
     return _believed(known, candidates, set(partners), tell)
 
 
-def _candidates(images: Sequence[Image], tell: Tell) -> list[tuple[int, int, int, bool]]:
+def _candidates(images: Sequence[Image], tell: Tell) -> Iterator[tuple[int, int, int, bool]]:
     """Bits, places and whether mirrored of all pairs whose signatures are alike, the nearest first."""
     words, signatures, ratios = _tables(images)
-    found: dict[tuple[int, int], tuple[int, bool]] = {}
+    nearest = _Nearest()
     for mirrored in (False, True):
-        flipped = mirrored_signatures(signatures) if mirrored else signatures
         turned = words ^ np.uint64(MIRROR) if mirrored else words
-        pairs = chain(close_pairs(words, turned), _patched_pairs(signatures, flipped))
+        pairs = chain(close_pairs(words, turned), _patched_pairs(signatures, mirrored=mirrored))
         for portion in _portions(pairs):
             tell("comparing images", 0, 0)
             one, other = _in_proportion(*portion, ratios)
-            whole, fine = likeness(flipped[one], signatures[other])
+            shown = mirrored_signatures(signatures[one]) if mirrored else signatures[one]
+            whole, fine = likeness(shown, signatures[other])
             kept = (whole >= _ALIKE) & (fine >= _ALIKE_FINE)
             one, other = one[kept], other[kept]
-            bits = bits_apart(turned[one], words[other])
-            for first, second, distance in zip(one.tolist(), other.tolist(), bits.tolist(), strict=True):
-                before = found.get((first, second))
-                if before is None or distance < before[0]:
-                    found[first, second] = (distance, mirrored)
-    return sorted((bits, one, other, mirrored) for (one, other), (bits, mirrored) in found.items())
+            nearest.add(one, other, bits_apart(turned[one], words[other]), mirrored=mirrored)
+    return nearest.pairs()
+
+
+class _Nearest:
+    """Pairs, each once; of more than `_MAX_CANDIDATES` the nearest. In arrays: they may be millions."""
+
+    def __init__(self) -> None:
+        self._kept: list[tuple[_Pairs, npt.NDArray[np.uint8], npt.NDArray[np.bool_]]] = []
+        self._waiting = 0
+
+    def add(self, one: _Pairs, other: _Pairs, bits: npt.NDArray[np.uint8], *, mirrored: bool) -> None:
+        self._kept.append((one << np.int64(32) | other, bits, np.full(len(one), mirrored)))
+        self._waiting += len(one)
+        if self._waiting > _MAX_CANDIDATES:
+            self._thin_out()
+
+    def _thin_out(self) -> None:
+        codes, bits, mirrored = (np.concatenate([kept[part] for kept in self._kept]) for part in range(3))
+        order = np.lexsort((mirrored, bits, codes))
+        # The first of each pair is its nearest.
+        order = order[np.diff(codes[order], prepend=-1) != 0]
+        order = order[np.argsort(bits[order], kind="stable")][:_MAX_CANDIDATES]
+        self._kept, self._waiting = [(codes[order], bits[order], mirrored[order])], 0
+
+    def pairs(self) -> Iterator[tuple[int, int, int, bool]]:
+        """Bits, places and whether mirrored, the nearest first."""
+        if not self._kept:
+            return
+        self._thin_out()
+        codes, bits, mirrored = self._kept[0]
+        for start in range(0, len(codes), _PORTION):
+            some = slice(start, start + _PORTION)
+            places = (codes[some] >> np.int64(32)).tolist(), (codes[some] & np.int64(2**32 - 1)).tolist()
+            yield from zip(bits[some].tolist(), *places, mirrored[some].tolist(), strict=True)
 
 
 def _patched_pairs(
-    signatures: npt.NDArray[np.int8], others: npt.NDArray[np.int8]
+    signatures: npt.NDArray[np.int8], *, mirrored: bool
 ) -> Iterator[tuple[_Pairs, _Pairs, npt.NDArray[np.uint8]]]:
     """Pairs that agree in most places, of pictures with something to compare in most places: no drawings on white."""
-    steps = steps_of(signatures)
+    steps = _steps(signatures, mirrored=False)
     ones = bits_apart(steps, np.zeros_like(steps))
     full = np.flatnonzero((ones >= _FULL) & (ones <= 64 - _FULL))
-    for one, other, bits in close_pairs(steps[full], steps_of(others[full])):
+    others = _steps(signatures, mirrored=True)[full] if mirrored else steps[full]
+    for one, other, bits in close_pairs(steps[full], others):
         yield full[one], full[other], bits
+
+
+def _steps(signatures: npt.NDArray[np.int8], *, mirrored: bool) -> npt.NDArray[np.uint64]:
+    found = np.empty(len(signatures), np.uint64)
+    for start in range(0, len(signatures), _PORTION):
+        some = signatures[start : start + _PORTION]
+        found[start : start + _PORTION] = steps_of(mirrored_signatures(some) if mirrored else some)
+    return found
 
 
 def _in_proportion(one: _Pairs, other: _Pairs, ratios: npt.NDArray[np.float32]) -> tuple[_Pairs, _Pairs]:
@@ -190,11 +241,16 @@ def _in_proportion(one: _Pairs, other: _Pairs, ratios: npt.NDArray[np.float32]) 
 def _tables(
     images: Sequence[Image],
 ) -> tuple[npt.NDArray[np.uint64], npt.NDArray[np.int8], npt.NDArray[np.float32]]:
-    pixels = [image.record.pixels for image in images if image.record.pixels is not None]
-    words = np.array([one.fingerprint for one in pixels], dtype=np.uint64)
-    signatures = np.frombuffer(b"".join(one.signature for one in pixels), dtype=np.int8).reshape(len(pixels), -1)
-    sizes = np.array([image.record.upright_size for image in images], dtype=np.float32)
-    return words, signatures, np.log(sizes[:, 0] / sizes[:, 1])
+    words = np.empty(len(images), np.uint64)
+    signatures = np.empty((len(images), SIGNATURE), np.int8)
+    ratios = np.empty(len(images), np.float32)
+    for place, image in enumerate(images):
+        if image.record.pixels is not None:
+            words[place] = image.record.pixels.fingerprint
+            signatures[place] = np.frombuffer(image.record.pixels.signature, np.int8)
+        height, width = image.record.upright_size
+        ratios[place] = height / width
+    return words, signatures, np.log(ratios)
 
 
 def _portions(
@@ -223,7 +279,7 @@ def _joined(portions: Sequence[tuple[_Pairs, _Pairs]]) -> Iterator[tuple[_Pairs,
 
 def _believed(
     images: Sequence[Image],
-    candidates: Sequence[tuple[int, int, int, bool]],
+    candidates: Iterable[tuple[int, int, int, bool]],
     partners: set[frozenset[str | None]],
     tell: Tell,
 ) -> list[Twin]:
@@ -243,7 +299,7 @@ def _believed(
             continue
         if details.read >= MAX_DETAILED or details.read_bytes >= MAX_DETAILED_BYTES:
             break
-        tell("comparing images", count, len(candidates))
+        tell("comparing images", count, 0)
         if not details.agree(*paths, mirrored=mirrored):
             failed[one] += 1
             failed[other] += 1

@@ -28,6 +28,8 @@ _COARSE = 2.0
 _NOISE = 2.0
 _PLAIN = 0.3
 """Standard deviation of the evened-out details under which a part holds nothing to compare."""
+_FEWEST = 6
+"""Parts with details under which nothing is believed: one stroke on white is drawn alike twice by chance."""
 _MANY = 10
 """Parts with details that a picture needs before small shifts are allowed: of a drawing with few lines, each line would
 be found somewhere near."""
@@ -74,7 +76,7 @@ def _found_in(one: Detail, other: Detail) -> bool:
             still.append(float(found[_SHIFT, _SHIFT]))
     if len(shifted) >= _MANY and float(np.percentile(shifted, 25)) >= _ALIKE:
         return True
-    if not still:
+    if len(still) < _FEWEST:
         return False
     worst, middle = np.percentile(still, (25, 50)).tolist()
     return bool(middle >= _SAME_PLACE and worst >= _SAME_PLACE_WORST)

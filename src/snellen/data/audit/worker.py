@@ -20,7 +20,7 @@ from snellen.core.facts.data import ImageRecord, MaskRecord, Pixels
 from snellen.data.audit.cache import AuditCache
 from snellen.data.audit.measuring import measure_image, measure_mask
 
-__all__ = ["image_from", "mask_from", "serve", "text_of"]
+__all__ = ["answer", "image_from", "mask_from", "serve", "text_of"]
 
 _Record = TypeVar("_Record", ImageRecord, MaskRecord)
 
@@ -34,7 +34,7 @@ def serve() -> None:
     place = json.loads(sys.stdin.buffer.readline())
     with AuditCache(Path(place).parent if place else None, read_only=True) as cache:
         for line in sys.stdin.buffer:
-            answers.write(_answer(json.loads(line), cache) + "\n")
+            answers.write(answer(json.loads(line), cache) + "\n")
             answers.flush()
 
 
@@ -57,6 +57,8 @@ def image_from(path: str, text: str) -> ImageRecord:
         TypeError: Likewise.
     """
     data = json.loads(text)
+    # Thousands of records share these few words.
+    data["format"], data["mode"] = sys.intern(data["format"]), sys.intern(data["mode"])
     if data["pixels"] is not None:
         values = dict(zip((field.name for field in dataclasses.fields(Pixels)), data["pixels"], strict=True))
         data["pixels"] = Pixels(**{**values, "signature": base64.b64decode(values["signature"])})
@@ -74,7 +76,13 @@ def mask_from(path: str, text: str) -> MaskRecord:
     return MaskRecord(path=path, **{**data, "values": tuple((value, count) for value, count in data["values"])})
 
 
-def _answer(job: dict[str, Any], cache: AuditCache) -> str:
+def answer(job: dict[str, Any], cache: AuditCache) -> str:
+    """The record of a file, as text.
+
+    Args:
+        job: Fields of a `snellen.data.audit.workers.Job`, and `stored_as`.
+        cache: Where a record of the same content is looked up.
+    """
     path, kind = job["path"], job["stored_as"]
     if job["kind"] == "mask":
         return text_of(measure_mask(path, recall=lambda digest: _recall(mask_from, path, cache.get(kind, digest))))

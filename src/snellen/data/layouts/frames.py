@@ -55,9 +55,8 @@ def frame_gaps(samples: Sequence[Sample]) -> tuple[ListingProblem, ...]:
     )
 
 
-def _videos(tree: Tree) -> list[tuple[Folder, Folder | None]]:
-    """Folders of numbered frames, and those of their masks."""
-    rows = [folder for folder in tree.walk() if folder.rel and numbered(folder)]
+def _masks(tree: Tree) -> dict[str, Folder]:
+    """Folders of masks by the place of the frames they belong to."""
     masks: dict[str, Folder] = {}
     for folder in tree.walk():
         parent, _, name = folder.rel.rpartition("/")
@@ -69,6 +68,13 @@ def _videos(tree: Tree) -> list[tuple[Folder, Folder | None]]:
         first, _, rest = folder.rel.partition("/")
         if first.casefold() in _MASK_ROOTS and rest:
             masks[rest.casefold()] = folder
+    return masks
+
+
+def _videos(tree: Tree) -> list[tuple[Folder, Folder | None]]:
+    """Folders of numbered frames, and those of their masks."""
+    rows = [folder for folder in tree.walk() if folder.rel and numbered(folder)]
+    masks = _masks(tree)
     taken = {folder.rel for folder in masks.values()}
     videos = []
     for row in rows:
@@ -78,11 +84,27 @@ def _videos(tree: Tree) -> list[tuple[Folder, Folder | None]]:
     return videos
 
 
+def _cut_short(tree: Tree, videos: Sequence[tuple[Folder, Folder | None]]) -> list[tuple[Folder, None]]:
+    """Folders of one or two numbered images beside videos: what is left of a video."""
+    known = {video.rel for video, _ in videos} | {folder.rel for folder in _masks(tree).values()}
+    parents = {video.rel.rpartition("/")[0] for video, _ in videos}
+    return [
+        (folder, None)
+        for folder in tree.walk()
+        if folder.rel
+        and folder.rel not in known
+        and folder.rel.rpartition("/")[0] in parents
+        and 0 < len(folder.images) < _MIN_FRAMES
+        and all(frame_of(stem_of(name)) is not None for name in folder.images)
+    ]
+
+
 def _recognise(tree: Tree) -> Match | None:
     videos = _videos(tree)
     frames = sum(len(video.images) for video, _ in videos)
     masked = sum(masks is not None for _, masks in videos)
-    images = sum(len(folder.images) for folder in tree.walk()) - sum(len(masks.images) for _, masks in videos if masks)
+    marks = {folder.rel for folder in _masks(tree).values()}
+    images = sum(len(folder.images) for folder in tree.walk() if folder.rel not in marks)
     if not videos or 2 * frames < images:
         return None
     why = f"{len(videos)} folder{'s' if len(videos) > 1 else ''} of numbered frames"
@@ -104,6 +126,7 @@ def _read(tree: Tree) -> Contents:
     videos = _videos(tree)
     if not videos:
         return not_there(tree, "folder of numbered frames")
+    videos += _cut_short(tree, videos)
     samples: list[Sample] = []
     problems: list[ListingProblem] = []
     for video, masks in videos:
