@@ -30,8 +30,7 @@ class Attending(nn.Module):
 
 def separable() -> nn.Module:
     made = nn.Sequential(nn.Conv2d(3, 16, 4, 4), nn.Conv2d(16, 16, 3, padding=1, groups=16), nn.GELU())
-    for part in made[:2]:
-        part.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    made[1].to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     return made
 
 

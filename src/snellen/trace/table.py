@@ -14,6 +14,7 @@ from torch.utils._pytree import tree_iter
 from snellen.errors import SnellenError
 from snellen.trace.fake import fake_tensors, give_weights
 from snellen.trace.recorder import Recorder
+from snellen.trace.shapes import shapes_only
 from snellen.trace.timeline import Category
 
 __all__ = ["ModuleRow", "TraceError", "Traced", "trace"]
@@ -92,10 +93,19 @@ def trace(model: nn.Module, inputs: Sequence[Any], *, train: bool = True, device
         >>> traced.rows[0].outputs, traced.flops
         (((1, 2),), 16)
     """
-    found = Traced()
     model.train(train)
+    if device == "cpu":
+        found = _through(model, inputs, train, "meta")
+        if not found.problem:
+            return found
+    # What stopped may be the meta device itself; fake tensors say it as real ones would.
+    return _through(model, inputs, train, device)
+
+
+def _through(model: nn.Module, inputs: Sequence[Any], train: bool, device: str) -> Traced:
+    found = Traced()
     recorder = Recorder()
-    with fake_tensors(), recorder:
+    with shapes_only() if device == "meta" else fake_tensors(), recorder:
         give_weights(model, device=device)
         found.parameters = sum(parameter.numel() for parameter in model.parameters())
         found.parameter_bytes = sum(p.numel() * p.element_size() for p in model.parameters())

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import difflib
+import functools
 import sys
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -213,6 +214,7 @@ def renamed_for(state: Mapping[str, Tensor], network: Any) -> dict[str, Tensor]:
     return renamed
 
 
+@functools.cache
 def describe_backbone(name: str, *, max_stride: int = 16) -> Contract:
     """The contract of a backbone without allocating its weights (built on the meta device).
 
