@@ -26,7 +26,7 @@ from snellen.errors import DataError
 
 __all__ = ["Caption", "CaptionPart", "read_captions", "write_caption_part"]
 
-_REGION: Final = pa.struct([("label", pa.string()), ("points", pa.list_(pa.float32()))])
+_REGION: Final = pa.struct([("label", pa.string()), ("points", pa.list_(pa.float64()))])
 _ANSWER: Final = pa.struct([("text", pa.string()), ("regions", pa.list_(_REGION)), ("complete", pa.bool_())])
 
 

@@ -57,7 +57,8 @@ class ClassMap:
         """
         counts = Counter(labels)
         if not counts:
-            raise DataError(f"{what}: no training sample has a label", slug="empty-dataset")
+            hint = "look whether the labels name these images, or leave this head out"
+            raise DataError(f"{what}: no training sample has a label", hint=hint, slug="empty-dataset")
         strange = sorted(set(counts) - set(declared)) if declared else []
         if strange:
             raise DataError(

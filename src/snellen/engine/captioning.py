@@ -28,6 +28,7 @@ from snellen.data.pictures import Picture, read_picture
 from snellen.data.sources import ImageRef
 from snellen.data.writing import make_folder
 from snellen.engine.embedding import LOCK, EmbedReport, Finished
+from snellen.engine.part_embedder import usable_device
 from snellen.engine.signals import StopRequest
 from snellen.errors import Interrupted, SnellenError, UsageError
 from snellen.models.captioning.florence import Captioner
@@ -140,7 +141,7 @@ class _Run:
         self._again: list[ImageRef] = []
         self._started = self._told = time.perf_counter()
         self._stop = StopRequest()
-        captioner.network.to(settings.device)
+        captioner.network.to(usable_device(settings.device))
 
     def go(self, refs: Iterable[ImageRef]) -> EmbedReport:
         try:

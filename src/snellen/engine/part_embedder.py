@@ -27,7 +27,7 @@ from snellen.data.sources import ImageRef
 from snellen.errors import SnellenError, UsageError
 from snellen.models.backbones.embedders import Embedder
 
-__all__ = ["PART_ROWS", "EmbedSettings", "PartEmbedder", "rows_of_part"]
+__all__ = ["PART_ROWS", "EmbedSettings", "PartEmbedder", "rows_of_part", "usable_device"]
 
 PART_ROWS: Final = 1024
 """Images of a part, at most."""
@@ -122,7 +122,7 @@ class PartEmbedder:
         self._decoding = threading.Event()
         self._decoding.set()
         self._watch = watch or (lambda: None)
-        self._device = _usable(settings.device)
+        self._device = usable_device(settings.device)
         self._all_cores = self._device.type == "cpu" and torch.get_num_threads() >= cpu_count()
         size = embedder.preprocessing.input_size
         height, width = size or (224, 224)
@@ -298,7 +298,16 @@ def _read_here(name: str, content: bytes) -> Picture:
     return read_picture(name, content=content)
 
 
-def _usable(name: str) -> torch.device:
+def usable_device(name: str) -> torch.device:
+    """A device by its name, tried.
+
+    Raises:
+        UsageError: It cannot be used.
+
+    Example:
+        >>> usable_device("cpu")
+        device(type='cpu')
+    """
     try:
         device = torch.device(name)
         torch.zeros(1, device=device)

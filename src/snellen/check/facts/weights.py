@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from snellen.core.checkpoints import inspect_weights
@@ -22,7 +23,14 @@ def provide_weights(plan: Plan) -> tuple[WeightsFacts, ...]:
     """The fact `weights`: every checkpoint that the run file names, read without unpickling it."""
     paths: Sequence[PathFacts] = plan.fact("paths")
     named = [path for path in paths if path.key.rpartition(".")[2] in _KEYS or is_weights(path.given)]
-    return tuple(_inspect(path) for path in named)
+    return tuple(_inspect(file) for path in named for file in _files(path))
+
+
+def _files(path: PathFacts) -> list[PathFacts]:
+    """A file, or the weights in a folder that a library of models left."""
+    place = Path(path.path)
+    inside = sorted(place.glob("*.safetensors")) if place.is_dir() and (place / "config.json").is_file() else []
+    return [replace(path, path=str(file)) for file in inside] or [path]
 
 
 def _inspect(path: PathFacts) -> WeightsFacts:

@@ -65,9 +65,9 @@ def parse_prompt(said: str) -> Prompt:
         Prompt(name='find: a cat', token='<OPEN_VOCABULARY_DETECTION>', kind='boxes', text='a cat')
     """
     said = " ".join(said.split())
-    word, _, text = said.partition(">" if said.startswith("<") else ":")
+    word, mark, text = said.partition(">" if said.startswith("<") else ":")
     tokens = {asked.token: name for name, asked in PROMPTS.items()}
-    name, text = tokens.get(f"{word}>", word), text.strip()
+    name, text = tokens.get(f"{word}{mark}", word), text.strip()
     if name not in PROMPTS:
         close = difflib.get_close_matches(name, PROMPTS, n=1)
         raise UsageError(

@@ -76,7 +76,8 @@ class ProbeNet(nn.Module):
         """
         parts: dict[str, list[npt.NDArray[np.float32]]] = {name: [] for name in self.classes}
         for start in range(0, max(1, len(vectors)), _ROWS):
-            for name, logits in self(torch.from_numpy(vectors[start : start + _ROWS])).items():
+            # A copy: rows that were read from disk may not be written to, which torch does not take.
+            for name, logits in self(torch.from_numpy(vectors[start : start + _ROWS].copy())).items():
                 parts[name].append(logits.softmax(dim=1).numpy())
         return {name: np.concatenate(part) for name, part in parts.items()}
 
