@@ -11,6 +11,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
+from allocations import peak_above_start
 from snellen.estimate.advice import changes_for
 from snellen.estimate.cuda_rules import CudaRules
 from snellen.estimate.devices import Device
@@ -59,13 +60,13 @@ def workload(kind: str, **changes: object) -> Workload:
 
 def measured(work: Workload) -> int:
     """Two real steps; every event of the CPU allocator."""
-    from torch.profiler import ProfilerActivity, profile
-
     model = work.build()
     there = {t.untyped_storage()._cdata: t.untyped_storage().nbytes() for t in (*model.parameters(), *model.buffers())}
-    assert work.optimiser is not None
-    with profile(activities=[ProfilerActivity.CPU], profile_memory=True) as profiled:
-        optimiser = work.optimiser(list(model.parameters()))
+    make = work.optimiser
+    assert make is not None
+
+    def steps() -> None:
+        optimiser = make(list(model.parameters()))
         for _ in range(2):
             for _ in range(work.accumulate):
                 loss = work.loss(model, work.batch(work.batch_size))
@@ -73,12 +74,8 @@ def measured(work: Workload) -> int:
                 del loss
             optimiser.step()
             optimiser.zero_grad()
-    current = peak = sum(there.values())
-    events = profiled.profiler.kineto_results.events()  # type: ignore[union-attr]
-    for _, change in sorted((event.start_ns(), event.nbytes()) for event in events if event.name() == "[memory]"):
-        current += change
-        peak = max(peak, current)
-    return peak
+
+    return sum(there.values()) + peak_above_start(steps)
 
 
 @pytest.mark.filterwarnings("ignore")

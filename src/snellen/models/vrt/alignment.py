@@ -19,7 +19,15 @@ from snellen.models.vrt.spynet import SpyNet
 from snellen.ops.precision import accumulation_dtype, full_precision
 from snellen.ops.warping import warp, warp_to_corners
 
-__all__ = ["FlowGuidedAlignment", "Flows", "aligned_features", "aligned_frames", "compose", "estimate_flows"]
+__all__ = [
+    "AlignmentSettings",
+    "FlowGuidedAlignment",
+    "Flows",
+    "aligned_features",
+    "aligned_frames",
+    "compose",
+    "estimate_flows",
+]
 
 _TAPS = 9
 
@@ -57,8 +65,8 @@ def estimate_flows(network: SpyNet, frames: Tensor, steps: int) -> Flows:
     batch, count = frames.shape[0], frames.shape[1] - 1
     first, second = frames[:, :-1].flatten(0, 1), frames[:, 1:].flatten(0, 1)
     with full_precision(frames.device):
-        backward = [flow.unflatten(0, (batch, count)) for flow in network(first, second)]
-        forward = [flow.unflatten(0, (batch, count)) for flow in network(second, first)]
+        backward = [torch.unflatten(flow, 0, (batch, count)) for flow in network(first, second)]
+        forward = [torch.unflatten(flow, 0, (batch, count)) for flow in network(second, first)]
         return Flows(
             tuple(compose(backward, steps)),
             tuple(flow.flip(1) for flow in compose([flow.flip(1) for flow in forward], steps)),
@@ -74,13 +82,12 @@ def compose(flows: Sequence[Tensor], steps: int) -> list[Tensor]:
         steps: The most steps.
 
     Returns:
-        All levels for one step, then all for two, and so on; at most `D - 1` steps.
+        All levels for one step, then all for two, and so on; a clip too short for a number of steps has none of its
+        flows, `(B, 0, 2, h, w)`.
     """
     composed = list(flows)
     longest = list(flows)
     for step in range(1, steps):
-        if longest[0].shape[1] < 2:
-            break
         longest = [_prolonged(long[:, :-1], one[:, step:]) for long, one in zip(longest, flows, strict=True)]
         composed += longest
     return composed
@@ -88,7 +95,7 @@ def compose(flows: Sequence[Tensor], steps: int) -> list[Tensor]:
 
 def _prolonged(flow: Tensor, further: Tensor) -> Tensor:
     moved = warp(further.flatten(0, 1), flow.flatten(0, 1))
-    return flow + moved.unflatten(0, flow.shape[:2])
+    return flow + torch.unflatten(moved, 0, flow.shape[:2])
 
 
 def aligned_frames(frames: Tensor, backward: Tensor, forward: Tensor) -> tuple[Tensor, Tensor]:
@@ -107,21 +114,35 @@ def aligned_frames(frames: Tensor, backward: Tensor, forward: Tensor) -> tuple[T
     return F.pad(following, _frames(after=1)), F.pad(preceding, _frames(before=1))
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AlignmentSettings:
+    """How neighbours are aligned.
+
+    Args:
+        neighbours: Number of neighbours to one side, which are aligned at once.
+        groups: Groups of channels with offsets of their own.
+        largest_offset: In pixels, of what is added to the flow.
+    """
+
+    neighbours: int
+    groups: int
+    largest_offset: float
+
+
 class FlowGuidedAlignment(nn.Module):
     """Deformable convolution whose sampling positions are the flow and a small learned offset.
 
     Args:
         channels: C, of the features.
-        groups: Groups of channels with offsets of their own.
-        largest_offset: In pixels, of what is added to the flow.
-        neighbours: Number of neighbours that are aligned at once.
+        settings: How far and how many.
 
     Source: Chan et al., BasicVSR++, arXiv:2104.13371; in VRT section 3.3.
     """
 
-    def __init__(self, channels: int, groups: int, *, largest_offset: float, neighbours: int) -> None:
+    def __init__(self, channels: int, settings: AlignmentSettings) -> None:
         super().__init__()
-        self.largest_offset = largest_offset
+        self.largest_offset = settings.largest_offset
+        neighbours = settings.neighbours
         self.weight = nn.Parameter(torch.empty(channels, channels, 3, 3))
         self.bias = nn.Parameter(torch.zeros(channels))
         self.conv_offset = nn.Sequential(
@@ -131,15 +152,13 @@ class FlowGuidedAlignment(nn.Module):
             nn.LeakyReLU(0.1),
             nn.Conv2d(channels, channels, 3, padding=1),
             nn.LeakyReLU(0.1),
-            nn.Conv2d(channels, 3 * _TAPS * groups, 3, padding=1),
+            nn.Conv2d(channels, 3 * _TAPS * settings.groups, 3, padding=1),
         )
         bound = 1.0 / math.sqrt(channels * _TAPS)
         nn.init.uniform_(self.weight, -bound, bound)
         # At first the flow alone says where to look.
-        last = self.conv_offset[-1]
-        assert isinstance(last, nn.Conv2d) and last.bias is not None
-        nn.init.zeros_(last.weight)
-        nn.init.zeros_(last.bias)
+        for start in self.conv_offset[-1].parameters():
+            nn.init.zeros_(start)
 
     def forward(self, x: Tensor, warped: Sequence[Tensor], current: Tensor, flows: Sequence[Tensor]) -> Tensor:
         """Align.
@@ -193,17 +212,17 @@ def _aligned(features: Tensor, flows: Sequence[Tensor], align: FlowGuidedAlignme
     neighbours, warped, led = [], [], []
     for step, flow in enumerate(flows, start=1):
         # Near the end of the clip the farther neighbours are missing: zeros, at flow zero.
-        missing = _frames(after=step - 1)
+        missing = _frames(after=count - flow.shape[1])
         neighbours.append(F.pad(features[:, step:], missing).flatten(0, 1))
         warped.append(F.pad(_warped(features[:, step:], flow, warp), missing).flatten(0, 1))
         led.append(F.pad(flow, missing).flatten(0, 1))
     current = features[:, :-1].flatten(0, 1)
     aligned = align(torch.cat(neighbours, dim=1), warped, current, led)
-    return F.pad(aligned.unflatten(0, (batch, count)), _frames(after=1))
+    return F.pad(torch.unflatten(aligned, 0, (batch, count)), _frames(after=1))
 
 
 def _warped(frames: Tensor, flow: Tensor, by: Callable[[Tensor, Tensor], Tensor]) -> Tensor:
-    return by(frames.flatten(0, 1), flow.flatten(0, 1)).unflatten(0, frames.shape[:2])
+    return torch.unflatten(by(frames.flatten(0, 1), flow.flatten(0, 1)), 0, frames.shape[:2])
 
 
 def _frames(*, before: int = 0, after: int = 0) -> tuple[int, ...]:

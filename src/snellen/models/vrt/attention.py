@@ -148,9 +148,9 @@ def shift_masks(size: Size, shift: Size, *, device: torch.device | None = None) 
     frames, rows, columns = (axis.long() for axis in axes)
     masks = []
     for kind in range(8):
-        label = (
-            (4 * frames * (kind >> 2 & 1)).view(-1, 1, 1) + (2 * rows * (kind >> 1 & 1)).view(-1, 1) + columns * (kind & 1)
-        ).flatten()
+        deep, low, right = kind >> 2 & 1, kind >> 1 & 1, kind & 1
+        side = (deep * 4 * frames).view(-1, 1, 1) + (low * 2 * rows).view(-1, 1) + right * columns
+        label = side.flatten()
         masks.append((label.unsqueeze(0) != label.unsqueeze(1)) * _HIDDEN)
     return torch.stack(masks)
 
@@ -169,7 +169,8 @@ def relative_position_index(window: Size) -> Tensor:
     frames, rows, columns = places.unsqueeze(2) - places.unsqueeze(1)
     _, height, width = window
     frames, rows, columns = frames + window[0] - 1, rows + height - 1, columns + width - 1
-    return (frames * (2 * height - 1) + rows) * (2 * width - 1) + columns
+    rows_before: Tensor = frames * (2 * height - 1) + rows
+    return rows_before * (2 * width - 1) + columns
 
 
 def sine_positions(height: int, width: int, channels: int) -> Tensor:
@@ -241,10 +242,10 @@ class WindowAttention(nn.Module):
             half = length // 2
             query, key, value = self._split(self.qkv_mut(tokens + self.position_bias.repeat(1, 2, 1)))
             # Each frame as heads of its own, `(B, heads * 2, N / 2, c)`, the queries in exchanged order.
-            query = query.unflatten(2, (2, half)).flip(2).flatten(1, 2)
-            key, value = key.unflatten(2, (2, half)).flatten(1, 2), value.unflatten(2, (2, half)).flatten(1, 2)
+            query = torch.unflatten(query, 2, (2, half)).flip(2).flatten(1, 2)
+            key, value = (torch.unflatten(part, 2, (2, half)).flatten(1, 2) for part in (key, value))
             seen = _attend(query, key, value, None, None if masks is None else masks[:, :half, :half], kinds)
-            seen = seen.unflatten(1, (self.heads, 2)).flatten(2, 3)
+            seen = torch.unflatten(seen, 1, (self.heads, 2)).flatten(2, 3)
             attended = torch.cat((_joined(seen), attended), dim=2)
         projected: Tensor = self.proj(attended)
         return projected
@@ -283,7 +284,7 @@ class WindowAttention(nn.Module):
 
     def _split(self, mixed: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Queries, keys and values, `(B * windows, heads, N, C / heads)` each, from `(B * windows, N, 3 * C)`."""
-        query, key, value = mixed.unflatten(2, (3, self.heads, -1)).permute(2, 0, 3, 1, 4).unbind(0)
+        query, key, value = torch.unflatten(mixed, 2, (3, self.heads, -1)).permute(2, 0, 3, 1, 4).unbind(0)
         return query, key, value
 
 

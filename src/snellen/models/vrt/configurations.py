@@ -39,8 +39,8 @@ class VrtArchitecture:
         ContractError: The numbers do not belong together.
 
     Example:
-        >>> VrtArchitecture(depths=(1,) * 8, embed_dims=(12,) * 8, num_heads=(2,) * 8, deformable_groups=4).side_multiple
-        8
+        >>> VrtArchitecture(window_size=(6, 4, 4)).smallest_sides
+        (32, 32)
     """
 
     upscale: int = 1
@@ -71,7 +71,9 @@ class VrtArchitecture:
             12
         """
         known = {field.name for field in fields(cls)}
-        taken = {name: tuple(value) if isinstance(value, list) else value for name, value in arguments.items()}
+        taken: dict[str, Any] = {
+            name: tuple(value) if isinstance(value, list) else value for name, value in arguments.items()
+        }
         if "img_size" in taken:
             taken["frames"] = taken["img_size"][0]
         return cls(**{name: value for name, value in taken.items() if name in known})
@@ -105,16 +107,24 @@ def _problems(given: VrtArchitecture) -> list[str]:
         problems.append(f"pa_frames is {given.pa_frames}, expected 0, 2, 4 or 6")
     if len(given.depths) < _SCALES + 1:
         problems.append(f"depths has {len(given.depths)} entries, expected {_SCALES + 1} or more")
-    for name in ("embed_dims", "num_heads"):
-        if len(getattr(given, name)) != len(given.depths):
-            problems.append(f"{name} has {len(getattr(given, name))} entries, expected {len(given.depths)} as depths")
-    for width, heads in zip(given.embed_dims, given.num_heads, strict=False):
-        if width % heads:
-            problems.append(f"{width} channels do not divide into {heads} heads")
+    problems += [
+        f"{name} has {len(getattr(given, name))} entries, expected {len(given.depths)} as depths"
+        for name in ("embed_dims", "num_heads")
+        if len(getattr(given, name)) != len(given.depths)
+    ]
+    problems += [
+        f"{width} channels do not divide into {heads} heads"
+        for width, heads in zip(given.embed_dims, given.num_heads, strict=False)
+        if width % heads
+    ]
     # A stage that doubles the resolution splits its channels in four, sines of positions pair them up.
     if any(width % 4 for width in given.embed_dims[:_SCALES]):
         problems.append(f"embed_dims are {given.embed_dims}, expected multiples of 4 in the first {_SCALES}")
-    # The alignment takes all neighbours of one side at once, and splits their channels.
+    # The alignment takes all neighbours of one side at once: each has its share of the output, and of the groups.
+    if any(width % max(given.neighbours, 1) for width in given.embed_dims[:_SCALES]):
+        problems.append(
+            f"embed_dims are {given.embed_dims}, expected multiples of {given.neighbours}, half of pa_frames"
+        )
     if any(given.neighbours * width % given.deformable_groups for width in given.embed_dims[:_SCALES]):
         problems.append(
             f"embed_dims are {given.embed_dims}, {given.neighbours} times which do not divide into "

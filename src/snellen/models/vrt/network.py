@@ -12,7 +12,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from snellen.errors import ContractError
-from snellen.models.vrt.alignment import Flows, aligned_frames, estimate_flows
+from snellen.models.vrt.alignment import AlignmentSettings, Flows, aligned_frames, estimate_flows
 from snellen.models.vrt.configurations import VrtArchitecture
 from snellen.models.vrt.spikes import SpikeBranch
 from snellen.models.vrt.spynet import SpyNet
@@ -73,7 +73,6 @@ class VRT(nn.Module):
             taken = architecture.in_chans * (1 + 2 * _CORNERS) + architecture.nonblind_denoising
             self.spynet = SpyNet(return_levels=(2, 3, 4, 5))
         self.conv_first = FrameConv(taken, widths[0])
-        self.spikes = spikes
         for index in range(len(_LEVELS)):
             self.add_module(f"stage{index + 1}", _stage(architecture, index, checkpointing))
         self.stage8 = _refinement(architecture, checkpointing)
@@ -89,6 +88,8 @@ class VRT(nn.Module):
             self.upsample = Upsample(architecture.upscale, _RECONSTRUCTED)
             self.conv_last = FrameConv(_RECONSTRUCTED, architecture.out_chans)
         self.apply(_start)
+        # After the start of the rest, because a branch starts in a way of its own.
+        self.spikes = spikes
 
     def forward(self, clip: Tensor, voxels: Tensor | None = None, *, flows: Flows | None = None) -> Tensor:
         """Restore a clip.
@@ -123,8 +124,7 @@ class VRT(nn.Module):
     def features(self, first: Tensor, flows: Flows | None = None) -> Tensor:
         """The stages between the first convolution and the last: `(B, D, H, W, C)` to `(B, D, H, W, last C)`."""
         keep = self._survival(first)
-        before, skipped = 0, []
-        video = first
+        before, skipped, video = 0, list[Tensor](), first
         for index, level in enumerate(_LEVELS):
             if index in (5, 6):
                 # What the stage of the same scale gave on the way down.
@@ -160,7 +160,7 @@ class VRT(nn.Module):
         together = features.permute(0, 1, 4, 2, 3).flatten(1, 2)
         fused = F.pad(F.leaky_relu(self.linear_fuse(together), 0.2), (3, 3, 3, 3), mode="reflect")
         made: Tensor = self.conv_last(fused)
-        return made.unflatten(1, (-1, self.architecture.in_chans)) + mean
+        return torch.unflatten(made, 1, (-1, self.architecture.in_chans)) + mean
 
     def _survival(self, first: Tensor) -> Tensor | None:
         if not self.training or self.drop_path == 0.0:
@@ -186,7 +186,8 @@ class VRT(nn.Module):
         least, multiple = given.smallest_sides, given.side_multiple
         if height % multiple or width % multiple or height < least[0] or width < least[1]:
             target = [
-                max(-(-side // multiple) * multiple, lowest) for side, lowest in zip((height, width), least, strict=True)
+                max(-(-side // multiple) * multiple, lowest)
+                for side, lowest in zip((height, width), least, strict=True)
             ]
             raise ContractError(
                 f"VRT takes frames whose sides are multiples of {multiple}, at least {least[0]} x {least[1]} "
@@ -196,22 +197,30 @@ class VRT(nn.Module):
             )
         if voxels is not None:
             if self.spikes is None:
-                raise ContractError("voxels are given to a VRT without a spike branch", hint="VRT(..., spikes=SpikeBranch())")
+                raise ContractError(
+                    "voxels are given to a VRT without a spike branch", hint="VRT(..., spikes=SpikeBranch())"
+                )
             self.spikes.check(clip, voxels)
 
 
 def _stage(given: VrtArchitecture, index: int, checkpointing: Checkpointing) -> Stage:
+    depth = given.depths[index]
+    mutual = int(depth * given.mul_attn_ratio)
+    alignment = None
+    if given.neighbours:
+        alignment = AlignmentSettings(
+            neighbours=given.neighbours,
+            groups=given.deformable_groups,
+            largest_offset=_LARGEST_OFFSET / 2 ** _LEVELS[index],
+        )
     return Stage(
         given.embed_dims[max(index - 1, 0)],
         given.embed_dims[index],
-        depth=given.depths[index],
-        mutual_share=given.mul_attn_ratio,
+        depths=(mutual, depth - mutual),
         heads=given.num_heads[index],
         window=given.window_size,
         resolution=_RESOLUTIONS[index],
-        neighbours=given.neighbours,
-        offset_groups=given.deformable_groups,
-        largest_offset=_LARGEST_OFFSET / 2 ** _LEVELS[index],
+        alignment=alignment,
         checkpointing=checkpointing,
     )
 
@@ -244,4 +253,4 @@ def _frames_of(video: Tensor) -> Tensor:
 
 def _enlarged(frames: Tensor, scale: int) -> Tensor:
     larger = F.interpolate(frames.flatten(0, 1), scale_factor=scale, mode="bilinear", align_corners=False)
-    return larger.unflatten(0, frames.shape[:2])
+    return torch.unflatten(larger, 0, frames.shape[:2])

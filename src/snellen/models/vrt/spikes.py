@@ -49,8 +49,8 @@ class SpikeContract:
         sides = height / self.scale, width / self.scale
         if any(side.denominator != 1 for side in sides):
             raise ContractError(
-                f"spike branch: at {self.scale} pixels of the image to one of the sensor, an image of {height} x {width} "
-                f"(height x width) ends within a pixel of the sensor",
+                f"spike branch: at {self.scale} pixels of the image to one of the sensor, an image of {height} x "
+                f"{width} (height x width) ends within a pixel of the sensor",
                 hint=f"take sides that are multiples of {self.scale.numerator}",
             )
         return int(sides[0]), int(sides[1])
@@ -76,16 +76,16 @@ class SpikeContract:
         wanted = self.voxel_size(height, width)
         if wanted is None and height * given[1] != width * given[0]:
             raise ContractError(
-                f"spike branch: frames of {height} x {width} and voxels of {given[0]} x {given[1]} (height x width) do not "
-                f"see the same field: {height / given[0]:g} pixels of the image to one of the sensor down, "
+                f"spike branch: frames of {height} x {width} and voxels of {given[0]} x {given[1]} (height x width) do "
+                f"not see the same field: {height / given[0]:g} pixels of the image to one of the sensor down, "
                 f"{width / given[1]:g} across",
                 hint="crop both to the field of view that they share",
             )
         if wanted is not None and given != wanted:
             raise ContractError(
-                f"spike branch: frames of {height} x {width} and voxels of {given[0]} x {given[1]} (height x width); at "
-                f"{self.scale} pixels of the image to one of the sensor the voxels are {wanted[0]} x {wanted[1]}",
-                hint=f"crop both to the same field of view, or set the scale to what the cameras have",
+                f"spike branch: frames of {height} x {width} and voxels of {given[0]} x {given[1]} (height x width); "
+                f"at {self.scale} pixels of the image to one of the sensor the voxels are {wanted[0]} x {wanted[1]}",
+                hint="crop both to the same field of view, or set the scale to what the cameras have",
             )
 
 
@@ -111,6 +111,7 @@ class VoxelEncoder(nn.Module):
         )
 
     def forward(self, voxels: Tensor) -> Tensor:
+        """Encode."""
         features: Tensor = self.first(voxels)
         for block in self.blocks:
             features = features + block(features)
@@ -169,9 +170,11 @@ class SpikeBranch(nn.Module):
         self.contract.check(clip, voxels)
 
     def forward(self, features: Tensor, voxels: Tensor) -> Tensor:
+        """The features with what the spikes add."""
         spikes = self.norm(self._encoded(voxels, (features.shape[2], features.shape[3])))
         seen = spikes if self.attention is None else self._attended(self.attention, features, spikes)
-        return features + self.out(seen)
+        told: Tensor = self.out(seen)
+        return features + told
 
     def _encoded(self, voxels: Tensor, size: tuple[int, int]) -> Tensor:
         """Features of the voxels at the resolution of the frames, `(B, D, H, W, C)`."""
@@ -179,11 +182,9 @@ class SpikeBranch(nn.Module):
         if encoded.shape[2:] != size:
             smaller = size[0] < encoded.shape[2]
             encoded = F.interpolate(encoded, size=size, mode="bilinear", align_corners=False, antialias=smaller)
-        return encoded.permute(0, 2, 3, 1).unflatten(0, voxels.shape[:2])
+        return torch.unflatten(encoded.permute(0, 2, 3, 1), 0, voxels.shape[:2])
 
-    def _attended(
-        self, attention: Callable[[Tensor, Tensor], Tensor], features: Tensor, spikes: Tensor
-    ) -> Tensor:
+    def _attended(self, attention: Callable[[Tensor, Tensor], Tensor], features: Tensor, spikes: Tensor) -> Tensor:
         batch, frames, height, width, _ = features.shape
         step = max(1, self.most_tokens // (2 * batch * frames))
         pixels, seen = features.flatten(2, 3), spikes.flatten(2, 3)
@@ -194,7 +195,7 @@ class SpikeBranch(nn.Module):
                 parts.append(checkpoint(attention, *part, use_reentrant=False, preserve_rng_state=False))
             else:
                 parts.append(attention(*part))
-        return torch.cat(parts, dim=2).unflatten(2, (height, width))
+        return torch.unflatten(torch.cat(parts, dim=2), 2, (height, width))
 
 
 class TemporalCrossAttention(nn.Module):
@@ -215,17 +216,17 @@ class TemporalCrossAttention(nn.Module):
         self.key_value = nn.Linear(channels, 2 * channels)
 
     def forward(self, pixels: Tensor, spikes: Tensor) -> Tensor:
+        """Attend."""
         # Without the time, frames could not be told apart.
         time = _times(pixels.shape[1], pixels.shape[3], pixels).unsqueeze(1)
         query = self._heads(self.query(self.norm(pixels) + time))
         key, value = (self._heads(part) for part in self.key_value(spikes + time).chunk(2, dim=3))
         attended = F.scaled_dot_product_attention(query, key, value)
-        # (B, P, heads, D, c)
         return attended.permute(0, 3, 1, 2, 4).flatten(3)
 
     def _heads(self, tokens: Tensor) -> Tensor:
         """`(B, D, P, C)` to `(B, P, heads, D, C / heads)`."""
-        return tokens.unflatten(3, (self.heads, -1)).permute(0, 2, 3, 1, 4)
+        return torch.unflatten(tokens, 3, (self.heads, -1)).permute(0, 2, 3, 1, 4)
 
 
 def _times(frames: int, channels: int, like: Tensor) -> Tensor:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from itertools import pairwise
 
 import torch
 import torch.nn.functional as F
@@ -82,11 +83,12 @@ class _Refinement(nn.Module):
         super().__init__()
         widths = (8, 32, 64, 32, 16, 2)
         layers: list[nn.Module] = []
-        for given, made in zip(widths, widths[1:], strict=False):
+        for given, made in pairwise(widths):
             layers += [nn.Conv2d(given, made, kernel_size=7, padding=3), nn.ReLU()]
         self.basic_module = nn.Sequential(*layers[:-1])
 
     def forward(self, x: Tensor) -> Tensor:
+        """Refine."""
         moved: Tensor = self.basic_module(x)
         return moved
 

@@ -9,7 +9,7 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
-from snellen.models.vrt.alignment import FlowGuidedAlignment, aligned_features
+from snellen.models.vrt.alignment import AlignmentSettings, FlowGuidedAlignment, aligned_features
 from snellen.models.vrt.attention import Size
 from snellen.models.vrt.temporal import Checkpointing, GatedFeedForward, MutualGroup
 
@@ -35,14 +35,15 @@ class FrameConv(nn.Module):
     def __init__(self, channels: int, made: int, kernel: int = 3) -> None:
         super().__init__()
         flat = nn.Conv2d(channels, made, kernel)
-        assert flat.bias is not None
-        self.weight = nn.Parameter(flat.weight.detach().unsqueeze(2))
-        self.bias = nn.Parameter(flat.bias.detach())
+        weight, bias = (start.detach() for start in flat.parameters())
+        self.weight = nn.Parameter(weight.unsqueeze(2))
+        self.bias = nn.Parameter(bias)
 
     def forward(self, video: Tensor) -> Tensor:
+        """Convolve."""
         frames = video.flatten(0, 1).permute(0, 3, 1, 2)
         made = nn.functional.conv2d(frames, self.weight.squeeze(2), self.bias, padding="same")
-        return made.permute(0, 2, 3, 1).unflatten(0, video.shape[:2])
+        return torch.unflatten(made.permute(0, 2, 3, 1), 0, video.shape[:2])
 
 
 class Upsample(nn.Module):
@@ -64,11 +65,12 @@ class Upsample(nn.Module):
         self.add_module(str(5 * doublings), FrameConv(channels, channels))
 
     def forward(self, video: Tensor) -> Tensor:
+        """Enlarge."""
         *doubling, last = self.children()
         for convolution in doubling:
             frames = convolution(video).flatten(0, 1).permute(0, 3, 1, 2)
             larger = nn.functional.leaky_relu(nn.functional.pixel_shuffle(frames, 2), 0.1)
-            video = larger.permute(0, 2, 3, 1).unflatten(0, video.shape[:2])
+            video = torch.unflatten(larger.permute(0, 2, 3, 1), 0, video.shape[:2])
         made: Tensor = last(video)
         return made
 
@@ -79,15 +81,12 @@ class Stage(nn.Module):
     Args:
         channels: Of the input.
         made: C, of the output.
-        depth: Number of blocks.
-        mutual_share: Share of the blocks with mutual attention between pairs of frames; the others attend to the whole
-            window.
+        depths: Number of blocks with mutual attention between pairs of frames, and of those that follow, which attend
+            to the whole window only.
         heads: Heads of the attention.
         window: Of the blocks without mutual attention.
         resolution: `down` halves height and width, `up` doubles them.
-        neighbours: Frames to either side that are aligned; 0 for no alignment.
-        offset_groups: Groups of the alignment.
-        largest_offset: Of the alignment, in pixels of this scale.
+        alignment: How neighbours are aligned, in pixels of this scale; `None` for no alignment.
         checkpointing: What is computed again in the backward pass.
 
     Shapes: `(B, D, H, W, channels)` to `(B, D, h, w, C)`.
@@ -98,34 +97,25 @@ class Stage(nn.Module):
         channels: int,
         made: int,
         *,
-        depth: int,
-        mutual_share: float,
+        depths: tuple[int, int],
         heads: int,
         window: Size,
         resolution: Resolution,
-        neighbours: int,
-        offset_groups: int,
-        largest_offset: float,
+        alignment: AlignmentSettings | None,
         checkpointing: Checkpointing,
     ) -> None:
         super().__init__()
         self.resolution = resolution
         self.reshape = _projection(channels, made, resolution)
-        mutual = int(depth * mutual_share)
-        self.residual_group1 = MutualGroup(
-            made, mutual, heads, (2, *window[1:]), mutual=True, checkpointing=checkpointing
-        )
+        mutual = (2, *window[1:])
+        self.residual_group1 = MutualGroup(made, depths[0], heads, mutual, mutual=True, checkpointing=checkpointing)
         self.linear1 = nn.Linear(made, made)
-        self.residual_group2 = MutualGroup(
-            made, depth - mutual, heads, window, mutual=False, checkpointing=checkpointing
-        )
+        self.residual_group2 = MutualGroup(made, depths[1], heads, window, mutual=False, checkpointing=checkpointing)
         self.linear2 = nn.Linear(made, made)
-        self.mutual = mutual
+        self.mutual_depth = depths[0]
         self.pa_deform: FlowGuidedAlignment | None = None
-        if neighbours:
-            self.pa_deform = FlowGuidedAlignment(
-                made, offset_groups, largest_offset=largest_offset, neighbours=neighbours
-            )
+        if alignment is not None:
+            self.pa_deform = FlowGuidedAlignment(made, alignment)
             self.pa_fuse = GatedFeedForward(3 * made, 3 * made, made)
 
     def forward(
@@ -140,7 +130,7 @@ class Stage(nn.Module):
             keep: Factors of the branches, `(depth, 2, B)`.
         """
         video = self.rescale(video)
-        first, second = (None, None) if keep is None else (keep[: self.mutual], keep[self.mutual :])
+        first, second = (None, None) if keep is None else (keep[: self.mutual_depth], keep[self.mutual_depth :])
         video = video + self.linear1(self.residual_group1(video, first))
         video = video + self.linear2(self.residual_group2(video, second))
         if self.pa_deform is None:
@@ -153,9 +143,12 @@ class Stage(nn.Module):
     def rescale(self, video: Tensor) -> Tensor:
         """The change of resolution alone."""
         if self.resolution == "down":
-            video = video.unflatten(3, (-1, 2)).unflatten(2, (-1, 2)).permute(0, 1, 2, 4, 5, 3, 6).flatten(4)
+            # (B, D, h, 2, w, 2, C): a pixel's channels run by column, row, channel of the four that it takes up.
+            quartered = torch.unflatten(torch.unflatten(video, 3, (-1, 2)), 2, (-1, 2))
+            video = quartered.permute(0, 1, 2, 4, 5, 3, 6).flatten(4)
         elif self.resolution == "up":
-            video = video.unflatten(4, (2, 2, -1)).permute(0, 1, 2, 5, 3, 4, 6).flatten(4, 5).flatten(2, 3)
+            split = torch.unflatten(video, 4, (2, 2, -1))
+            video = split.permute(0, 1, 2, 5, 3, 4, 6).flatten(4, 5).flatten(2, 3)
         changed: Tensor = self.reshape(video)
         return changed
 

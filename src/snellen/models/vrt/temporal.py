@@ -48,6 +48,7 @@ class GatedFeedForward(nn.Module):
         self.fc2 = nn.Linear(hidden, made)
 
     def forward(self, x: Tensor) -> Tensor:
+        """Gate and project."""
         gated = nn.functional.gelu(self.fc11(x)) * self.fc12(x)
         made: Tensor = self.fc2(gated)
         return made
@@ -159,7 +160,8 @@ class ResidualGroup(nn.Module):
 
     def forward(self, video: Tensor, keep: Tensor | None = None) -> Tensor:
         """The group; `keep` is `(depth, 2, B)`."""
-        return video + self.linear(self.residual_group(video, keep))
+        made: Tensor = self.linear(self.residual_group(video, keep))
+        return video + made
 
 
 def survival(rate: float, blocks: int, batch: int, device: torch.device) -> Tensor:

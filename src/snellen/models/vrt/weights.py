@@ -17,7 +17,9 @@ _SPYNET = "spynet."
 _SPIKES = "spikes."
 
 
-def official_state(network: VRT, state: Mapping[str, Any], spynet: Mapping[str, Any] | None = None) -> dict[str, Tensor]:
+def official_state(
+    network: VRT, state: Mapping[str, Any], spynet: Mapping[str, Any] | None = None
+) -> dict[str, Tensor]:
     """The tensors of a published file under the names of the network.
 
     Args:
