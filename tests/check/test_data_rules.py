@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import re
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from plans import Known, findings
+from plant import planters
 from snellen.core.facts.data import FolderAudit, ImageRecord
 from snellen.core.facts.machine import MachineFacts
 from snellen.core.plan import NotApplicable
@@ -69,3 +72,9 @@ def test_class_weights_are_compared_with_the_classes() -> None:
     assert findings("class-weights-length", Known({**settings, "loss": {"class_weights": [1, 2, 3]}})) == []
     with pytest.raises(NotApplicable):
         findings("class-weights-length", Known({"model": {"num_classes": 3}}))
+
+
+def test_the_guide_lists_every_fault_that_can_be_planted() -> None:
+    guide = Path(__file__).resolve().parents[2] / "docs" / "how-to" / "check-your-data.md"
+    listed = re.findall(r"\[([a-z0-9-]+)\]\(\.\./rules/\1\.md\)", guide.read_text(encoding="utf-8"))
+    assert sorted(listed) == sorted({slug for slug, _ in planters()})

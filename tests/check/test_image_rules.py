@@ -162,9 +162,10 @@ def test_a_photograph_turned_by_exif_is_an_error_where_its_mask_lies_as_stored()
 def test_what_fits_a_turned_photograph_as_stored_is_told_once():
     turned = record("a.jpg", format="JPEG", orientation=6)
     sample = Sample("a.jpg", masks=("m.png",), boxes=(), stated_size=(300, 400))
-    plan = Known({}, audit=audit(turned, samples=(sample,), masks={"m.png": MaskRecord("m.png", height=300, width=400)}))
-    told = [slug for slug in ("exif-rotation", "mask-size-mismatch", "annotation-size-mismatch") if findings(slug, plan)]
-    assert told == ["exif-rotation"]
+    masks = {"m.png": MaskRecord("m.png", height=300, width=400)}
+    plan = Known({}, audit=audit(turned, samples=(sample,), masks=masks))
+    slugs = ("exif-rotation", "mask-size-mismatch", "annotation-size-mismatch")
+    assert [slug for slug in slugs if findings(slug, plan)] == ["exif-rotation"]
 
 
 def test_decoding_far_more_than_the_run_needs_is_counted_in_seconds():
@@ -214,6 +215,8 @@ def test_copies_are_grouped_over_all_pairs_and_only_within_a_role():
     assert near.level is Level.NOTE
     roles = tuple(Sample(f"{n}.png", role="forged" if n % 2 else "authentic") for n in range(6))
     assert findings("duplicate-image", Known({}, audit=audit(*many(6), samples=roles), twins=twins[:1])) == []
+    labels = tuple(Sample(f"{n}.png", label="cat" if n % 2 else "dog") for n in range(6))
+    assert findings("duplicate-image", Known({}, audit=audit(*many(6), samples=labels), twins=twins[:1])) == []
     frames = tuple(Sample(f"{n}.png", group="walk", index=n) for n in range(6))
     assert findings("near-duplicate-image", Known({}, audit=audit(*many(6), samples=frames), twins=twins)) == []
 

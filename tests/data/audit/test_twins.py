@@ -107,8 +107,13 @@ def test_twins_are_told_across_folders_and_roles(tmp_path: Path, photo: Callable
         val.append(tmp_path / f"val{number}.jpg")
         with Image.open(train[0]) as image:
             image.save(val[-1], quality=40 + 40 * number)
+    val.append(tmp_path / "equal.png")
+    val[-1].write_bytes(train[1].read_bytes())
     twins = find_twins([audit(train, "data.train"), audit(val, "data.val")])
-    assert {("near", train[0].name, path.name) for path in val} <= named(twins)
+    assert {("near", train[0].name, path.name) for path in val[:2]} <= named(twins)
+    pairs = [frozenset((twin.one, twin.other)) for twin in twins]
+    assert len(pairs) == len(set(pairs))
+    assert ("same-file", train[1].name, "equal.png") in named(twins)
 
 
 def test_a_blurred_frame_and_its_sharp_partner_are_no_twins(tmp_path: Path, photo: Callable[[str], np.ndarray]) -> None:

@@ -76,8 +76,9 @@ def find_twins(audits: Sequence[FolderAudit], *, tell: Tell | None = None) -> tu
         frozenset((sample.image, sample.partner)) for audit in audits for sample in audit.samples if sample.partner
     }
     exact, apart = exact_twins(images)
-    near = near_twins(apart, partners, tell=tell)
-    known = {frozenset((twin.one, twin.other)) for twin in near} | partners
+    known = partners | {frozenset((twin.one, twin.other)) for twin in exact}
+    near = near_twins(apart, known, tell=tell)
+    known |= {frozenset((twin.one, twin.other)) for twin in near}
     crops = find_crops([image.record for image in apart], known, tell=tell)
     return (*exact, *near, *crops)
 
@@ -145,7 +146,7 @@ def near_twins(
 
     Args:
         images: No two of a part of equal pixels.
-        partners: Pairs that are not twins although they look like it.
+        partners: Pairs that are known to be something else: equal ones, a blurred frame and its sharp one.
         tell: Is told how far it is.
     """
     tell = tell or _say_nothing

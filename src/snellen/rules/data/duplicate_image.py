@@ -31,9 +31,10 @@ Sources
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 
 from snellen.core.audits import short
+from snellen.core.classes_of import folded
 from snellen.core.facts.data import FolderAudit, Twin
 from snellen.core.finding import Finding, Level
 from snellen.core.image_sets import image_finding, image_folders, seen
@@ -48,8 +49,7 @@ def _examine(plan: Plan) -> Iterator[Finding]:
     twins: Sequence[Twin] = plan.fact("twins")
     pairs = [twin for twin in twins if twin.kind in ("same-file", "same-pixels")]
     for folder in folders:
-        roles = {sample.image: sample.role for sample in folder.samples}
-        groups = _groups(folder, pairs, roles)
+        groups = _groups(folder, pairs)
         if not groups:
             continue
         copies = sum(len(group) - 1 for group in groups)
@@ -60,8 +60,11 @@ def _examine(plan: Plan) -> Iterator[Finding]:
         yield image_finding(plan, folder, "duplicate-image", Level.WARNING, message, files, fix)
 
 
-def _groups(folder: FolderAudit, pairs: Iterable[Twin], roles: Mapping[str, str]) -> list[list[str]]:
+def _groups(folder: FolderAudit, pairs: Iterable[Twin]) -> list[list[str]]:
     """Images of a folder that are the same, joined over all pairs."""
+    # A pristine image filed as forged is the task's matter, so is the same image as support and as query, and one under
+    # two labels is `label-conflict`.
+    kinds = {sample.image: (sample.role, folded(sample.label or "")) for sample in folder.samples}
     leader: dict[str, str] = {}
 
     def first(path: str) -> str:
@@ -70,9 +73,8 @@ def _groups(folder: FolderAudit, pairs: Iterable[Twin], roles: Mapping[str, str]
         return path
 
     for twin in pairs:
-        # A pristine image filed as forged is the task's matter, and so is the same image as support and as query.
         inside = twin.one in folder.images and twin.other in folder.images
-        if inside and roles.get(twin.one) == roles.get(twin.other):
+        if inside and kinds.get(twin.one) == kinds.get(twin.other):
             one, other = sorted((first(twin.one), first(twin.other)))
             leader[other] = one
     groups: dict[str, list[str]] = {}

@@ -53,9 +53,7 @@ _TELLING = 2.0
 def _examine(plan: Plan) -> Iterator[Finding]:
     folders = image_folders(plan)
     twins: Sequence[Twin] = plan.fact("twins")
-    # Equal images are their own rule's.
-    equal = {frozenset((twin.one, twin.other)) for twin in twins if twin.kind in ("same-file", "same-pixels")}
-    close = [twin for twin in twins if twin.kind == "near" and frozenset((twin.one, twin.other)) not in equal]
+    close = [twin for twin in twins if twin.kind == "near"]
     for folder in folders:
         samples = {sample.image: sample for sample in folder.samples}
         pairs = [twin for twin in close if _counts(folder, twin, samples)]
