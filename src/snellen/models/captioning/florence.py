@@ -13,6 +13,7 @@ from typing import Any, Final
 
 import torch
 from PIL import Image
+from safetensors import SafetensorError
 from torch import Tensor, nn
 
 from snellen.errors import MissingExtraError, WeightsError
@@ -184,7 +185,7 @@ def load_captioner(
             else:
                 config = library.Florence2Config.from_pretrained(source, **local)
                 network = library.Florence2ForConditionalGeneration(config).to(dtype)
-    except (OSError, ValueError, RuntimeError, KeyError, TypeError, AttributeError) as error:
+    except (OSError, ValueError, RuntimeError, KeyError, TypeError, AttributeError, SafetensorError) as error:
         raise _unloadable(repository, weights, error) from error
     return Captioner(name, network.eval().requires_grad_(requires_grad=False), processor)
 

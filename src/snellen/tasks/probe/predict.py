@@ -124,16 +124,19 @@ def predict_all(
             source, features.embedder, out / FEATURES, settings=embed_settings(config, limit=limit), cache=cache,
             progress=tell,
         )  # fmt: skip
-    heads = tuple(net.classes)
-    write_table(out / PREDICTIONS, columns_of(heads), _rows(net, out / FEATURES))
-    (out / UNREAD).unlink(missing_ok=True)
-    for one in report.unread:
-        append_json_line(out / UNREAD, {"path": one.name, "reason": one.reason, "slug": one.slug})
     if cache is not None and cache.problem:
         notes = (*notes, f"the cache does not help: {cache.problem}")
-    done = Probing(report, heads, notes)
-    write_json(out / "summary.json", done.to_dict())
+    done = Probing(report, tuple(net.classes), notes)
+    _write(done, net, out)
     return done, [out / PREDICTIONS]
+
+
+def _write(done: Probing, net: ProbeNet, out: Path) -> None:
+    write_table(out / PREDICTIONS, columns_of(done.heads), _rows(net, out / FEATURES))
+    (out / UNREAD).unlink(missing_ok=True)
+    for one in done.report.unread:
+        append_json_line(out / UNREAD, {"path": one.name, "reason": one.reason, "slug": one.slug})
+    write_json(out / "summary.json", done.to_dict())
 
 
 def _rows(net: ProbeNet, folder: Path) -> Iterator[list[str]]:
