@@ -14,7 +14,7 @@ from snellen.config.schema import RunConfig
 from snellen.engine.optimiser import default_groups
 from snellen.engine.recipe import Batch, Metrics, StepOutput
 from snellen.engine.seeding import keep_random_state
-from snellen.errors import DataError, UsageError
+from snellen.errors import SnellenError, UsageError
 from snellen.models.backbones.classifiers import Architecture, depth_groups, is_transformer, preprocessing_of
 from snellen.report.progress import note
 from snellen.tasks.classify.config import ClassifyRun
@@ -24,7 +24,7 @@ from snellen.tasks.classify.metrics import AnswerMetrics
 from snellen.tasks.classify.model import Card, Classifier, build_model
 from snellen.tasks.classify.transfer import probe_figures
 
-__all__ = ["ClassifyRecipe", "build_recipe"]
+__all__ = ["ClassifyRecipe", "TransferRecipe", "build_recipe"]
 
 
 class ClassifyRecipe:
@@ -97,18 +97,6 @@ class ClassifyRecipe:
             weights=None if shapes_only else model.weights,
         )
 
-    def prepare(self) -> None:
-        """Measure what pretrained weights tell apart before they are trained further."""
-        if not self.pretrained or self.config.data.val is None or self._beside:
-            return
-        with keep_random_state():
-            model = self.build_model()
-            self._beside = probe_figures(model, self._dataset("train"), self._dataset("val"), len(self.card.classes))
-
-    def example(self) -> Any:
-        """A training sample."""
-        return self.train_dataset()[0]
-
     def parameter_groups(self, model: nn.Module) -> list[dict[str, Any]]:
         """Learning rates that fall with the depth, where the settings say so."""
         if not isinstance(model, Classifier):
@@ -149,11 +137,11 @@ class ClassifyRecipe:
             return None
         whole = self._dataset(split)
         readable = []
-        problem: DataError | None = None
+        problem: SnellenError | None = None
         for index, sample in enumerate(whole.samples):
             try:
                 whole.read(index)
-            except DataError as error:
+            except SnellenError as error:
                 problem = problem or error
                 note(f"left out: {error.message}")
             else:
@@ -213,6 +201,22 @@ class ClassifyRecipe:
         return AnswerMetrics(len(self.card.classes), self._beside)
 
 
+class TransferRecipe(ClassifyRecipe):
+    """The same from pretrained weights: before training it is measured what these tell apart already."""
+
+    def prepare(self) -> None:
+        """Fit the probes."""
+        if self._beside:
+            return
+        with keep_random_state():
+            model = self.build_model()
+            self._beside = probe_figures(model, self._dataset("train"), self._dataset("val"), len(self.card.classes))
+
+    def example(self) -> Any:
+        """A training sample."""
+        return self.train_dataset()[0]
+
+
 def build_recipe(config: RunConfig) -> ClassifyRecipe:
     """The recipe of a classification run.
 
@@ -221,4 +225,5 @@ def build_recipe(config: RunConfig) -> ClassifyRecipe:
     """
     if not isinstance(config, ClassifyRun):
         raise TypeError(f"expected a ClassifyRun, given {type(config).__name__}")
-    return ClassifyRecipe(config)
+    pretrained = config.model.pretrained or config.model.weights is not None
+    return TransferRecipe(config) if pretrained and config.data.val is not None else ClassifyRecipe(config)
