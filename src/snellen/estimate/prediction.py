@@ -79,6 +79,7 @@ class Predictor:
         self.phases = phases if workload.optimiser is not None else ("predict",)
         self._timelines: dict[tuple[int, Phase], tuple[Timeline, str]] = {}
         self._peaks: dict[int, Peaks] = {}
+        self._tops: dict[int, tuple[dict[Category, int], Sequence[Allocation]]] = {}
 
     def timeline(self, batch_size: int, phase: Phase) -> tuple[Timeline, str]:
         """What happens to memory in a phase, and how that was found: by `shapes` or by `numbers`."""
@@ -124,16 +125,18 @@ class Predictor:
         """Memory of one phase."""
         timeline, how = self.timeline(batch_size, phase)
         least, most = overhead(device)
-        parts = timeline.at_peak()
-        allocated = timeline.peak
+        if id(timeline) not in self._tops:
+            self._tops[id(timeline)] = timeline.at_peak(), timeline.largest_at_peak()
+        parts, largest = self._tops[id(timeline)]
+        allocated = sum(parts.values())
         if device.capability is None:
-            high = allocated + unseen_bytes(timeline)
-            return Need(phase, allocated, timeline.outside_peak, high, parts, timeline.largest_at_peak(), how)
+            high = allocated + unseen_bytes(timeline, parts)
+            return Need(phase, allocated, timeline.outside_peak, high, parts, largest, how)
         if id(timeline) not in self._peaks:
             self._peaks[id(timeline)] = replay(timeline)
         peaks = self._peaks[id(timeline)]
-        high = peaks.reserved + unseen_bytes(timeline) + most
-        return Need(phase, allocated, peaks.allocated + least, high, parts, timeline.largest_at_peak(), how)
+        high = peaks.reserved + unseen_bytes(timeline, parts) + most
+        return Need(phase, allocated, peaks.allocated + least, high, parts, largest, how)
 
     def worst(self, device: Device, batch_size: int) -> Need:
         """The phase that needs most."""
@@ -226,11 +229,16 @@ def _scaled(timeline: Timeline, factor: float) -> Timeline:
     return Timeline(blocks, timeline.events, int(timeline.flops * factor), costs, convolution)
 
 
-def unseen_bytes(timeline: Timeline) -> int:
-    """The most that kernels want for themselves: what a convolution reads and writes, in a layout of its own."""
-    parts = timeline.at_peak()
+def unseen_bytes(timeline: Timeline, parts: Mapping[Category, int] | None = None) -> int:
+    """The most that kernels want for themselves: what a convolution reads and writes, in a layout of its own.
+
+    Args:
+        timeline: Of a phase.
+        parts: Bytes at its peak by what they are for, where they are known already.
+    """
+    parts = timeline.at_peak() if parts is None else parts
     share = int(_UNSEEN * (parts.get(Category.ACTIVATIONS, 0) + parts.get(Category.BACKWARD, 0)))
-    return max(share, timeline.convolution, int(_OF_ALL * timeline.peak))
+    return max(share, timeline.convolution, int(_OF_ALL * sum(parts.values())))
 
 
 def _bisect(low: int, high: int, fits: Callable[[int], bool]) -> int:
