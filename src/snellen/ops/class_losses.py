@@ -10,6 +10,9 @@ from snellen.ops.precision import full_precision
 
 __all__ = ["focal_cross_entropy"]
 
+_SURE = 1e-7
+"""Probability of a mistake under which an answer is as good as certain."""
+
 
 def focal_cross_entropy(
     logits: Tensor,
@@ -67,6 +70,7 @@ def focal_cross_entropy(
         each = F.cross_entropy(logits, target, reduction="none", label_smoothing=label_smoothing)
         # log(1 - p) of the right class would lose digits near 1; the sum of the others does not.
         right = logits.log_softmax(dim=1).gather(1, target[:, None]).squeeze(1)
-        factor = (-right.expm1()).clamp_min(0.0) ** gamma
+        # Below 1, the gradient of a power is infinite at 0: where the answer is that sure, there is none.
+        factor = (-right.expm1()).clamp_min(_SURE) ** gamma
         weights = class_weights[target] if class_weights is not None else logits.new_ones(len(target))
         return (weights * factor * each).sum() / weights.sum()
