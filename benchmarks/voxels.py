@@ -8,7 +8,7 @@
     step        a loop unpacks each step and adds it to its bin: the least that a loop can do
     comparator  a loop decodes each step by an index and a mask for each pixel, as readers of spike cameras do
 
-All start from the packed steps in memory and give the same numbers, which is asserted. Every way runs in one thread, and
+All start from the packed steps in memory and give the same numbers, which is asserted. Every way runs in one thread;
 its processor time is taken, since other programs share the cores. Repetitions are interleaved; ratios are taken within
 a repetition and their median is reported.
 """

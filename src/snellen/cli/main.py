@@ -34,6 +34,7 @@ VERBS = (
     "weights",
     "sync",
     "rules",
+    "data",
     "forgery",
     "fewshot",
 )

@@ -1,0 +1,133 @@
+"""`snellen data`: make data sets, and prepare what training would otherwise compute in each epoch."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from snellen.errors import UsageError
+
+__all__ = ["register"]
+
+_SHOWN = 10
+
+
+def register(app: typer.Typer) -> None:
+    """Add the commands."""
+    group = typer.Typer(no_args_is_help=True, help="Deblurring sets: synthesise them from video, voxelise spikes.")
+    group.command("voxelise", epilog="Example:  snellen data voxelise data/train --bins 32")(voxelise)
+    group.command("synth-deblur", epilog="Example:  snellen data synth-deblur holiday.mp4 -o data")(synth_deblur)
+    app.add_typer(group, name="data")
+
+
+def voxelise(
+    folder: Annotated[Path, typer.Argument(metavar="DIR", help="Folder with spike streams, at any depth.")],
+    bins: Annotated[int, typer.Option(min=1, max=32, help="Time bins of a grid.")] = 32,
+    sensor: Annotated[str | None, typer.Option(metavar="HxW", help="Size of the sensor, such as 250x400.")] = None,
+    bits: Annotated[int | None, typer.Option(help="Bits of a pixel: 1 or 8.")] = None,
+    flip: Annotated[bool, typer.Option(help="The rows are stored from the bottom up.")] = True,
+    big_endian: Annotated[bool, typer.Option("--big-endian", help="The first pixel is the highest bit.")] = False,
+    columns: Annotated[int | None, typer.Option(min=1, help="Keep only so many columns, from the left.")] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
+) -> None:
+    """Sum spike streams into voxel grids beside them; a second call goes on where the first one ended."""
+    from snellen.cli._output import print_json
+    from snellen.data.spikes.geometry import SpikeHints
+    from snellen.data.spikes.voxelising import voxelise_folder
+    from snellen.report.progress import Telling
+
+    if bits not in (None, 1, 8):
+        raise UsageError(f"--bits is {bits}, expected 1 or 8")
+    hints = SpikeHints(
+        size=_size(sensor, "--sensor"),
+        bits=None if bits is None else 1 if bits == 1 else 8,
+        flip=flip,
+        bit_order="big" if big_endian else "little",
+        columns=columns,
+    )
+    with Telling(silent=as_json) as telling:
+        report = voxelise_folder(folder, bins=bins, hints=hints, tell=telling)
+    if as_json:
+        print_json(
+            {
+                "made": report.made,
+                "kept": report.kept,
+                "empty": [str(path) for path in report.empty],
+                "skipped": [{"file": str(path), "reason": reason} for path, reason in report.skipped],
+                "notes": list(report.notes),
+            }
+        )
+    else:
+        typer.echo(f"{report.made} voxel grids of {bins} bins made, {report.kept} made before")
+        for path in report.empty[:_SHOWN]:
+            typer.echo(f"no spike in: {path}", err=True)
+        _tell_skipped([(str(path), reason) for path, reason in report.skipped])
+        for note in report.notes:
+            typer.echo(note, err=True)
+    if report.skipped:
+        raise typer.Exit(1)
+
+
+def synth_deblur(  # noqa: PLR0913, PLR0917 - one parameter for each option
+    source: Annotated[Path, typer.Argument(metavar="INPUT", help="Video, folder of frames, or folder of those.")],
+    out: Annotated[Path, typer.Option("-o", "--out", help="Folder for train/ and val/.")],
+    window: Annotated[int, typer.Option(min=3, help="Frames that one exposure spans, odd.")] = 5,
+    stride: Annotated[int, typer.Option(min=1, help="Frames from one exposure to the next.")] = 1,
+    subframes: Annotated[int, typer.Option(min=1, help="Moments interpolated between two frames.")] = 8,
+    steps: Annotated[int, typer.Option(min=1, help="Spike readings between two frames.")] = 16,
+    threshold: Annotated[float, typer.Option(min=1, help="Readings of white that make a pixel fire.")] = 2.0,
+    noise: Annotated[float, typer.Option(min=0, max=0.99, help="Noise of a reading.")] = 0.05,
+    sensor: Annotated[str | None, typer.Option(metavar="HxW", help="Size of the sensor; that of the frames.")] = None,
+    val: Annotated[float, typer.Option(min=0, max=0.99, help="Share of the sequences for validation.")] = 0.2,
+    seed: Annotated[int, typer.Option(min=0, help="The same seed makes the same files.")] = 0,
+    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
+) -> None:
+    """Make blurred and sharp frames and spikes from sharp video; a second call goes on where the first one ended."""
+    from snellen.cli._output import print_json
+    from snellen.data.synthesis.deblurring import synthesise_deblurring
+    from snellen.data.synthesis.exposure import ExposureSettings
+    from snellen.report.progress import Telling
+
+    settings = ExposureSettings(window, stride, subframes, steps, threshold, noise, _size(sensor, "--sensor"))
+    with Telling(silent=as_json) as telling:
+        report = synthesise_deblurring(source, out, settings=settings, seed=seed, val_share=val, tell=telling)
+    if as_json:
+        print_json(
+            {
+                "out": str(out),
+                "sequences": [
+                    {"name": one.name, "split": one.split, "frames": one.frames, "kept": one.kept}
+                    for one in report.sequences
+                ],
+                "skipped": [{"sequence": name, "reason": reason} for name, reason in report.skipped],
+                "notes": list(report.notes),
+            }
+        )
+        return
+    for split in ("train", "val"):
+        members = [one for one in report.sequences if one.split == split]
+        before = sum(one.kept for one in members)
+        made = f", {before} of them made before" if before else ""
+        typer.echo(f"{split}: {len(members)} sequences, {report.frames(split)} blurred frames{made}")
+    _tell_skipped(report.skipped)
+    for note in report.notes:
+        typer.echo(note, err=True)
+    typer.echo(f"next: snellen check {out}")
+
+
+def _tell_skipped(skipped: list[tuple[str, str]] | tuple[tuple[str, str], ...]) -> None:
+    for name, reason in skipped[:_SHOWN]:
+        typer.echo(f"not used: {name}: {reason}", err=True)
+    if len(skipped) > _SHOWN:
+        typer.echo(f"not used: {len(skipped) - _SHOWN} more", err=True)
+
+
+def _size(text: str | None, option: str) -> tuple[int, int] | None:
+    if text is None:
+        return None
+    height, _, width = text.lower().partition("x")
+    if not height.isdigit() or not width.isdigit() or not int(height) or not int(width):
+        raise UsageError(f"{option} is {text!r}, expected height and width such as 250x400")
+    return int(height), int(width)
