@@ -168,7 +168,7 @@ def paired_video(folder: Path, *, shift: int = 0) -> dict[str, list[tuple[Path, 
             both = (root / "blur" / f"{index:05d}.png", root / "sharp" / f"{index:05d}.png")
             for path, picture in zip(both, (mean, pictures[index + shift]), strict=True):
                 path.parent.mkdir(parents=True, exist_ok=True)
-                Image.fromarray(picture.astype(np.uint8)).save(path)
+                Image.fromarray(picture.astype(np.uint8)).save(path, compress_level=1)
             pairs.setdefault(name, []).append(both)
     return pairs
 

@@ -65,15 +65,13 @@ def _found_in(one: Detail, other: Detail) -> bool:
     padded = cv2.copyMakeBorder(other, _SHIFT, _SHIFT, _SHIFT, _SHIFT, cv2.BORDER_CONSTANT, value=0)
     height, width = one.shape[0] // _PARTS, one.shape[1] // _PARTS
     shifted, still = [], []
-    for top in range(0, height * _PARTS, height):
-        for left in range(0, width * _PARTS, width):
-            part = one[top : top + height, left : left + width]
-            if part.std() < _PLAIN:
-                continue
-            around = padded[top : top + height + 2 * _SHIFT, left : left + width + 2 * _SHIFT]
-            found = cv2.matchTemplate(around, part, cv2.TM_CCOEFF_NORMED)
-            shifted.append(float(found.max()))
-            still.append(float(found[_SHIFT, _SHIFT]))
+    cells = one[: height * _PARTS, : width * _PARTS].reshape(_PARTS, height, _PARTS, width)
+    for row, column in np.argwhere(cells.std(axis=(1, 3)) >= _PLAIN).tolist():
+        top, left = row * height, column * width
+        around = padded[top : top + height + 2 * _SHIFT, left : left + width + 2 * _SHIFT]
+        found = cv2.matchTemplate(around, one[top : top + height, left : left + width], cv2.TM_CCOEFF_NORMED)
+        shifted.append(float(found.max()))
+        still.append(float(found[_SHIFT, _SHIFT]))
     if len(shifted) >= _MANY and float(np.percentile(shifted, 25)) >= _ALIKE:
         return True
     if len(still) < _FEWEST:
