@@ -15,52 +15,34 @@ from source_tree import PACKAGE, TESTS, Module, modules, rule_modules
 MAX_FILE_LINES = 400
 MAX_FUNCTION_LINES = 60
 
-TASK_FILES = {"__init__", "config", "data", "loss", "metrics", "model", "recipe"}
+TASK_FILES = {
+    "__init__", "config", "data", "evaluate", "facts", "footprint", "loss", "metrics", "model", "page", "predict", "recipe",
+}  # fmt: skip
 """Every task's files carry these names; a task has only those it needs."""
 
 EXTRA_TASK_FILES = {
     "forgery": {
-        "evaluate",  # metrics of any detector on a split
-        "facts",  # what only this task can tell a check
-        "predict",  # what a prediction leaves on disk
         "rle",  # run lengths of masks, as competition files hold them
         "submission",  # competition files
         "sweep",  # thresholds against metrics
         "validation",  # of competition files, row by row
     },
     "classify": {
-        "evaluate",  # figures on a split
-        "facts",  # what only this task can tell a check
-        "page",  # the report
-        "predict",  # classes of any number of images
         "transfer",  # what pretrained weights know before training
     },
     "embed": {
-        "facts",  # what only this task can tell a check
-        "page",  # the report
-        "predict",  # a stream of images into features
     },
     "caption": {
-        "facts",  # what only this task can tell a check
         "memory",  # what a model holds, and whether it is gone
-        "predict",  # a stream of images into answers
     },
     "probe": {
         "answers",  # what heads said, in memory and as rows
-        "evaluate",  # figures on a split, and what is left of them on disk
-        "facts",  # what only this task can tell a check
         "features",  # vectors of the frozen backbone, each computed once
-        "page",  # the report
-        "predict",  # a stream of images into answers
     },
     "fewshot": {
         "episodes",  # queries and the examples that they are compared with
-        "evaluate",  # what an evaluation writes
-        "facts",  # what only this task can tell a check
         "gallery",  # the worst mistakes as pictures
         "grid",  # backbones, methods, shots, thresholds
-        "page",  # the report
-        "predict",  # a stream of images into answers
         "recognise",  # queries against supports
         "records",  # tables and records on disk
         "sampling",  # episodes drawn from folders of classes

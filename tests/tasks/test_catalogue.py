@@ -12,7 +12,7 @@ from snellen.tasks.predict import unique_names
 
 
 def test_the_catalogue_holds_what_it_should() -> None:
-    assert list(TASKS) == ["forgery", "classify", "embed", "probe", "caption", "fewshot"]
+    assert list(TASKS) == ["forgery", "classify", "deblur", "embed", "probe", "caption", "fewshot"]
 
 
 def test_an_unknown_task_is_answered_with_the_nearest() -> None:

@@ -55,7 +55,8 @@ from snellen.core.facts.memory import MemoryFacts
 from snellen.core.facts.memory_fixes import fix_by_changes, memory_evidence
 from snellen.core.finding import Finding, Fix, Level, Location
 from snellen.core.log import Frame, Log, LogMatch
-from snellen.core.logs.memory import bytes_of, growing_memory, readable
+from snellen.core.logs.device_memory import DeviceMemory, read_device_memory
+from snellen.core.logs.memory import growing_memory, readable
 from snellen.core.logs.messages import Message, find_message
 from snellen.core.plan import Cost, NotApplicable, Plan
 from snellen.core.probe import Answer, Here, Outcome
@@ -76,30 +77,6 @@ _HANDLED = re.compile(
     r"|batch size (?:too|finder)",
     re.IGNORECASE,
 )
-_AMOUNT = r"(?P<{0}>[\d.,]{{1,14}} ?(?:[KMGTPE]i?B|bytes))"
-_NUMBERS = {
-    "tried": re.compile(rf"(?:Tried to allocate|Requested)\s{{0,12}}:? ?{_AMOUNT.format('v')}"),
-    "capacity": re.compile(
-        rf"{_AMOUNT.format('v')} total capacity|total capaci?ty of {_AMOUNT.format('w')}"
-        rf"|max allowed: {_AMOUNT.format('x')}"
-        rf"|Device limit\s{{0,12}}: {_AMOUNT.format('y')}"
-    ),
-    "free": re.compile(
-        rf"{_AMOUNT.format('v')} free;|of which {_AMOUNT.format('w')} is free"
-        rf"|Free \(according to CUDA\): {_AMOUNT.format('x')}"
-    ),
-    "allocated": re.compile(
-        rf"{_AMOUNT.format('v')} already allocated|allocated memory {_AMOUNT.format('w')} is allocated by PyTorch"
-        rf"|MPS allocated: {_AMOUNT.format('x')}|Currently allocated\s{{0,12}}: {_AMOUNT.format('y')}"
-    ),
-    "reserved": re.compile(rf"{_AMOUNT.format('v')} reserved in total"),
-    "unallocated": re.compile(
-        rf"{_AMOUNT.format('v')} is reserved by PyTorch but unallocated|{_AMOUNT.format('w')} cached"
-    ),
-    "process": re.compile(rf"this process has {_AMOUNT.format('v')} memory in use"),
-    "elsewhere": re.compile(rf"other allocations: {_AMOUNT.format('v')}"),
-}
-_OTHERS = re.compile(rf"Process (?P<pid>\d{{1,8}}) has {_AMOUNT.format('v')} memory in use")
 _BATCH = re.compile(
     r"\b(?:train_?)?(?:batch[_ -]?size|samples_per_gpu|ims_per_batch|per_device_train_batch_size|bs|batch)"
     r"['\"]?\s{0,3}[=:]\s{0,3}(?P<n>\d{1,5})\b",
@@ -120,60 +97,11 @@ _OPTIONS = (("expandable_segments", "expandable_segments:True"), ("max_split_siz
 _GIB = 2**30
 
 
-@dataclass(frozen=True, slots=True)
-class _Numbers:
-    """What the message says, in bytes; `None` where it does not."""
-
-    tried: int | None = None
-    capacity: int | None = None
-    free: int | None = None
-    allocated: int | None = None
-    unallocated: int | None = None
-    process: int | None = None
-    others: int | None = None
-    pid: str | None = None
-
-    @property
-    def outside(self) -> int | None:
-        """What is taken on the card beyond what this process's PyTorch has."""
-        if self.others is not None:
-            return self.others
-        if self.capacity is None or self.free is None:
-            return None
-        own = self.process
-        if own is None and self.allocated is not None:
-            own = self.allocated + (self.unallocated or 0)
-        return None if own is None else max(0, self.capacity - self.free - own)
-
-
-def _read(text: str) -> _Numbers:
-    found: dict[str, int] = {}
-    for name, pattern in _NUMBERS.items():
-        match = pattern.search(text)
-        value = next((part for part in match.groups() if part), None) if match else None
-        size = bytes_of(value) if value else None
-        if size is not None:
-            found[name] = size
-    reserved, own = found.pop("reserved", None), found.get("allocated")
-    if reserved is not None and own is not None:
-        found.setdefault("unallocated", max(0, reserved - own))
-    others = [(bytes_of(match["v"]) or 0, match["pid"]) for match in _OTHERS.finditer(text)]
-    mine = found.get("process")
-    # Versions that do not say "this process" name it by its number like the others.
-    others = [entry for entry in others if mine is not None or entry[0] < (own or 0)]
-    if others:
-        found["others"] = sum(size for size, _ in others)
-    elsewhere = found.pop("elsewhere", None)
-    if elsewhere is not None:
-        found["others"] = elsewhere
-    return _Numbers(**found, pid=max(others)[1] if others else None)
-
-
 def _examine(log: Log) -> LogMatch | None:
     found = find_message(log, _SAID)
     if found is None or (found.error is None and log.search(_HANDLED.pattern)):
         return None
-    numbers = _read(_text(log, found))
+    numbers = read_device_memory(_text(log, found))
     cause, fix = _diagnose(_Case(log, found, numbers))
     score = 0.95 if found.first else 0.85
     evidence = list(found.facts)
@@ -207,7 +135,7 @@ class _Case:
 
     log: Log
     found: Message
-    n: _Numbers
+    n: DeviceMemory
 
     @property
     def asked(self) -> str:
@@ -364,7 +292,7 @@ def _smaller(case: _Case) -> str:
 
 def _probe(log: Log, _here: Here) -> Answer:
     found = find_message(log, _SAID)
-    numbers = _read(_text(log, found)) if found is not None else _Numbers()
+    numbers = read_device_memory(_text(log, found)) if found is not None else DeviceMemory()
     cards = [card for card in gpus() if card["memory_bytes"]]
     if not cards:
         return Answer(Outcome.CANNOT_TELL, "no NVIDIA GPU is seen here")
