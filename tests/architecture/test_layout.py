@@ -30,8 +30,6 @@ EXTRA_TASK_FILES = {
     "classify": {
         "transfer",  # what pretrained weights know before training
     },
-    "embed": {
-    },
     "caption": {
         "memory",  # what a model holds, and whether it is gone
     },
