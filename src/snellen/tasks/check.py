@@ -18,10 +18,11 @@ from snellen.config.machines import MACHINES
 from snellen.config.resolve import resolve
 from snellen.core.check_report import CheckReport
 from snellen.core.finding import Finding
-from snellen.core.plan import FactUnavailable, Plan
+from snellen.core.plan import Cost, FactUnavailable, Plan
 from snellen.errors import SnellenError, UsageError
 from snellen.tasks.base import Task
 from snellen.tasks.catalogue import get
+from snellen.tasks.importing import has_network, importing
 from snellen.tasks.need_facts import need_facts
 from snellen.tasks.overview import forecast, looked_at
 
@@ -128,7 +129,10 @@ def _check_run_file(path: Path, overrides: Sequence[str], settings: CheckSetting
     task = get(read_task(path))
     loaded = load(path, task.schema(), overrides=overrides)
     plan = plan_of(loaded, task.schema(), facts={**_facts(task), **need_facts(task, loaded)}, notify=notify)
-    report = check(plan, settings=settings)
+    # The audit of the data runs in processes of its own; this one imports the libraries of networks meanwhile.
+    thorough = not settings.select and settings.max_cost is not Cost.INSTANT
+    with importing("timm", wanted=thorough and has_network(loaded.config)):
+        report = check(plan, settings=settings)
     report = replace(report, looked_at=looked_at(plan), forecast=forecast(plan))
     if loaded.config is None:
         return Examined(report, plan, path)
