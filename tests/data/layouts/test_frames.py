@@ -126,3 +126,29 @@ def test_names_say_where_pictures_come_from(tmp_path: Path) -> None:
         "photo_crop_1.png": ("photo", None),
         "20240101_120000.jpg": ("", None),
     }
+
+
+def test_spikes_and_voxels_belong_to_their_frames(tmp_path):
+    names = ("00000001", "00000002")
+    for folder, suffix in (("blur", "png"), ("sharp", "png"), ("spike", "dat"), ("spike_vox", "pt")):
+        for name in names if folder != "spike_vox" else names[:1]:
+            path = tmp_path / "train" / "a" / folder / f"{name}.{suffix}"
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.touch()
+    (tmp_path / "train" / "b" / "blur").mkdir(parents=True)
+    for folder in ("blur", "sharp", "spike"):
+        (tmp_path / "train" / "b" / folder).mkdir(exist_ok=True)
+    for name in names:
+        (tmp_path / "train" / "b" / "blur" / f"{name}.png").touch()
+        (tmp_path / "train" / "b" / "sharp" / f"{name}.png").touch()
+    (tmp_path / "train" / "b" / "spike" / "stream.dat").touch()
+
+    samples = read_layout(tmp_path / "train", key="data.train").samples
+
+    found = [(one.group, one.index, one.spikes and one.spikes[-16:], one.voxels and one.voxels[-11:]) for one in samples]
+    assert found == [
+        ("a", 1, "ike/00000001.dat", "00000001.pt"),
+        ("a", 2, "ike/00000002.dat", None),
+        ("b", 1, "spike/stream.dat", None),
+        ("b", 2, "spike/stream.dat", None),
+    ]

@@ -47,8 +47,10 @@ def asked_bytes(plan: Plan) -> int | None:
     if cache == "auto" or (isinstance(cache, Mapping) and cache.get("size") is None):
         return None
     size: Any = cache.get("size") if isinstance(cache, Mapping) else None
+    if not isinstance(size, str):
+        raise FactUnavailable("data.cache has a size without a unit")
     try:
-        return parse_size(str(size))
+        return parse_size(size)
     except ValueError as error:
         raise FactUnavailable(f"data.cache: {error}") from error
 

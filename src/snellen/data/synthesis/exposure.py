@@ -141,10 +141,12 @@ def expose(frames: Iterable[Frame], settings: ExposureSettings, *, seed: tuple[i
         middle = number - half
         if len(held) == settings.window and (middle - half) % settings.stride == 0:
             # The last moment of the exposure is the last frame itself.
-            light = sum((interval.light for interval in intervals), to_linear(frame))
+            light = to_linear(frame)
+            for interval in intervals:
+                np.add(light, interval.light, out=light)
             moments = len(intervals) * settings.subframes + 1
             spikes = np.concatenate([interval.spikes for interval in intervals])
-            yield Exposure(middle, from_linear(light / moments), held[half], spikes)
+            yield Exposure(middle, from_linear(light / np.float32(moments)), held[half], spikes)
 
 
 def _first_charge(frame: Frame, settings: ExposureSettings, numbers: np.random.Generator) -> Light:
@@ -160,9 +162,8 @@ def _between(
     spikes = []
     readings = settings.steps // settings.subframes
     for moment in _moments(one, two, settings.subframes):
-        light = to_linear(moment) if moment.dtype == np.uint8 else moment
-        total += light
-        seen = np.asarray(light @ _LUMINANCE, np.float32)
+        np.add(total, moment, out=total)
+        seen = np.asarray(moment @ _LUMINANCE, np.float32)
         if seen.shape != charge.shape:
             seen = np.asarray(cv2.resize(seen, charge.shape[::-1], interpolation=cv2.INTER_AREA), np.float32)
         for _ in range(readings):
@@ -172,7 +173,7 @@ def _between(
                 gathered = np.maximum(seen + settings.noise * np.sqrt(np.maximum(seen, 0)) * shake, 0)
             charge = charge + gathered
             fired = charge >= settings.threshold
-            charge = charge - np.float32(settings.threshold) * fired
+            charge = charge - np.float32(settings.threshold) * fired.astype(np.float32)
             spikes.append(fired)
     return _Interval(total, np.stack(spikes).astype(np.uint8)), charge
 
@@ -200,8 +201,8 @@ def _flow(one: Frame, two: Frame) -> Light:
         # Too small to follow anything: the frames are faded into each other.
         return np.zeros((height, width, 2), np.float32)
     estimator = cv2.DISOpticalFlow.create(cv2.DISOPTICAL_FLOW_PRESET_MEDIUM)
-    greys = (cv2.cvtColor(frame, cv2.COLOR_RGB2GRAY) for frame in (one, two))
-    return np.asarray(estimator.calc(*greys, None), np.float32)
+    first, second = (cv2.cvtColor(frame, cv2.COLOR_RGB2GRAY) for frame in (one, two))
+    return np.asarray(estimator.calc(first, second, np.zeros((height, width, 2), np.float32)), np.float32)
 
 
 def _moved(light: Light, places: Light) -> Light:
