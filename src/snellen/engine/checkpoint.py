@@ -211,8 +211,9 @@ def _load_optimiser(optimiser: Optimizer, stored: Stored) -> None:
     parameters = [parameter for group in optimiser.param_groups for parameter in group["params"]]
     for name, value in {**stored.tensors("optimiser"), **stored.state["optimiser"]}.items():
         index, key = int(name.partition(".")[0]), name.partition(".")[2]
-        scalar = not isinstance(value, Tensor) or value.ndim == 0
-        if index >= len(parameters) or not (scalar or value.shape == parameters[index].shape):
+        # Of 8 bits, the scales of blocks and their map are kept beside each tensor.
+        free = not isinstance(value, Tensor) or value.ndim == 0 or key.startswith(("absmax", "qmap"))
+        if index >= len(parameters) or not (free or value.shape == parameters[index].shape):
             raise WeightsError(
                 f"optimiser state {name} of {stored.path} fits no parameter of this model",
                 hint="resume with the model and the optimiser that the run was started with",

@@ -12,7 +12,7 @@ from typing import Any, Literal, Protocol, TypeAlias, runtime_checkable
 
 from torch import Tensor, nn
 
-__all__ = ["Batch", "MapDataset", "Metrics", "PreparedRecipe", "Recipe", "StepOutput"]
+__all__ = ["Batch", "IllustratedRecipe", "MapDataset", "Metrics", "PreparedRecipe", "Recipe", "StepOutput"]
 
 Batch: TypeAlias = dict[str, Any]
 """One batch. The key `files` holds a list of strings that names the source of every sample; the other values are
@@ -122,4 +122,13 @@ class PreparedRecipe(Protocol):
 
     def example(self) -> Any:
         """A sample of the shapes that the training samples have."""
+        ...
+
+
+@runtime_checkable
+class IllustratedRecipe(Protocol):
+    """A recipe that can show what the model did in the last evaluation."""
+
+    def pictures(self) -> Mapping[str, Any]:
+        """Images by name, `(H, W, 3)` uint8."""
         ...

@@ -29,7 +29,7 @@ from snellen.engine.optimiser import build_optimiser, set_learning_rate
 from snellen.engine.position import Position
 from snellen.engine.precision import ResolvedPrecision, resolve_precision
 from snellen.engine.progress import TrainingProgress
-from snellen.engine.recipe import Batch, Recipe
+from snellen.engine.recipe import Batch, IllustratedRecipe, Recipe
 from snellen.engine.sampling import SamplePlan
 from snellen.engine.schedule import learning_rate_factor
 from snellen.engine.seeding import Purpose, seed_all
@@ -304,6 +304,8 @@ class Session:
         self.progress.headline(headline, metrics[headline], best=best)
         if self.tracker is not None:
             self.tracker.log("val", epoch=position.epoch, step=position.step, metrics=metrics)
+            if isinstance(self.recipe, IllustratedRecipe):
+                self.tracker.show(self.recipe.pictures(), step=position.step)
         if best:
             on_rank_zero(self.fabric, lambda: save_best(self.store, self.trained, position))
 

@@ -10,7 +10,7 @@ from snellen.errors import UsageError
 
 __all__ = ["TrainSettings"]
 
-Optimiser = Literal["adamw", "adam", "sgd"]
+Optimiser = Literal["adamw", "adam", "sgd", "adamw-8bit"]
 Schedule = Literal["cosine", "one-cycle", "constant"]
 PrecisionName = Literal["auto", "fp32", "fp16", "bf16"]
 AcceleratorName = Literal["auto", "cpu", "cuda", "mps"]
@@ -26,7 +26,7 @@ class TrainSettings:
         batch_size: Samples per device and forward pass; fewer when the dataset is smaller than that.
         accumulate: Forward passes per optimiser step.
         clip_norm: Scale gradients down to this L2 norm; `None` to leave them.
-        optimiser: `adamw`, `adam`, or `sgd` with `momentum`.
+        optimiser: `adamw`, `adam`, `sgd` with `momentum`, or `adamw-8bit`, which needs bitsandbytes.
         lr: Peak learning rate of parameter groups that state none.
         weight_decay: For parameter groups that state none.
         momentum: Of `sgd`.

@@ -5,11 +5,13 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Callable, Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from snellen.core.files import read_json_lines, write_text
 from snellen.core.run_folder import RunFolder
+from snellen.data.writing import make_folder, write_png
 
 __all__ = ["Tracker"]
 
@@ -62,6 +64,23 @@ class Tracker:
         self._try("metrics.jsonl", lambda: self._folder.metric(**record))
         if self._board is not None:
             self._try("TensorBoard", lambda: self._draw(kind, step, cleaned, bad))
+
+    def show(self, pictures: Mapping[str, Any], *, step: int) -> None:
+        """Write images: all steps into TensorBoard, the newest into `samples/` of the run's folder.
+
+        Args:
+            pictures: `(H, W, 3)` uint8 by name.
+            step: Optimiser steps done.
+        """
+        for name, picture in pictures.items():
+            self._try("samples", partial(self._keep, name, picture))
+            if self._board is not None:
+                draw = partial(self._board.add_image, f"samples/{name}", picture, step, dataformats="HWC")
+                self._try("TensorBoard", draw)
+
+    def _keep(self, name: str, picture: Any) -> None:
+        place = make_folder(self._folder.path / "samples")
+        write_png(place / f"{name}.png", picture)
 
     def close(self) -> None:
         """Write what is still to be written."""

@@ -20,6 +20,7 @@ from snellen.engine.devices import launch, moved
 from snellen.engine.events import Listener
 from snellen.engine.fabric import Fabric
 from snellen.engine.inspection import Reading, StepSum, ask, gradient_norm
+from snellen.engine.optimiser import hold_frozen
 from snellen.engine.recipe import Recipe, StepOutput
 from snellen.engine.seeding import keep_random_state
 from snellen.engine.session import Job, MicroBatches, Session
@@ -113,6 +114,7 @@ def _step(session: Session, batches: MicroBatches, observers: tuple[StepObserver
     lr = session.begin_step()
     sums = _forward_and_backward(session, batches)
     session.timer.enter("optimiser")
+    hold_frozen(session.trained.optimiser, session.position.step, steps=session.total_steps)
     session.trained.precision.unscale_gradients(session.trained.optimiser)
     norm = gradient_norm(session.parameters)
     reading = sums.read(session.fabric, norm, stop=session.stop.requested, save=session.save_due)

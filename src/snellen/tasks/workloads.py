@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any, Literal
 
@@ -200,10 +200,14 @@ def workload_of_run(
     )
 
 
+_AT_RANDOM: Mapping[str, Any] = {"weights": None, "spynet": None, "pretrained": False, "compile": False}
+"""Keys of a model section: nothing is fetched or read, and nothing is compiled to be gone through once."""
+
+
 def _without_weights(config: RunConfig) -> RunConfig:
     """The same with weights at random: sizes do not depend on them, and nothing is fetched."""
     known = type(config.model).model_fields
-    changes = {name: value for name, value in (("weights", None), ("pretrained", False)) if name in known}
+    changes = {name: value for name, value in _AT_RANDOM.items() if name in known}
     return config.model_copy(update={"model": config.model.model_copy(update=changes)})
 
 

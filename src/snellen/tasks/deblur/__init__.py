@@ -1,0 +1,1 @@
+"""Video deblurring by VRT, with the spikes of a second camera or without."""
