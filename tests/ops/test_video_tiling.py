@@ -22,7 +22,7 @@ def video(frames: int, height: int, width: int, *, channels: int = 3, seed: int 
 def blurred(clip: Tensor) -> Tensor:
     """Sees two pixels to every side of a frame and no other frame."""
     frames = nn.functional.pad(clip.flatten(0, 1), (2, 2, 2, 2), mode="replicate")
-    return nn.functional.avg_pool2d(frames, 5, stride=1).unflatten(0, clip.shape[:2])
+    return torch.unflatten(nn.functional.avg_pool2d(frames, 5, stride=1), 0, clip.shape[:2])
 
 
 @pytest.mark.parametrize("size", [(9, 20, 33), (2, 16, 16), (7, 5, 40)])

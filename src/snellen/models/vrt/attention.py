@@ -169,8 +169,8 @@ def relative_position_index(window: Size) -> Tensor:
     frames, rows, columns = places.unsqueeze(2) - places.unsqueeze(1)
     _, height, width = window
     frames, rows, columns = frames + window[0] - 1, rows + height - 1, columns + width - 1
-    rows_before: Tensor = frames * (2 * height - 1) + rows
-    return rows_before * (2 * width - 1) + columns
+    index: Tensor = (frames * (2 * height - 1) + rows) * (2 * width - 1) + columns
+    return index
 
 
 def sine_positions(height: int, width: int, channels: int) -> Tensor:

@@ -124,7 +124,8 @@ class VRT(nn.Module):
     def features(self, first: Tensor, flows: Flows | None = None) -> Tensor:
         """The stages between the first convolution and the last: `(B, D, H, W, C)` to `(B, D, H, W, last C)`."""
         keep = self._survival(first)
-        before, skipped, video = 0, list[Tensor](), first
+        before, video = 0, first
+        skipped: list[Tensor] = []
         for index, level in enumerate(_LEVELS):
             if index in (5, 6):
                 # What the stage of the same scale gave on the way down.

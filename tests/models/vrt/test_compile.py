@@ -1,0 +1,72 @@
+"""VRT in one graph: in training, with checkpointing, stochastic depth and spikes.
+
+`benchmarks/vrt_compile.py` does the same with inductor, over more steps, and with the time that it takes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from fractions import Fraction
+
+import pytest
+import torch
+from torch import Tensor
+
+from snellen.models.vrt import VRT, Checkpointing, SpikeBranch, SpikeContract
+from tiny_vrt import tiny_vrt
+
+STEPS = 20
+SHALLOW = {
+    "depths": (4, 1, 1, 1, 1, 1, 1, 1),
+    "embed_dims": (8,) * 8,
+    "num_heads": (2,) * 8,
+    "indep_reconsts": (),
+}
+
+
+@pytest.fixture(autouse=True)
+def _strict_compiler() -> Iterator[None]:
+    """A second compilation is an error; nothing is left for other tests."""
+    torch._dynamo.reset()
+    torch._dynamo.utils.counters.clear()
+    with torch._dynamo.config.patch(error_on_recompile=True):
+        yield
+    torch._dynamo.reset()
+
+
+def build() -> VRT:
+    torch.manual_seed(0)
+    branch = SpikeBranch(8, contract=SpikeContract(bins=4, scale=Fraction(2)), heads=2, checkpointing=True)
+    again = Checkpointing(attention=True, feed_forward=True)
+    network = tiny_vrt(changes=SHALLOW, drop_path=0.2, checkpointing=again, spikes=branch).train()
+    network.spynet.requires_grad_(requires_grad=False)
+    return network
+
+
+def losses(network: VRT, run: Callable[..., Tensor], steps: int) -> list[float]:
+    optimiser = torch.optim.SGD([one for one in network.parameters() if one.requires_grad], lr=1e-2)
+    generator = torch.Generator().manual_seed(1)
+    torch.manual_seed(2)
+    found = []
+    for _ in range(steps):
+        clip = torch.rand(1, 2, 3, 32, 32, generator=generator)
+        voxels = torch.rand(1, 2, 4, 16, 16, generator=generator)
+        loss = (run(clip, voxels) - clip.flip(1)).square().mean()
+        loss.backward()  # type: ignore[no-untyped-call]
+        optimiser.step()
+        optimiser.zero_grad()
+        found.append(loss.item())
+    return found
+
+
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.parametrize("steps", [3, pytest.param(STEPS, marks=pytest.mark.slow)])
+def test_training_is_one_graph_that_is_compiled_once(steps: int) -> None:
+    network = build()
+    eager = losses(network, network, steps)
+    network = build()
+    compiled = losses(network, torch.compile(network, backend="aot_eager", fullgraph=True), steps)
+    assert compiled == pytest.approx(eager, abs=1e-4)
+    assert len(set(eager)) == steps
+    assert torch._dynamo.utils.counters["stats"]["unique_graphs"] == 1
+    assert not torch._dynamo.utils.counters["graph_break"]
