@@ -81,7 +81,7 @@ class Decoded(Dataset[torch.Tensor]):
         """One picture."""
         return read_image(self.paths[index]).pixels
 
-    def __getitem__(self, index: int) -> Pixels:
+    def __getitem__(self, index: int) -> Pixels:  # type: ignore[override]
         return self.pixels(index)
 
 
@@ -218,6 +218,11 @@ def loader_of(dataset: Dataset[Any], shuffled: bool = True) -> DataLoader[Any]:
 def as_sample(path: str) -> dict[str, Any]:
     """What litdata stores of one picture."""
     return {"pixels": read_image(path).pixels}
+
+
+def lmdb_way(paths: list[Path], folder: Path, side: int, *, mapped: bool) -> Way:
+    """The pictures as an LMDB holds them."""
+    return Way(loader_of(Lmdb(paths, folder, side, mapped=mapped)), lambda name: f"{folder.name}/data.mdb" in name)
 
 
 def litdata_way(paths: list[Path], folder: Path) -> Way:

@@ -1,4 +1,4 @@
-"""Deblurring sets from sharp video: physics, repeatability, resuming, bad input; and the clips that are cut from them."""
+"""Deblurring sets from sharp video: physics, repeatability, resuming, bad input; and the clips cut from them."""
 
 from __future__ import annotations
 
@@ -112,7 +112,8 @@ def test_what_is_made_is_read_as_clips_with_spikes(photo, tmp_path):
     with pytest.raises(DataError, match="frames without voxels: 3"):
         list_clips(samples, length=3, motion="voxels")
     Path(frame.motion).unlink()
-    fewer = list_clips(read_layout(tmp_path / "made" / "train", key="data.train").samples, length=3, motion="spikes")
+    place = Path(frame.blur).parents[2]
+    fewer = list_clips(read_layout(place, key="data.train").samples, length=3, motion="spikes")
     assert any("frames without spikes: 1" in line for line in fewer.told())
 
 

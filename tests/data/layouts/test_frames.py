@@ -145,10 +145,10 @@ def test_spikes_and_voxels_belong_to_their_frames(tmp_path):
 
     samples = read_layout(tmp_path / "train", key="data.train").samples
 
-    found = [(one.group, one.index, one.spikes and one.spikes[-16:], one.voxels and one.voxels[-11:]) for one in samples]
+    found = [(one.group, one.index, (one.spikes or "")[-16:], (one.voxels or "")[-11:]) for one in samples]
     assert found == [
         ("a", 1, "ike/00000001.dat", "00000001.pt"),
-        ("a", 2, "ike/00000002.dat", None),
-        ("b", 1, "spike/stream.dat", None),
-        ("b", 2, "spike/stream.dat", None),
+        ("a", 2, "ike/00000002.dat", ""),
+        ("b", 1, "spike/stream.dat", ""),
+        ("b", 2, "spike/stream.dat", ""),
     ]
