@@ -20,6 +20,9 @@ pictures alone, summed over the training process and the workers from what the k
 that of the processes as a whole, less the same processes with the loader that decodes and holds nothing.
 """
 
+# mypy: allow-untyped-calls
+# The peers are untyped.
+
 from __future__ import annotations
 
 import argparse
@@ -294,8 +297,10 @@ def main() -> None:
         paths = make_pictures(folder / "png", given.pictures, given.side)
         stored = given.pictures * given.side**2 * 3
         files = sum(path.stat().st_size for path in paths)
-        print(f"{given.pictures} pictures of {given.side} x {given.side}: {stored >> 20} MiB decoded, {files >> 20} MiB "
-              f"as PNG; {WORKERS} workers, batches of {BATCH}")  # fmt: skip
+        sizes = f"{stored >> 20} MiB decoded, {files >> 20} MiB as PNG"
+        print(
+            f"{given.pictures} pictures of {given.side} x {given.side}: {sizes}; {WORKERS} workers, batches of {BATCH}"
+        )
         ways = ways_of(paths, folder, given.side, given.ways.split(","))
         figures = measure(ways, given.repeats, given.pictures, stored)
         if not given.no_dictionaries:

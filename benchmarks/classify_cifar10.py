@@ -11,6 +11,9 @@ does by default, written plainly: `create_transform`, `create_optimizer_v2`, `cr
 weights, on all 1,000.
 """
 
+# mypy: allow-untyped-calls
+# The peers are untyped.
+
 from __future__ import annotations
 
 import argparse
@@ -75,10 +78,10 @@ def train_ours(data: Path, epochs: int, seed: int, work: Path) -> dict[str, Any]
 
 def train_peer(data: Path, epochs: int, seed: int, recipe: str) -> dict[str, Any]:
     """A loop as `timm/train.py` has it, without what only many GPUs need."""
-    from timm.data import ImageDataset, Mixup, create_transform
-    from timm.loss import LabelSmoothingCrossEntropy, SoftTargetCrossEntropy
-    from timm.optim import create_optimizer_v2
-    from timm.scheduler import create_scheduler_v2
+    from timm.data import ImageDataset, Mixup, create_transform  # type: ignore[attr-defined]
+    from timm.loss import LabelSmoothingCrossEntropy, SoftTargetCrossEntropy  # type: ignore[attr-defined]
+    from timm.optim import create_optimizer_v2  # type: ignore[attr-defined]
+    from timm.scheduler import create_scheduler_v2  # type: ignore[attr-defined]
 
     wall, used = time.perf_counter(), seconds()
     torch.manual_seed(seed)
@@ -129,9 +132,8 @@ def main() -> None:
     parser.add_argument("--out", type=Path, default=None, help="a JSON file")
     parser.add_argument("--part", choices=("ours", "peer"), default=None, help=argparse.SUPPRESS)
     given = parser.parse_args()
-    shared = shared_folder()
-    data = given.data or (shared / "data" / "cifar10" if shared else None)
-    if data is None or not data.is_dir():
+    data = given.data or shared_folder() / "data" / "cifar10"
+    if not data.is_dir():
         parser.error("there is no data: give --data, or set SNELLEN_SHARED")
     if given.part is not None:
         torch.set_num_threads(1)

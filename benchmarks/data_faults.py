@@ -318,7 +318,7 @@ def run(
             Copy(copy_part(source, Path(place, "sound", source.name)), Path(place, "planted", source.name))
             for source in (sets if seeds else ())
         ]
-        audit_scan.work = measure_here  # type: ignore[assignment]
+        audit_scan.work = measure_here  # type: ignore[assignment, attr-defined]
         print(f"{len(sound)} sound sets, {len(copies)} copies: {time.perf_counter() - started:.0f} s", flush=True)
         for slug, planter in planters() if seeds else ():
             if kinds and slug not in kinds and planter.__name__ not in kinds:
@@ -384,8 +384,8 @@ def show(tallies: dict[str, dict[str, Tally]]) -> None:
         everything.found += found
         everything.false_alarms += false
         everything.images += sum(t.images for t in sets.values())
-        share = f"{found / planted:.0%}" if planted else "-"
-        print(f"{slug:<24} {name:<36} {len(sets):>4} {planted:>7} {found:>6} {share:>6} {false:>13}")
+        told = f"{found / planted:.0%}" if planted else "-"
+        print(f"{slug:<24} {name:<36} {len(sets):>4} {planted:>7} {found:>6} {told:>6} {false:>13}")
     if everything.planted:
         share = everything.found / everything.planted
         wrong = everything.false_alarms / max(everything.images, 1)

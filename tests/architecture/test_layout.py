@@ -16,7 +16,8 @@ MAX_FILE_LINES = 400
 MAX_FUNCTION_LINES = 60
 
 TASK_FILES = {
-    "__init__", "config", "data", "evaluate", "facts", "footprint", "loss", "metrics", "model", "page", "predict", "recipe",
+    "__init__", "config", "data", "evaluate", "facts", "footprint", "loss", "metrics", "model", "page", "predict",
+    "recipe",
 }  # fmt: skip
 """Every task's files carry these names; a task has only those it needs."""
 

@@ -28,9 +28,7 @@ def refused(result: Result, *words: str) -> None:
 
 def run_file(root: Path, data: str) -> Path:
     path = root / "run.yaml"
-    path.write_text(
-        f"task: fewshot\nname: small\ndata: {data}\nmodel: {{backbone: hog-colour}}\n", encoding="utf-8"
-    )
+    path.write_text(f"task: fewshot\nname: small\ndata: {data}\nmodel: {{backbone: hog-colour}}\n", encoding="utf-8")
     return path
 
 

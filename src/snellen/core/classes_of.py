@@ -62,7 +62,7 @@ def stated_classes(settings: Mapping[str, Any]) -> tuple[str, int] | None:
         (('model.num_classes', 3), ('data.classes', 2))
     """
     for section, content in settings.items():
-        for name, value in (content.items() if isinstance(content, Mapping) else ((section, content),)):
+        for name, value in content.items() if isinstance(content, Mapping) else ((section, content),):
             key = f"{section}.{name}" if isinstance(content, Mapping) else section
             if name in ("num_classes", "n_classes") and isinstance(value, int) and not isinstance(value, bool):
                 return key, value

@@ -87,7 +87,7 @@ _FIXES: Final = {
 }
 
 
-def _fix(first: FlowFacts, stopped: Sequence[FlowFacts]) -> Fix | None:
+def _fix(first: FlowFacts, stopped: Sequence[FlowFacts]) -> Fix | None:  # noqa: PLR0911 - one answer per case
     slug = stopped_by(first)
     if slug in _FIXES:
         return Fix(_FIXES[slug])

@@ -162,9 +162,7 @@ def _items(refs: Iterable[ImageRef], embedder: Embedder, plan: _Plan, report: Em
         yield {
             "number": number,
             "again": again,
-            "refs": json.dumps(
-                [[ref.name, str(ref.path), ref.offset, ref.length, ref.problem] for ref in missing]
-            ),
+            "refs": json.dumps([[ref.name, str(ref.path), ref.offset, ref.length, ref.problem] for ref in missing]),
             "content": [ref.content or b"" for ref in missing],
         }
 

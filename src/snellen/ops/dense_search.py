@@ -76,7 +76,8 @@ def score_pairs(field: PatchField, indices: Tensor, *, rows: int | None) -> Tens
     upper, lower = torch.minimum(query, indices).flatten(), torch.maximum(query, indices).flatten()
     sample = torch.arange(indices.shape[0], device=indices.device).view(-1, 1, 1).expand_as(indices).flatten()
     step = lower // columns - upper // columns
-    parts, members = [], []
+    parts = []
+    members: list[Tensor] = []
     for place in diagonal_blocks(field, rows=rows):
         row = upper // columns - place.first
         inside = (step == place.step) & (row >= 0) & (row < place.last - place.first)

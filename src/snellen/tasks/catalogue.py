@@ -16,11 +16,11 @@ TASKS = MappingProxyType(
         for task in (
             Task("forgery", "copy-move forgery: find copied areas and where they came from"),
             Task("classify", "classification: which class an image shows, fine-tuned or from a random start"),
-            Task("deblur", "video deblurring: sharp frames from blurred ones, with the spikes of a second camera or without"),
+            Task("deblur", "video deblurring: sharp frames from blurred ones, with or without a spike camera"),
             Task("embed", "embeddings: any number of images into vectors of a fixed backbone"),
             Task("probe", "heads on frozen features: several classifications on vectors that are computed once"),
             Task("caption", "captions: words, boxes and text of any number of images, by Florence-2"),
-            Task("fewshot", "few-shot recognition: classes told apart by a few examples, and what is like none of them"),
+            Task("fewshot", "few-shot recognition: classes told apart by a few examples, and what is like none"),
         )
     }
 )

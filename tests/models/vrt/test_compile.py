@@ -1,6 +1,6 @@
 """VRT in one graph: in training, with checkpointing, stochastic depth and spikes.
 
-`benchmarks/vrt_compile.py` does the same with inductor, over more steps, and with the time that it takes.
+The default test goes as far as the graph; the slow one and `benchmarks/vrt_compile.py` also derive its backward pass.
 """
 
 from __future__ import annotations
@@ -15,7 +15,6 @@ from torch import Tensor
 from snellen.models.vrt import VRT, Checkpointing, SpikeBranch, SpikeContract
 from tiny_vrt import tiny_vrt
 
-STEPS = 20
 SHALLOW = {
     "depths": (4, 1, 1, 1, 1, 1, 1, 1),
     "embed_dims": (8,) * 8,
@@ -60,12 +59,12 @@ def losses(network: VRT, run: Callable[..., Tensor], steps: int) -> list[float]:
 
 
 @pytest.mark.filterwarnings("ignore")
-@pytest.mark.parametrize("steps", [3, pytest.param(STEPS, marks=pytest.mark.slow)])
-def test_training_is_one_graph_that_is_compiled_once(steps: int) -> None:
+@pytest.mark.parametrize(("backend", "steps"), [("eager", 3), pytest.param("aot_eager", 20, marks=pytest.mark.slow)])
+def test_training_is_one_graph_that_is_compiled_once(backend: str, steps: int) -> None:
     network = build()
     eager = losses(network, network, steps)
     network = build()
-    compiled = losses(network, torch.compile(network, backend="aot_eager", fullgraph=True), steps)
+    compiled = losses(network, torch.compile(network, backend=backend, fullgraph=True), steps)
     assert compiled == pytest.approx(eager, abs=1e-4)
     assert len(set(eager)) == steps
     assert torch._dynamo.utils.counters["stats"]["unique_graphs"] == 1

@@ -13,7 +13,7 @@ from typing import Any
 
 from snellen.check.facts.places import in_time
 from snellen.config.machines import MACHINES, Machine
-from snellen.core.control_groups import ControlGroups, available_memory, control_groups
+from snellen.core.control_groups import available_memory, control_groups
 from snellen.core.environment import memory_total, seen_cpus
 from snellen.core.facts.machine import GpuFacts, Limits, MachineFacts
 from snellen.core.known.gpus import is_unified

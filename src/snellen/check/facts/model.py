@@ -143,7 +143,9 @@ def _flow(network: NetworkFacts, batch: int, height: int, width: int, why: str, 
         kind=where.kind if where is not None else "",
         given=where.inputs if where is not None else (),
     )
-    return facts if device != "cpu" or stopped_by(facts) in _NO_PADDING_HELPS else _with_a_size_that_fits(facts, network)
+    if device != "cpu" or stopped_by(facts) in _NO_PADDING_HELPS:
+        return facts
+    return _with_a_size_that_fits(facts, network)
 
 
 def _with_a_size_that_fits(facts: FlowFacts, network: NetworkFacts) -> FlowFacts:

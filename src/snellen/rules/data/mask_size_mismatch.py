@@ -22,8 +22,8 @@ Export the mask in the size of its image. A mask that is smaller by a whole fact
 When it is something else
 -------------------------
 A mask that fits its image as stored but not upright, as its EXIF orientation asks for, is `exif-rotation`: nothing is
-wrong with the mask. Sizes that differ between images are normal and handled by resizing, cropping or padding: see `collate-size-mismatch`.
-Maps inside of the network: see `spatial-mismatch`.
+wrong with the mask. Sizes that differ between images are normal and handled by resizing, cropping or padding: see
+`collate-size-mismatch`. Maps inside of the network: see `spatial-mismatch`.
 
 Sources
 -------

@@ -11,10 +11,10 @@ from snellen.config.schema import RunConfig
 from snellen.data.writing import make_folder, write_png
 from snellen.errors import DataError
 from snellen.models.forgery.detection import ForgeryDetector
+from snellen.ops.bootstrap import Interval
 from snellen.report.overlay import draw_overlay
 from snellen.report.progress import track
 from snellen.tasks.base import Evaluation
-from snellen.ops.bootstrap import Interval
 from snellen.tasks.forgery.config import ForgeryRun
 from snellen.tasks.forgery.data import ForgerySample, load_sample, samples_of
 from snellen.tasks.forgery.metrics import ForgeryMetrics, ForgerySummary
