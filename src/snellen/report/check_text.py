@@ -24,6 +24,8 @@ _STATE_WORDS: Final = {
 }
 _NAMED: Final = 4
 """Checks named for one reason; `--verbose` names all."""
+_REASONS: Final = 12
+"""Reasons that are shown before those of single checks are only counted; `--verbose` shows all."""
 
 
 def by_level_and_family(results: Iterable[CheckResult]) -> dict[tuple[Level, str], list[Finding]]:
@@ -81,7 +83,11 @@ def _gaps(report: CheckReport, *, verbose: bool) -> Text:
 
 def _reasons(grouped: Mapping[tuple[State, str], Sequence[CheckResult]], *, verbose: bool) -> str:
     lines = []
+    left = 0
     for (state, reason), results in grouped.items():
+        if not verbose and len(lines) >= _REASONS and len(results) == 1 and state is State.NOT_APPLICABLE:
+            left += 1
+            continue
         named = len(results) if verbose or state is State.CRASHED else _NAMED
         names = ", ".join(result.slug for result in results[:named])
         more = f" and {len(results) - named} more" if len(results) > named else ""
@@ -89,6 +95,8 @@ def _reasons(grouped: Mapping[tuple[State, str], Sequence[CheckResult]], *, verb
         # Most reasons are those of one check; they take a line each.
         body = f"\n      {len(results)}: {names}{more}" if len(results) > 1 else f": {names}"
         lines.append(f"  {said}{body}\n")
+    if left:
+        lines.append(f"  and {plural(left, 'check')}, each for a reason of its own: --verbose\n")
     return "".join(lines)
 
 
