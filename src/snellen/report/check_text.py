@@ -82,7 +82,7 @@ def _gaps(report: CheckReport, *, verbose: bool) -> Text:
 
 
 def _reasons(grouped: Mapping[tuple[State, str], Sequence[CheckResult]], *, verbose: bool) -> str:
-    lines = []
+    lines: list[str] = []
     left = 0
     for (state, reason), results in grouped.items():
         if not verbose and len(lines) >= _REASONS and len(results) == 1 and state is State.NOT_APPLICABLE:
