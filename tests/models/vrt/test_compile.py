@@ -11,6 +11,7 @@ from fractions import Fraction
 import pytest
 import torch
 from torch import Tensor
+from tqdm import tqdm
 
 from snellen.models.vrt import VRT, Checkpointing, SpikeBranch, SpikeContract
 from tiny_vrt import tiny_vrt
@@ -24,8 +25,9 @@ SHALLOW = {
 
 
 @pytest.fixture(autouse=True)
-def _strict_compiler() -> Iterator[None]:
-    """A second compilation is an error; nothing is left for other tests."""
+def _strict_compiler(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """A second compilation is an error; nothing is left for other tests, not the thread of a progress bar either."""
+    monkeypatch.setattr(tqdm, "monitor_interval", 0)
     torch._dynamo.reset()
     torch._dynamo.utils.counters.clear()
     with torch._dynamo.config.patch(error_on_recompile=True):

@@ -151,7 +151,7 @@ def shift_masks(size: Size, shift: Size, *, device: torch.device | None = None) 
         deep, low, right = kind >> 2 & 1, kind >> 1 & 1, kind & 1
         side = (deep * 4 * frames).view(-1, 1, 1) + (low * 2 * rows).view(-1, 1) + right * columns
         label = side.flatten()
-        masks.append((label.unsqueeze(0) != label.unsqueeze(1)) * _HIDDEN)
+        masks.append(torch.where(label.unsqueeze(0) == label.unsqueeze(1), 0.0, _HIDDEN))
     return torch.stack(masks)
 
 
