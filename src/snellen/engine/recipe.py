@@ -65,7 +65,7 @@ class Recipe(Protocol):
 
     `headline` names the metric that chooses the best checkpoint, `mode` whether more or less of it is better. A model
     may have an attribute `card`, plain data such as its classes: it is kept in every checkpoint, and a run is not
-    resumed with another one.
+    resumed with another one. A recipe may have `remarks`, sentences that are told, and written down, at the start.
     """
 
     headline: str

@@ -86,6 +86,8 @@ class Session:
         self.store = CheckpointStore(job.folder / "checkpoints", keep=job.settings.keep_last)
         self.precision = self._resolved_precision()
         self.trained = self._build()
+        for remark in getattr(self.recipe, "remarks", ()):
+            self.events("remark", remark)
         self.evaluation = Evaluation.of(fabric, self.recipe, self.settings, "val")
         self.cache = self._share()
         self.buffers = BufferKeeper(self.trained.module)

@@ -93,9 +93,8 @@ def copy_few(audit: FolderAudit, samples: Iterable[Sample], to: Path) -> Path:
     files = dict.fromkeys([audit.classes_from, *_top_files(root)])
     for sample in samples:
         boxes = [box.path for box in sample.boxes or ()]
-        files.update(
-            dict.fromkeys([sample.image, *sample.masks, *boxes, *([sample.partner] if sample.partner else [])])
-        )
+        beside = [path for path in (sample.partner, sample.spikes, sample.voxels) if path]
+        files.update(dict.fromkeys([sample.image, *sample.masks, *boxes, *beside]))
     left = _MOST_BYTES
     for name in files:
         source = root / name if name else root

@@ -18,7 +18,6 @@ from snellen.models.light_deblur import LightDeblur
 from snellen.models.vrt import VRT
 from snellen.ops.image_quality import to_bytes
 from snellen.ops.video_tiling import restore
-from snellen.report.progress import note
 from snellen.tasks.deblur.config import DeblurRun
 from snellen.tasks.deblur.data import TrainingClips, WholeClips, clips_of, collate, frame_reader, spread
 from snellen.tasks.deblur.loss import Perceptual, charbonnier
@@ -62,20 +61,16 @@ class DeblurRecipe:
     def _scale(self) -> float:
         return float(self.config.data.voxel_scale)
 
-    def prepare(self) -> None:
-        """Say what a reader of the run should know before it starts."""
+    @property
+    def remarks(self) -> list[str]:
+        """What a reader of the run should know before it starts."""
         lines = list(clips_of(self.config, "train").told())
         if self.config.loss.perceptual.weight > 0 and not self._sees:
             lines.append(
                 "the perceptual loss is left out: no weights of VGG-19 were given (loss.perceptual.weights: FILE, or "
                 "loss.perceptual.fetch: true)"
             )
-        for line in lines:
-            note(line)
-
-    def example(self) -> Any:
-        """A sample to learn from."""
-        return self.train_dataset()[0]
+        return lines
 
     def build_model(self) -> nn.Module:
         """The network; compiled at its first training step where the settings ask for it."""
