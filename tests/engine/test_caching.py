@@ -5,52 +5,18 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
 import torch
-from tiny import Pictures, Tiny
+from tiny import Pictures
 
+from kept import KEPT_SAMPLES, Kept, KeptPictures
 from snellen.core.run_folder import RunFolder
 from snellen.core.sizes import parse_size
 from snellen.data.cache.budget import CacheSettings
-from snellen.data.cache.items import CachedDataset, Items
+from snellen.data.cache.items import CachedDataset
 from snellen.engine.settings import TrainSettings
 from snellen.engine.train import train
 from snellen.errors import DataError, UsageError
-
-SAMPLES = 24
-
-
-class KeptPictures(Pictures):
-    """Pictures whose first part is decoded, which is noted in a file, and kept."""
-
-    def __init__(self, samples: int, note: Path, name: str) -> None:
-        super().__init__(samples)
-        self.note, self.name = note, name
-        self.items = Items([[]] * samples, self._decode, how=name)
-
-    def _decode(self, number: int) -> tuple[np.ndarray, ...]:
-        with self.note.open("a") as file:
-            file.write(f"{self.name} {number}\n")
-        return (np.full((64, 64, 3), number, np.uint8),)
-
-    def __getitem__(self, index: int) -> dict[str, Any]:
-        sample = super().__getitem__(index)
-        (pixels,) = self.items.read(index)
-        assert int(pixels[0, 0, 0]) == index
-        return sample
-
-
-class Kept(Tiny):
-    def __init__(self, note: Path) -> None:
-        super().__init__(SAMPLES, validation=8)
-        self.note = note
-
-    def train_dataset(self) -> Any:
-        return KeptPictures(SAMPLES, self.note, "train")
-
-    def evaluation_dataset(self, split: str) -> Any:
-        return KeptPictures(8, self.note, "val") if split == "val" else None
 
 
 def run(tmp_path: Path, cache: CacheSettings | None, **changes: Any) -> tuple[RunFolder, list[str]]:
@@ -73,7 +39,7 @@ def test_each_item_is_decoded_once_for_all_workers_and_epochs(workers, tmp_path)
     folder, lines = run(tmp_path, CacheSettings(), workers=workers)
     # To learn their size, all of so few are decoded once more.
     counts = {line: lines.count(line) for line in lines}
-    assert len(counts) == SAMPLES + 8
+    assert len(counts) == KEPT_SAMPLES + 8
     assert set(counts.values()) == {2}
     (story,) = [event["message"] for event in folder.events() if event["slug"] == "cache"]
     assert "24 of 24 items of train (12.1 KiB each)" in story
@@ -87,7 +53,7 @@ def test_a_cache_that_is_too_small_keeps_what_it_has(tmp_path):
     held = [line["cache"]["items"] for line in folder.metrics() if line["kind"] == "train"][-1]
     assert held == size // 12416
     training = [line for line in lines if line.startswith("train")]
-    assert len(training) == SAMPLES + SAMPLES + 3 * (SAMPLES - held)
+    assert len(training) == KEPT_SAMPLES + KEPT_SAMPLES + 3 * (KEPT_SAMPLES - held)
     (story,) = [event["message"] for event in folder.events() if event["slug"] == "cache"]
     assert f"{held} of 24 items of train" in story
     assert "0 of 8 items of val" in story
@@ -102,8 +68,8 @@ def test_it_is_filled_ahead(tmp_path):
 
 def test_ranks_share_one(tmp_path):
     folder, lines = run(tmp_path, CacheSettings(ahead=True), devices=2, epochs=2)
-    assert len(lines) == 2 * (SAMPLES + 8)
-    assert [line["cache"]["items"] for line in folder.metrics() if line["kind"] == "train"][-1] == SAMPLES + 8
+    assert len(lines) == 2 * (KEPT_SAMPLES + 8)
+    assert [line["cache"]["items"] for line in folder.metrics() if line["kind"] == "train"][-1] == KEPT_SAMPLES + 8
 
 
 def test_a_cache_that_would_hold_nothing_is_refused(tmp_path):
@@ -125,7 +91,7 @@ def test_without_a_cache_the_run_is_the_same(tmp_path):
         [line["loss"] for line in folder.metrics() if line["kind"] == "train"] for folder in (with_cache, without)
     ]
     assert losses[0] == losses[1]
-    assert len(lines) == 4 * (SAMPLES + 8)
+    assert len(lines) == 4 * (KEPT_SAMPLES + 8)
     assert isinstance(KeptPictures(1, tmp_path / "c", ""), CachedDataset)
     assert not isinstance(Pictures(1), CachedDataset)
     assert torch.is_tensor(Pictures(1)[0]["image"])
