@@ -59,6 +59,7 @@ INSIDE_FUNCTIONS = {
     "IPython": {"", "cli"},
     "gradio": {"web"},
     "wandb": {"engine"},
+    "bitsandbytes": {"engine"},
     "ray": {"engine"},
     "usearch": {"ops"},
     "transformers": {"models"},

@@ -31,6 +31,9 @@ EXTRA_TASK_FILES = {
     "classify": {
         "transfer",  # what pretrained weights know before training
     },
+    "deblur": {
+        "inputs",  # videos of any kind, and the spikes beside them
+    },
     "caption": {
         "memory",  # what a model holds, and whether it is gone
     },

@@ -133,7 +133,7 @@ RULE = Rule(
     level=Level.WARNING,
     log=absent("what it prints when it fails is known by dynamo-unsupported and checkpoint-mismatch"),
     source=SourceFacet(("checkpoint",), _examine),
-    before=absent("a run of this program is not compiled"),
+    before=absent("the networks of this program checkpoint without reentrance"),
     during=absent("a step does not tell how a region was checkpointed"),
     module=__name__,
 )

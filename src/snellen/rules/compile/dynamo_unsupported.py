@@ -275,7 +275,9 @@ RULE = Rule(
         _examine_log,
     ),
     source=SourceFacet(("fullgraph",), _examine_source),
-    before=absent("a run of this program is not compiled, and other code is not traced before it runs"),
+    before=absent(
+        "what this program compiles is traced whole by its tests, and other code is not traced before it runs"
+    ),
     during=absent("tracing fails in the first step, before it ends"),
     module=__name__,
 )

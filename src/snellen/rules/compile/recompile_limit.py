@@ -215,7 +215,7 @@ RULE = Rule(
     level=Level.WARNING,
     log=LogFacet(("recompile", "cache_size_limit", "cachelimit", "specialization_limit"), _examine_log),
     source=SourceFacet(("compile",), _examine_source),
-    before=absent("a run of this program is not compiled"),
+    before=absent("a run of this program compiles crops of one shape"),
     during=absent("a step does not tell what was compiled in it"),
     module=__name__,
 )

@@ -46,10 +46,13 @@ import math
 import re
 from collections.abc import Callable, Iterator
 
+from snellen.core.audits import place_of
 from snellen.core.finding import Evidence, Finding, Fix, FixSafety, Level, Location
 from snellen.core.log import Log, LogLine, LogMatch, MetricRecord
 from snellen.core.logs.messages import narrowed
-from snellen.core.rule import DuringFacet, LogFacet, Rule, SourceFacet, absent
+from snellen.core.plan import Cost, NotApplicable, Plan
+from snellen.core.rule import BeforeFacet, DuringFacet, LogFacet, Rule, SourceFacet
+from snellen.core.settings import numbers_in
 from snellen.core.source import CallSite, Hit, Origin, SourceFile
 from snellen.core.step import Action, Step, Verdict
 
@@ -295,6 +298,36 @@ def _is_loss(call: CallSite) -> bool:
     return trained and not re.search(r"val|test|eval|metric", call.function, re.IGNORECASE)
 
 
+_EPSILON = re.compile(r"(?:^|\.)(?:delta|eps|epsilon)$")
+_NOTHING = 2.0**-75
+"""Its square is 0 in float32."""
+_LARGEST_RATE = 0.1
+"""Of Adam, whose every step moves each weight by about the learning rate; weights start at 0.01 to 0.1."""
+
+
+def _examine_plan(plan: Plan) -> Iterator[Finding]:
+    """What makes the loss NaN for sure, or the weights worthless in one step, whatever the data."""
+    if "optim" not in plan.settings and "loss" not in plan.settings:
+        raise NotApplicable("the settings name neither a loss nor an optimiser")
+    numbers = dict(numbers_in(plan.settings))
+    for key, value in numbers.items():
+        if key.startswith("loss.") and _EPSILON.search(key) and 0 < value <= _NOTHING:
+            text = f"{key} is {value:g}, and its square is 0 in float32: the slope of the root at 0 is NaN"
+            fix = Fix(f"Write {key}: 1e-3.", FixSafety.SAFE, "the loss was no number", settings=((key, 1e-3),))
+            yield Finding("nan-loss", Level.ERROR, text, place_of(plan, key), fix=fix)
+    rate, optim = numbers.get("optim.lr", 0.0), plan.settings.get("optim") or {}
+    # A head alone on fixed features takes such rates.
+    if (
+        rate >= _LARGEST_RATE
+        and str(optim.get("optimiser", "adam")).startswith("adam")
+        and plan.settings.get("task") != "probe"
+    ):
+        clips = " and nothing clips the gradient" if optim.get("clip_norm", 1.0) is None else ""
+        text = f"optim.lr is {rate:g} with Adam: each step moves every weight by about that much{clips}"
+        fix = Fix("Write optim.lr: 1e-4.", FixSafety.UNSAFE, "it is another run", settings=(("optim.lr", 1e-4),))
+        yield Finding("nan-loss", Level.WARNING, text, place_of(plan, "optim.lr"), fix=fix)
+
+
 _OVERFLOWS_IN_A_ROW = 25
 
 
@@ -357,7 +390,7 @@ RULE = Rule(
         _examine,
     ),
     source=SourceFacet(("log(", "sqrt(", "acos(", "arccos("), _examine_source),
-    before=absent("whether a run diverges cannot be told from its plan"),
+    before=BeforeFacet(Cost.INSTANT, _examine_plan),
     during=DuringFacet(_start),
     module=__name__,
 )
