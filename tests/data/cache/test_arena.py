@@ -17,19 +17,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from arenas import key, picture, read_all
 from snellen.data.cache.arena import Arena, stored_bytes
 from snellen.data.cache.budget import settle_budget
 from snellen.data.cache.items import Items
-
-SIDE = 64
-
-
-def picture(number: int) -> np.ndarray:
-    return np.random.default_rng(number).integers(0, 256, (SIDE, SIDE, 3), dtype=np.uint8)
-
-
-def key(number: int) -> bytes:
-    return number.to_bytes(16, "little")
 
 
 def in_shared_memory() -> set[str]:
@@ -72,14 +63,6 @@ def test_what_is_in_stays_in_and_the_budget_is_the_budget(arena):
     # A cache that puts out the oldest would have found nothing in any of the epochs.
     assert held.hits == 2 * fits
     assert arena.full
-
-
-def read_all(arena: Arena) -> int:
-    return sum(
-        found is not None and np.array_equal(found[0], picture(number))
-        for number in range(50)
-        for found in [arena.get(number, key(number))]
-    )
 
 
 def test_processes_share_it_forked_or_started_anew(arena):
