@@ -156,14 +156,14 @@ def main() -> None:
     """Run the benchmark."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--out", type=Path, default=Path("/tmp/snellen-deblur"))  # noqa: S108 - a default for people
-    parser.add_argument("--steps", type=int, default=600)
-    parser.add_argument("--every", type=int, default=20, help="epochs between evaluations")
+    parser.add_argument("--steps", type=int, default=1600)
+    parser.add_argument("--every", type=int, default=60, help="epochs between evaluations")
     parser.add_argument("--network", default="light")
     parser.add_argument("--width", type=int, default=24)
     parser.add_argument("--blocks", type=int, default=1)
     parser.add_argument("--crop", type=int, default=64)
     parser.add_argument("--batch", type=int, default=4)
-    parser.add_argument("--lr", type=float, default=1e-3)
+    parser.add_argument("--lr", type=float, default=7e-4)
     parser.add_argument("--repeats", type=int, default=4)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--json", type=Path)
