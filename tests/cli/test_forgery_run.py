@@ -61,7 +61,7 @@ def test_a_run_can_be_reproduced_from_its_folder(project: Path) -> None:
         assert folder.read_json("findings.json")["exit_code"] == 0
         left = {line.strip() for line in folder.run_file.read_text(encoding="utf-8").splitlines() if "auto" in line}
         # The machine that it was meant for, and what each folder and each start settles for itself.
-        assert left == {"machine: auto", "layout: auto", "cache: auto"}
+        assert left == {"machine: auto", "layout: auto", "cache: auto", "wandb: auto"}
         assert any(record["kind"] == "val" for record in folder.metrics())
 
 

@@ -137,7 +137,7 @@ def test_overrides_win_and_are_judged_the_same_way(tmp_path):
         ("a: *nowhere\n", "not valid YAML"),
         ("a: &a [*a]\n", "holds more than 40 levels"),
         ("[" * 5000, "nested too deeply|not valid YAML"),
-        ("x: \0\n", "not valid YAML"),
+        ("x: \0\n", "is binary"),
     ],
 )
 def test_what_is_no_run_file_is_one_clear_error(tmp_path, text, words):

@@ -23,9 +23,8 @@ from snellen.tasks.check import check_run
 def run_file(tmp_path: Path) -> Iterator[Path]:
     from snellen.data.synthesis.copy_move import synthesise_folder
 
-    photos = copy_photos(TRAINING[:1], tmp_path / "photos")
-    for split in ("train", "val"):
-        synthesise_folder(photos, tmp_path / "data" / split, count=5)
+    for split, photos in (("train", TRAINING), ("val", HELD_OUT)):
+        synthesise_folder(copy_photos(photos[:1], tmp_path / split), tmp_path / "data" / split, count=5)
     yield plant(tmp_path)
     remove_module()
 
@@ -33,12 +32,13 @@ def run_file(tmp_path: Path) -> Iterator[Path]:
 def test_every_planted_mistake_is_found_and_mended(run_file: Path) -> None:
     report = check_run(run_file)
     found = {result.slug for result in report.results if result.state in {State.FAILED, State.WARNED}}
-    assert found == {planted.slug for planted in PLANTED}
+    # The demo's repository holds no commit, which is true and no mistake of the run.
+    assert found - {"code-not-committed"} == {planted.slug for planted in PLANTED}
     assert len(PLANTED) == 7
     mend(report.findings, run_file=run_file)
     mend(check_run(run_file).findings, run_file=run_file, unsafe=True)
     mend_by_hand(run_file.parent)
-    assert check_run(run_file).findings == ()
+    assert {finding.slug for finding in check_run(run_file).findings} <= {"code-not-committed"}
 
 
 def test_the_provoked_crash_is_explained() -> None:

@@ -20,7 +20,8 @@ SAYS = {
 
 
 def test_every_example_is_tested() -> None:
-    assert {path.name for path in EXAMPLES.glob("*.py")} == set(SAYS)
+    # `probe_digits.py` makes the data of `probe.yaml`, and is run with it by the tests of that task.
+    assert {path.name for path in EXAMPLES.glob("*.py")} == {*SAYS, "probe_digits.py"}
 
 
 @pytest.mark.parametrize("name", SAYS)

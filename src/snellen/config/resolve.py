@@ -161,8 +161,9 @@ def _cache(_config: RunConfig, _machine: Machine) -> tuple[str, str]:
     return "auto", "what there is to keep, and at most half of the free memory"
 
 
-def _wandb(_config: RunConfig, _machine: Machine) -> tuple[bool, str]:
-    return False, "this version has no Weights & Biases tracker"
+def _wandb(_config: RunConfig, _machine: Machine) -> tuple[str, str]:
+    # Whether there is a key and a network is known when the run starts.
+    return "auto", "where wandb is installed, has a key and its server answers"
 
 
 _GENERAL: Mapping[str, Resolver] = {
