@@ -2,15 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import PurePath
 from typing import Final
 
 from snellen.core.facts.data import FolderAudit
-from snellen.core.finding import Evidence, Location
+from snellen.core.finding import Evidence, Finding, Fix, Level, Location
 from snellen.core.plan import NotApplicable, Plan
 
-__all__ = ["MAX_EVIDENCE", "audited", "clips", "file_evidence", "listed", "place_of", "share", "short"]
+__all__ = [
+    "MAX_EVIDENCE",
+    "audited",
+    "clips",
+    "file_evidence",
+    "listed",
+    "listing_findings",
+    "place_of",
+    "share",
+    "short",
+]
 
 MAX_EVIDENCE: Final = 20
 """Files that one finding names."""
@@ -86,3 +96,30 @@ def share(count: int, of: int) -> str:
     """
     percent = 100 * count / of if of else 0.0
     return f"{count} of {of} ({percent:.0f}%)" if percent >= 1 or not count else f"{count} of {of} ({percent:.1g}%)"
+
+
+def listing_findings(
+    plan: Plan, folders: Iterable[FolderAudit], slug: str, level: Level, kinds: Mapping[str, tuple[str, str]]
+) -> Iterator[Finding]:
+    """A finding for each problem of some kinds that listing a folder has shown.
+
+    Args:
+        plan: The run.
+        folders: Its data folders.
+        slug: The rule that asks.
+        level: Of its findings.
+        kinds: Kind of problem to what is said of each file and what to do about them.
+    """
+    for folder in folders:
+        for problem in folder.problems:
+            if problem.kind not in kinds:
+                continue
+            said, remedy = kinds[problem.kind]
+            yield Finding(
+                slug,
+                level,
+                f"{folder.key}: {problem.message}",
+                place_of(plan, folder.key),
+                file_evidence((path, said) for path in problem.paths),
+                Fix(remedy),
+            )

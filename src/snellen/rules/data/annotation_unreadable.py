@@ -34,8 +34,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from snellen.core.audits import file_evidence, place_of
-from snellen.core.finding import Finding, Fix, Level
+from snellen.core.audits import listing_findings
+from snellen.core.finding import Finding, Level
 from snellen.core.plan import Cost, NotApplicable, Plan
 from snellen.core.rule import BeforeFacet, Rule, absent
 
@@ -51,18 +51,7 @@ def _examine(plan: Plan) -> Iterator[Finding]:
     folders = plan.fact("audit")
     if not any(folder.samples or folder.problems for folder in folders):
         raise NotApplicable("no data folder holds annotations")
-    for folder in folders:
-        for problem in folder.problems:
-            if problem.kind not in _KINDS:
-                continue
-            yield Finding(
-                "annotation-unreadable",
-                Level.ERROR,
-                f"{folder.key}: {problem.message}",
-                place_of(plan, folder.key),
-                file_evidence((path, _KINDS[problem.kind][0]) for path in problem.paths),
-                Fix(_KINDS[problem.kind][1]),
-            )
+    yield from listing_findings(plan, folders, "annotation-unreadable", Level.ERROR, _KINDS)
 
 
 RULE = Rule(

@@ -31,8 +31,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from snellen.core.audits import file_evidence, place_of
-from snellen.core.finding import Finding, Fix, Level
+from snellen.core.audits import listing_findings
+from snellen.core.finding import Finding, Level
 from snellen.core.plan import Cost, NotApplicable, Plan
 from snellen.core.rule import BeforeFacet, Rule, absent
 
@@ -47,18 +47,7 @@ def _examine(plan: Plan) -> Iterator[Finding]:
     folders = plan.fact("audit")
     if not any(folder.layout == "class-csv" for folder in folders):
         raise NotApplicable("no data folder holds labelled rows")
-    for folder in folders:
-        for problem in folder.problems:
-            if problem.kind not in _KINDS:
-                continue
-            yield Finding(
-                "label-missing",
-                Level.ERROR,
-                f"{folder.key}: {problem.message}",
-                place_of(plan, folder.key),
-                file_evidence((path, _KINDS[problem.kind][0]) for path in problem.paths),
-                Fix(_KINDS[problem.kind][1]),
-            )
+    yield from listing_findings(plan, folders, "label-missing", Level.ERROR, _KINDS)
 
 
 RULE = Rule(
