@@ -172,7 +172,11 @@ def test_spikes_that_are_not_there_are_missed_at_once(project: Path, tmp_path: P
             if sequence.is_dir():
                 shutil.copytree(sequence, tmp_path / split / sequence.name, ignore=shutil.ignore_patterns("spike"))
     data = [f"data.train={tmp_path / 'train'}", f"data.val={tmp_path / 'val'}"]
-    refused(snellen("train", project / "deblur.yaml", *TINY, *data, "model.spikes=addition"), "holds no spikes")
+    arguments = ("train", project / "deblur.yaml", *TINY, *data, "model.spikes=addition")
+    checked = snellen(*arguments)
+    assert checked.exit_code == 1
+    assert "spikes-missing" in checked.output
+    refused(snellen(*arguments, "--no-check"), "holds no spikes")
 
 
 def test_unknown_networks_are_refused(project: Path) -> None:
