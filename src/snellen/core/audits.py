@@ -7,6 +7,7 @@ from pathlib import PurePath
 from typing import Final
 
 from snellen.core.facts.data import FolderAudit
+from snellen.core.facts.names import FolderNames, NameTrouble
 from snellen.core.finding import Evidence, Finding, Fix, Level, Location
 from snellen.core.plan import NotApplicable, Plan
 
@@ -20,6 +21,7 @@ __all__ = [
     "place_of",
     "share",
     "short",
+    "trouble_findings",
 ]
 
 MAX_EVIDENCE: Final = 20
@@ -123,3 +125,40 @@ def listing_findings(
                 file_evidence((path, said) for path in problem.paths),
                 Fix(remedy),
             )
+
+
+def trouble_findings(
+    plan: Plan, slug: str, troubles: Sequence[NameTrouble], harmful: Sequence[NameTrouble], said: str, fix: Fix
+) -> Iterator[Finding]:
+    """A finding for each data folder whose names make trouble: a warning where it is harmful, else a note.
+
+    Args:
+        plan: The run.
+        slug: The rule that asks.
+        troubles: Kinds of trouble, the worst first.
+        harmful: Those of them that do harm.
+        said: What is wrong with the entries, after their number.
+        fix: What to do about them.
+
+    Raises:
+        NotApplicable: The run names no data folder.
+    """
+    folders: Sequence[FolderNames] = plan.fact("names")
+    if not folders:
+        raise NotApplicable("the run names no data folder")
+    for folder in folders:
+        count = folder.count(*troubles)
+        if not count:
+            continue
+        found = sorted(
+            (name for name in folder.found if name.trouble in troubles),
+            key=lambda name: (troubles.index(name.trouble), name.path),
+        )
+        yield Finding(
+            slug,
+            Level.WARNING if folder.count(*harmful) else Level.NOTE,
+            f"{folder.key}: {count} of {folder.entries} {said}: {listed([short(name.path) for name in found])}",
+            place_of(plan, folder.key),
+            file_evidence((name.path, name.why) for name in found),
+            fix,
+        )

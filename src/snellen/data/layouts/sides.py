@@ -10,7 +10,7 @@ from snellen.data.layouts.pairing import Named
 from snellen.data.layouts.tree import Folder, Tree, join, stem_of, walk_tree
 from snellen.errors import DataError
 
-__all__ = ["IMAGE_FOLDERS", "Side", "find_sides"]
+__all__ = ["IMAGE_FOLDERS", "Side", "find_sides", "sides_in_one_folder"]
 
 IMAGE_FOLDERS = ("images", "image", "imgs", "img", "jpegimages", "leftimg8bit", "photos", "pictures")
 """Names of folders of images that have another folder beside them."""
@@ -64,6 +64,23 @@ def find_sides(
     if not found:
         found = [side for side in [_outside(tree, wanted)] if side is not None]
     return tuple(side for side in found if side.images and side.marks)
+
+
+def sides_in_one_folder(tree: Tree, is_mark: Callable[[str], bool]) -> tuple[Side, ...]:
+    """Images and what goes with them side by side; nothing when one of them is missing.
+
+    Args:
+        tree: The folder.
+        is_mark: Whether a file of this name goes with images.
+    """
+    images: list[Named] = []
+    marks: list[Named] = []
+    for folder in tree.walk():
+        images += [(join(folder.rel, stem_of(name)), tree.path(folder.rel, name)) for name in folder.images]
+        marks += [
+            (join(folder.rel, stem_of(name)), tree.path(folder.rel, name)) for name in folder.files if is_mark(name)
+        ]
+    return (Side(tuple(images), tuple(marks), "the same folder"),) if images and marks else ()
 
 
 def _below(tree: Tree, folder: Folder, wanted: _Wanted) -> Iterator[tuple[str, str, bool]]:

@@ -14,8 +14,8 @@ from snellen.data.layouts.class_names import find_class_names
 from snellen.data.layouts.groups import with_sources
 from snellen.data.layouts.pairing import pair
 from snellen.data.layouts.problems import counted, shown
-from snellen.data.layouts.sides import Side, find_sides
-from snellen.data.layouts.tree import Tree, join, stem_of, suffix_of
+from snellen.data.layouts.sides import Side, find_sides, sides_in_one_folder
+from snellen.data.layouts.tree import Tree, stem_of, suffix_of
 from snellen.errors import DataError
 
 __all__ = ["LAYOUT", "MAX_BYTES", "read_voc"]
@@ -127,16 +127,7 @@ def _is_xml(name: str) -> bool:
 
 
 def _sides(tree: Tree) -> tuple[Side, ...]:
-    sides = find_sides(tree, _FOLDERS, _is_xml, endings=("_annotations", "_xml"))
-    if sides:
-        return sides
-    images, marks = [], []
-    for folder in tree.walk():
-        images += [(join(folder.rel, stem_of(name)), tree.path(folder.rel, name)) for name in folder.images]
-        marks += [
-            (join(folder.rel, stem_of(name)), tree.path(folder.rel, name)) for name in folder.files if _is_xml(name)
-        ]
-    return (Side(tuple(images), tuple(marks), "the same folder"),) if images and marks else ()
+    return find_sides(tree, _FOLDERS, _is_xml, endings=("_annotations", "_xml")) or sides_in_one_folder(tree, _is_xml)
 
 
 def _recognise(tree: Tree) -> Match | None:

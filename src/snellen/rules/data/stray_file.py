@@ -35,12 +35,12 @@ Sources
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 
-from snellen.core.audits import file_evidence, listed, place_of, short
-from snellen.core.facts.names import FolderNames, NameTrouble
+from snellen.core.audits import trouble_findings
+from snellen.core.facts.names import NameTrouble
 from snellen.core.finding import Finding, Fix, Level
-from snellen.core.plan import Cost, NotApplicable, Plan
+from snellen.core.plan import Cost, Plan
 from snellen.core.rule import BeforeFacet, Rule, absent
 
 __all__ = ["RULE"]
@@ -51,26 +51,9 @@ _TROUBLES: tuple[NameTrouble, ...] = (*_HARMFUL, "packed", "left-behind")
 
 
 def _examine(plan: Plan) -> Iterator[Finding]:
-    folders: Sequence[FolderNames] = plan.fact("names")
-    if not folders:
-        raise NotApplicable("the run names no data folder")
-    for folder in folders:
-        count = folder.count(*_TROUBLES)
-        if not count:
-            continue
-        found = sorted(
-            (name for name in folder.found if name.trouble in _TROUBLES),
-            key=lambda name: (_TROUBLES.index(name.trouble), name.path),
-        )
-        names = listed([short(name.path) for name in found])
-        yield Finding(
-            "stray-file",
-            Level.WARNING if folder.count(*_HARMFUL) else Level.NOTE,
-            f"{folder.key}: {count} of {folder.entries} entries are no data: {names}",
-            place_of(plan, folder.key),
-            file_evidence((name.path, name.why) for name in found),
-            Fix("Delete what was left behind, fetch again what did not arrive, unpack archives and move them away."),
-        )
+    said = "entries are no data"
+    fix = Fix("Delete what was left behind, fetch again what did not arrive, unpack archives and move them away.")
+    yield from trouble_findings(plan, "stray-file", _TROUBLES, _HARMFUL, said, fix)
 
 
 RULE = Rule(

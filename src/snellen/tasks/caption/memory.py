@@ -110,7 +110,9 @@ def measured(device: str) -> Memory:
         # By its type: `isinstance` would wake modules that load themselves when they are looked at.
         if issubclass(type(one), Tensor) and one.device.type != "meta":
             storage = one.untyped_storage()
-            storages[storage.data_ptr()] = storage.nbytes()
+            # A fake tensor, which another part of the process may keep, has no memory: it refuses the pointer.
+            with contextlib.suppress(RuntimeError):
+                storages[storage.data_ptr()] = storage.nbytes()
     given = torch.cuda.memory_allocated(device) if device.startswith("cuda") else 0
     return Memory(sum(storages.values()), psutil.Process().memory_info().rss, given)
 

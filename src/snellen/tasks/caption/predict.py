@@ -13,7 +13,7 @@ from typing import Any, Final, Literal
 import torch
 
 from snellen.config.schema import RunConfig
-from snellen.core.files import append_json_line, write_json, write_lines
+from snellen.core.files import write_json, write_lines
 from snellen.data.captions import read_captions
 from snellen.data.feature_cache import FeatureCache
 from snellen.data.name_set import NameSet
@@ -30,13 +30,13 @@ from snellen.report.text import harmless
 from snellen.tasks.caption.config import CaptionRun
 from snellen.tasks.caption.memory import Held, StageMemory, measured, released
 from snellen.tasks.embed.config import EmbedModel
+from snellen.tasks.unread import unread_lines, write_unread
 
 __all__ = ["CAPTIONS", "Captioning", "predict_all"]
 
 CAPTIONS: Final = "captions.jsonl"
 FOLDER: Final = "captions"
 SUMMARY: Final = "summary.json"
-UNREAD: Final = "unread.jsonl"
 _FEWEST_ROWS: Final = 16
 _DTYPES: Final = {"fp32": torch.float32, "fp16": torch.float16, "bf16": torch.bfloat16}
 
@@ -89,9 +89,7 @@ class Captioning:
         lines += [stage.sentence for stage in self.stages]
         if report.splits:
             lines.append(f"memory ran out {report.splits} times: smaller batches were taken")
-        lines += [f"not read: {harmless(one.sentence)}" for one in report.unread[:limit]]
-        if self.failed > limit:
-            lines.append(f"and {self.failed - limit} more; all are in {UNREAD}")
+        lines += unread_lines(report.unread, limit=limit)
         return lines + [f"note: {harmless(one)}" for one in self.remarks]
 
 
@@ -138,9 +136,7 @@ def predict_all(
     cut = _write_lines(out)
     remarks += [f"{count} answers to {name} were cut at generation.max_tokens" for name, count in cut.items()]
     done = Captioning(report, config.model.repository, prompts, (*features, held), (*job.remarks, *remarks))
-    (out / UNREAD).unlink(missing_ok=True)
-    for one in report.unread:
-        append_json_line(out / UNREAD, {"path": one.name, "reason": one.reason, "slug": one.slug})
+    write_unread(out, report.unread)
     write_json(out / SUMMARY, done.to_dict())
     return done, [out / CAPTIONS]
 

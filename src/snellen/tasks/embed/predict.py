@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from snellen.config.schema import RunConfig
-from snellen.core.files import append_json_line, write_json, write_text
+from snellen.core.files import write_json, write_text
 from snellen.data.feature_cache import FeatureCache
 from snellen.data.sources import ImageRef, ImageSource, open_sources
 from snellen.engine.embedding import EmbedReport, EmbedSettings, embed_images
@@ -17,12 +17,12 @@ from snellen.report.progress import Throughput, note
 from snellen.report.text import harmless
 from snellen.tasks.embed.config import EmbedRun
 from snellen.tasks.embed.page import render_embedding
+from snellen.tasks.unread import UNREAD, unread_lines, write_unread
 
 __all__ = ["Embedding", "predict_all"]
 
 PAGE = "report.html"
 SUMMARY = "summary.json"
-UNREAD = "unread.jsonl"
 _PICTURES = 400
 
 
@@ -72,9 +72,7 @@ class Embedding:
         ]
         if report.splits:
             lines.append(f"memory ran out {report.splits} times: smaller batches were taken")
-        lines += [f"not read: {harmless(one.sentence)}" for one in report.unread[:limit]]
-        if self.failed > limit:
-            lines.append(f"and {self.failed - limit} more; all are in {report.folder / UNREAD}")
+        lines += unread_lines(report.unread, limit=limit, where=report.folder / UNREAD)
         if self.failed:
             lines.append("next: mend these files and type the same command again: it tries them, and nothing else")
         if report.changed:
@@ -149,9 +147,7 @@ def _write(done: Embedding, refs: Sequence[ImageRef], out: Path, *, quiet: bool)
     if not quiet:
         note(f"writing {out / PAGE}")
     write_json(out / SUMMARY, done.to_dict())
-    (out / UNREAD).unlink(missing_ok=True)
-    for one in done.report.unread:
-        append_json_line(out / UNREAD, {"path": one.name, "reason": one.reason, "slug": one.slug})
+    write_unread(out, done.report.unread)
     write_text(out / PAGE, render_embedding(done.report, done.embedder, refs))
     return [out / PAGE]
 

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any, Final, Literal
 
 from snellen.config.schema import RunConfig
-from snellen.core.files import append_json_line, write_json
+from snellen.core.files import write_json
 from snellen.data.features import part_files, read_part
 from snellen.data.name_set import NameSet
 from snellen.data.sources import open_sources
@@ -21,11 +21,11 @@ from snellen.tasks.probe.answers import PREDICTIONS, answer_of, columns_of, writ
 from snellen.tasks.probe.config import ProbeRun
 from snellen.tasks.probe.features import FrozenFeatures, embed_settings
 from snellen.tasks.probe.model import ProbeNet, load_probe
+from snellen.tasks.unread import unread_lines, write_unread
 
 __all__ = ["Probing", "predict_all"]
 
 FEATURES: Final = "features"
-UNREAD: Final = "unread.jsonl"
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,9 +66,7 @@ class Probing:
         earlier = f", {report.earlier} done before" if report.earlier else ""
         by = f"{len(self.heads)} heads ({', '.join(self.heads)})"
         lines = [f"{report.done} images answered by {by}{earlier}, {self.failed} could not be read"]
-        lines += [f"not read: {harmless(one.sentence)}" for one in report.unread[:limit]]
-        if self.failed > limit:
-            lines.append(f"and {self.failed - limit} more; all are in {UNREAD}")
+        lines += unread_lines(report.unread, limit=limit)
         return lines + [f"note: {harmless(one)}" for one in self.remarks]
 
 
@@ -133,9 +131,7 @@ def predict_all(
 
 def _write(done: Probing, net: ProbeNet, out: Path) -> None:
     write_table(out / PREDICTIONS, columns_of(done.heads), _rows(net, out / FEATURES))
-    (out / UNREAD).unlink(missing_ok=True)
-    for one in done.report.unread:
-        append_json_line(out / UNREAD, {"path": one.name, "reason": one.reason, "slug": one.slug})
+    write_unread(out, done.report.unread)
     write_json(out / "summary.json", done.to_dict())
 
 
