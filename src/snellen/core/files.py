@@ -12,7 +12,7 @@ import os
 import secrets
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 from snellen.errors import RunFolderError
 
@@ -21,6 +21,7 @@ __all__ = [
     "plain",
     "read_json",
     "read_json_lines",
+    "replacing",
     "sync",
     "write_bytes",
     "write_json",
@@ -54,6 +55,28 @@ def writing(path: Path) -> Iterator[None]:
         raise RunFolderError(f"cannot write {path}: {reason}", hint=hint) from error
 
 
+@contextlib.contextmanager
+def replacing(path: Path) -> Iterator[BinaryIO]:
+    """A file written beside `path`, synced, and given its name when the block has ended well; else nothing is left.
+
+    Raises:
+        RunFolderError: It cannot be written.
+    """
+    beside = path.with_name(f".{path.name}.{os.getpid()}-{secrets.token_hex(3)}.tmp")
+    with writing(path):
+        try:
+            with beside.open("wb") as file:
+                yield file
+                file.flush()
+                os.fsync(file.fileno())
+            beside.replace(path)
+            sync(path.parent)
+        except BaseException:
+            with contextlib.suppress(OSError):
+                beside.unlink()
+            raise
+
+
 def write_bytes(path: str | Path, content: bytes | memoryview) -> None:
     """Write a file so that a crash at any moment leaves the old content or the new one, never a part.
 
@@ -69,20 +92,8 @@ def write_bytes(path: str | Path, content: bytes | memoryview) -> None:
         >>> [entry.name for entry in folder.iterdir()]
         ['a.bin']
     """
-    path = Path(path)
-    beside = path.with_name(f".{path.name}.{os.getpid()}-{secrets.token_hex(3)}.tmp")
-    with writing(path):
-        try:
-            with beside.open("wb") as file:
-                file.write(content)
-                file.flush()
-                os.fsync(file.fileno())
-            beside.replace(path)
-            sync(path.parent)
-        except BaseException:
-            with contextlib.suppress(OSError):
-                beside.unlink()
-            raise
+    with replacing(Path(path)) as file:
+        file.write(content)
 
 
 def write_text(path: Path, text: str) -> None:
@@ -109,19 +120,9 @@ def write_lines(path: Path, lines: Iterable[str]) -> None:
         >>> path.read_text().split()
         ['0', '1', '2']
     """
-    beside = path.with_name(f".{path.name}.{os.getpid()}-{secrets.token_hex(3)}.tmp")
-    with writing(path):
-        try:
-            with beside.open("w", encoding="utf-8", errors="backslashreplace", newline="") as file:
-                file.writelines(f"{line}\n" for line in lines)
-                file.flush()
-                os.fsync(file.fileno())
-            beside.replace(path)
-            sync(path.parent)
-        except BaseException:
-            with contextlib.suppress(OSError):
-                beside.unlink()
-            raise
+    with replacing(path) as file:
+        for line in lines:
+            file.write(f"{line}\n".encode(errors="backslashreplace"))
 
 
 def write_json(path: Path, data: Any) -> None:

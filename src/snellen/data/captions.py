@@ -8,7 +8,6 @@ model and settings made it, and which images could not be read.
 from __future__ import annotations
 
 import json
-import uuid
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,7 +18,7 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.parquet as tables
 
-from snellen.core.files import sync, writing
+from snellen.core.files import replacing
 from snellen.data.features import Unread, part_files
 from snellen.data.writing import make_folder
 from snellen.errors import DataError
@@ -100,15 +99,8 @@ def write_caption_part(folder: Path, part: CaptionPart, *, number: int) -> Path:
     }
     table = pa.table(columns).replace_schema_metadata({b"snellen": json.dumps(meta, sort_keys=True).encode()})
     target = folder / f"part-{number:06d}.parquet"
-    beside = folder / f".{target.name}.{uuid.uuid4().hex[:8]}.tmp"
-    try:
-        with writing(target):
-            tables.write_table(table, beside, compression="zstd")
-            sync(beside)
-            beside.replace(target)
-            sync(folder)
-    finally:
-        beside.unlink(missing_ok=True)
+    with replacing(target) as file:
+        tables.write_table(table, file, compression="zstd")
     return target
 
 

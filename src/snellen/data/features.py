@@ -20,8 +20,7 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.parquet as tables
 
-from snellen.core.files import sync as sync_file
-from snellen.core.files import writing
+from snellen.core.files import replacing
 from snellen.data.name_set import NameSet
 from snellen.data.writing import make_folder
 from snellen.errors import DataError, RunFolderError
@@ -137,15 +136,8 @@ def write_part(folder: Path, part: FeaturePart, *, number: int | None = None) ->
     ).replace_schema_metadata({_META: json.dumps(meta, sort_keys=True).encode()})
     name = f"part-{number:06d}.parquet" if number is not None else f"part-{uuid.uuid4().hex}.parquet"
     target = folder / name
-    beside = folder / f".{name}.{uuid.uuid4().hex[:8]}.tmp"
-    try:
-        with writing(target):
-            tables.write_table(table, beside, compression="zstd", use_dictionary=False)
-            sync_file(beside)
-            beside.replace(target)
-            sync_file(folder)
-    finally:
-        beside.unlink(missing_ok=True)
+    with replacing(target) as file:
+        tables.write_table(table, file, compression="zstd", use_dictionary=False)
     return target
 
 

@@ -3,17 +3,15 @@
 from __future__ import annotations
 
 import contextlib
-import os
 import re
-import secrets
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import IO, Any
+from typing import Any, BinaryIO
 
 import numpy as np
 import numpy.typing as npt
 
-from snellen.core.files import writing
+from snellen.core.files import replacing, writing
 from snellen.data.reading import probe_image
 from snellen.errors import DataError
 from snellen.tasks.forgery.rle import PixelOrder, RunStyle, decode_rle, encode_rle
@@ -57,14 +55,13 @@ class SubmissionWriter:
         self._path = Path(path)
         self._order: PixelOrder = order
         self._style: RunStyle = style
-        self._beside = self._path.with_name(f".{self._path.name}.{os.getpid()}-{secrets.token_hex(3)}.tmp")
-        self._file: IO[str] | None = None
+        self._open = contextlib.ExitStack()
+        self._file: BinaryIO | None = None
         self._written: set[str] = set()
 
     def __enter__(self) -> SubmissionWriter:
-        with writing(self._path):
-            self._file = self._beside.open("w", encoding="utf-8", newline="\n")
-            self._file.write("case_id,annotation\n")
+        self._file = self._open.enter_context(replacing(self._path))
+        self._file.write(b"case_id,annotation\n")
         return self
 
     def add(self, case_id: str, masks: npt.NDArray[Any] | Sequence[npt.NDArray[Any]]) -> None:
@@ -86,24 +83,12 @@ class SubmissionWriter:
         several = [masks] if isinstance(masks, np.ndarray) and masks.ndim == 2 else list(masks)
         encoded = [encode_rle(mask, order=self._order, style=self._style) for mask in several if np.any(mask)]
         with writing(self._path):
-            self._file.write(f"{_quoted(case_id)},{_quoted(annotation_of(encoded))}\n")
+            self._file.write(f"{_quoted(case_id)},{_quoted(annotation_of(encoded))}\n".encode())
         self._written.add(case_id)
 
-    def __exit__(self, kind: type[BaseException] | None, *details: object) -> None:
-        if self._file is None:
-            return
-        try:
-            with writing(self._path):
-                if kind is None:
-                    self._file.flush()
-                    os.fsync(self._file.fileno())
-                self._file.close()
-                if kind is None:
-                    self._beside.replace(self._path)
-        finally:
-            self._file = None
-            with contextlib.suppress(OSError):
-                self._beside.unlink()
+    def __exit__(self, *details: Any) -> None:
+        self._file = None
+        self._open.__exit__(*details)
 
 
 def write_submission(
