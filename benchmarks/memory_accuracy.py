@@ -2,6 +2,7 @@
 
     python benchmarks/memory_accuracy.py                 all configurations
     python benchmarks/memory_accuracy.py --only resnet   those whose name holds a text
+    python benchmarks/memory_accuracy.py --held-out      those that no rule was found on
     python benchmarks/memory_accuracy.py --json out.json
 
 Each configuration is predicted from fake tensors and then run for two steps in a process of its own. torch-preflight is
@@ -19,18 +20,22 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import torch
+from memory_configurations import FITTED, HELD_OUT, Case, build, inputs
 from torch import Tensor, nn
 
 from snellen.estimate.prediction import unseen_bytes
-from snellen.estimate.step import NeedsNumbers, Phase, Workload, record
+from snellen.estimate.step import NeedsNumbers, Workload, record
+from snellen.trace.measured import held_bytes, peak_above_start
 
 MEDIAN, P90 = 0.03, 0.08
 """The bars for the relative error."""
+
+CASES = [*FITTED, *HELD_OUT]
+GROUPS = (("those that the rules were found on", False), ("held out", True))
 
 
 def workload(case: Case) -> Workload:
@@ -40,14 +45,9 @@ def workload(case: Case) -> Workload:
         "adamw": lambda parameters: torch.optim.AdamW(parameters, lr=1e-3, foreach=False),
     }
 
-    def inputs(batch: int) -> Any:
-        if "detection" in case.model:
-            return ([torch.rand(case.shape) for _ in range(batch)],)
-        return torch.rand(batch, *case.shape)
-
     return Workload(
         build=lambda: build(case),
-        batch=inputs,
+        batch=lambda count: inputs(case, count),
         optimiser=makers[case.optimiser],
         batch_size=case.batch,
         accumulate=case.accumulate,
@@ -58,23 +58,13 @@ def workload(case: Case) -> Workload:
 
 def measure(case: Case) -> int:
     """The peak of a real run: weights and buffers, and every event of the CPU allocator since they were made."""
-    from torch.profiler import ProfilerActivity, profile
-
     torch.manual_seed(0)
     torch.set_num_threads(1)
     model = build(case)
-    there = {t.untyped_storage()._cdata: t.untyped_storage().nbytes() for t in (*model.parameters(), *model.buffers())}
     work = workload(case)
     model.train(case.phase == "train")
-    with profile(activities=[ProfilerActivity.CPU], profile_memory=True) as profiled:
-        steps(model, work, case)
-    events = profiled.profiler.kineto_results.events()
-    changes = sorted((event.start_ns(), event.nbytes()) for event in events if event.name() == "[memory]")
-    current = peak = sum(there.values())
-    for _, change in changes:
-        current += change
-        peak = max(peak, current)
-    return peak
+    held = held_bytes((*model.parameters(), *model.buffers()))
+    return held + peak_above_start(lambda: steps(model, work, case))
 
 
 def steps(model: nn.Module, work: Workload, case: Case) -> None:
@@ -113,7 +103,7 @@ def predict(case: Case) -> dict[str, Any]:
 
 def by_position(position: int) -> nn.Module:
     """A factory, as torch-preflight takes one."""
-    return build(cases()[position])
+    return build(CASES[position])
 
 
 def ask_preflight(position: int) -> dict[str, Any]:
@@ -121,7 +111,7 @@ def ask_preflight(position: int) -> dict[str, Any]:
     from torch_preflight.vram import OptimizerKind, PrecisionMode, RunConfig, estimate_config
     from torch_preflight.vram.providers.meta import profile
 
-    case = cases()[position]
+    case = CASES[position]
     square = len(case.shape) == 3 and case.shape[-1] == case.shape[-2]
     if not square or "detection" in case.model:
         return {"said": "refused: it has square images only"}
@@ -145,7 +135,7 @@ def ask_preflight(position: int) -> dict[str, Any]:
 
 def child(position: int, what: str) -> None:
     """One measurement or prediction, printed as JSON."""
-    case = cases()[position]
+    case = CASES[position]
     start = time.perf_counter()
     if what == "measure":
         print(json.dumps({"bytes": measure(case)}))
@@ -169,6 +159,7 @@ def main() -> None:
     """Print predicted against measured, and the errors."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--only", default="")
+    parser.add_argument("--held-out", action="store_true")
     parser.add_argument("--json", type=Path)
     parser.add_argument("--child", nargs=2, metavar=("POSITION", "WHAT"), help=argparse.SUPPRESS)
     options = parser.parse_args()
@@ -176,8 +167,8 @@ def main() -> None:
         child(int(options.child[0]), options.child[1])
         return
     rows = []
-    for position, case in enumerate(cases()):
-        if options.only not in case.label:
+    for position, case in enumerate(CASES):
+        if options.only not in case.label or (options.held_out and case not in HELD_OUT):
             continue
         predicted, measured = ask(position, "predict"), ask(position, "measure")
         if "error" in predicted or "error" in measured:
@@ -185,12 +176,18 @@ def main() -> None:
             continue
         rows.append(row_of(case, predicted, measured["bytes"]))
         print(shown(rows[-1]), flush=True)
-    if rows:
-        summary = {name: summed_up(rows, name) for name in ("error", "preflight_error")}
-        summary["too_low"] = sum(row["measured"] > row["high"] for row in rows)
-        print(table(rows, summary))
-        if options.json:
-            options.json.write_text(json.dumps({"rows": rows, **summary}, indent=2), encoding="utf-8")
+    groups = {name: [row for row in rows if row["held_out"] is held] for name, held in GROUPS}
+    summaries = {name: summary_of(some) for name, some in groups.items() if some}
+    for name, summary in summaries.items():
+        print(table(name, groups[name], summary))
+    if options.json and rows:
+        options.json.write_text(json.dumps({"rows": rows, "summaries": summaries}, indent=2), encoding="utf-8")
+
+
+def summary_of(rows: list[dict[str, Any]]) -> dict[str, Any]:
+    """Errors of both, and how often more was measured than the upper end."""
+    errors = {name: summed_up(rows, name) for name in ("error", "preflight_error")}
+    return {**errors, "too_low": sum(row["measured"] > row["high"] for row in rows)}
 
 
 def row_of(case: Case, predicted: dict[str, Any], measured: int) -> dict[str, Any]:
@@ -198,7 +195,7 @@ def row_of(case: Case, predicted: dict[str, Any], measured: int) -> dict[str, An
     peer = predicted["preflight"]
     return {
         "case": case.label,
-        "family": case.name,
+        "held_out": case in HELD_OUT,
         "predicted": predicted["bytes"],
         "high": predicted["high"],
         "measured": measured,
@@ -227,18 +224,14 @@ def summed_up(rows: list[dict[str, Any]], name: str) -> dict[str, Any]:
     return {"answered": len(errors), "median": statistics.median(errors), "p90": p90, "worst": errors[-1]}
 
 
-def table(rows: list[dict[str, Any]], summary: dict[str, Any]) -> str:
-    """Both summaries, and the errors by family."""
-    lines = []
+def table(group: str, rows: list[dict[str, Any]], summary: dict[str, Any]) -> str:
+    """The summaries of a group."""
+    lines = [f"\n{group}, {len(rows)} configurations; bars: median {MEDIAN:.0%}, p90 {P90:.0%}"]
     for name, who in (("error", "snellen"), ("preflight_error", "torch-preflight")):
         one = summary[name]
         said = ", ".join(f"{key} {one[key]:.1%}" for key in ("median", "p90", "worst") if key in one)
-        lines.append(f"{who}: {one['answered']} of {len(rows)} answered; {said}")
-    lines.append(f"bars: median {MEDIAN:.0%}, p90 {P90:.0%}; measured above the upper end: {summary['too_low']}")
-    for family in dict.fromkeys(row["family"] for row in rows):
-        errors = [row["error"] for row in rows if row["family"] == family]
-        lines.append(f"  {family:<20} {min(errors):+.1%} to {max(errors):+.1%}")
-    return "\n".join(lines)
+        lines.append(f"  {who}: {one['answered']} of {len(rows)} answered; {said}")
+    return "\n".join([*lines, f"  measured above the upper end of snellen's interval: {summary['too_low']}"])
 
 
 if __name__ == "__main__":

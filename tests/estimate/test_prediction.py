@@ -11,13 +11,13 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
-from allocations import peak_above_start
 from snellen.estimate.advice import changes_for
 from snellen.estimate.cuda_rules import CudaRules
 from snellen.estimate.devices import Device
 from snellen.estimate.duration import step_duration
 from snellen.estimate.prediction import Predictor
 from snellen.estimate.step import NeedsNumbers, StepFailed, Workload, record
+from snellen.trace.measured import held_bytes, peak_above_start
 from snellen.trace.timeline import Category
 
 MIB = 1 << 20
@@ -61,7 +61,7 @@ def workload(kind: str, **changes: object) -> Workload:
 def measured(work: Workload) -> int:
     """Two real steps; every event of the CPU allocator."""
     model = work.build()
-    there = {t.untyped_storage()._cdata: t.untyped_storage().nbytes() for t in (*model.parameters(), *model.buffers())}
+    held = held_bytes((*model.parameters(), *model.buffers()))
     make = work.optimiser
     assert make is not None
 
@@ -75,7 +75,7 @@ def measured(work: Workload) -> int:
             optimiser.step()
             optimiser.zero_grad()
 
-    return sum(there.values()) + peak_above_start(steps)
+    return held + peak_above_start(steps)
 
 
 @pytest.mark.filterwarnings("ignore")

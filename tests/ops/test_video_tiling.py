@@ -8,10 +8,10 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from allocations import peak_above_start
 from snellen.errors import ContractError
 from snellen.models.vrt import VRT
 from snellen.ops.video_tiling import VideoTiling, restore, restored_frames
+from snellen.trace.measured import peak_above_start
 from tiny_vrt import tiny_vrt
 
 

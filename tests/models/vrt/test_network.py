@@ -10,12 +10,12 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from allocations import peak_above_start
 from snellen.errors import ContractError, WeightsError
 from snellen.models.vrt import PUBLISHED, VRT, Checkpointing, VrtArchitecture, load_official, published
 from snellen.models.vrt import attention as attention_module
 from snellen.models.vrt.attention import WindowAttention
 from snellen.models.vrt.temporal import survival
+from snellen.trace.measured import peak_above_start
 from tiny_vrt import TINY, tiny_vrt
 
 AGAIN = Checkpointing(attention=True, feed_forward=True)

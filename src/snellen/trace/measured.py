@@ -1,0 +1,47 @@
+"""Memory of something that really runs on the CPU, counted by the events of PyTorch's allocator."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+
+from torch import Tensor
+from torch.profiler import ProfilerActivity, profile
+
+__all__ = ["held_bytes", "peak_above_start"]
+
+
+def peak_above_start(run: Callable[[], object]) -> int:
+    """Most bytes alive at once on the CPU while something runs, beyond those that were there before.
+
+    Args:
+        run: What is run, once.
+
+    Example:
+        >>> import torch
+        >>> peak_above_start(lambda: torch.zeros(1024) + 1)
+        8192
+    """
+    with profile(activities=[ProfilerActivity.CPU], profile_memory=True) as profiled:
+        run()
+    events = profiled.profiler.kineto_results.events()
+    current = peak = 0
+    for _, change in sorted((event.start_ns(), event.nbytes()) for event in events if event.name() == "[memory]"):
+        current += change
+        peak = max(peak, current)
+    return peak
+
+
+def held_bytes(tensors: Iterable[Tensor]) -> int:
+    """Bytes of the storages behind tensors, each counted once.
+
+    Args:
+        tensors: Some of which may share a storage.
+
+    Example:
+        >>> import torch
+        >>> whole = torch.zeros(4)
+        >>> held_bytes([whole, whole[1:]])
+        16
+    """
+    storages = {tensor.untyped_storage()._cdata: tensor.untyped_storage().nbytes() for tensor in tensors}
+    return sum(storages.values())
