@@ -16,6 +16,10 @@ DGX Spark https://www.nvidia.com/en-us/products/workstations/dgx-spark/ (half: a
 Memory is what the driver reports as total, which is less than the round number on the box; for unified memory what the
 maker states. Quotas: https://www.kaggle.com/docs/notebooks (30 hours of GPU a week, 12 hours a session, 20 GB of
 disk that stays); https://research.google.com/colaboratory/faq.html (at most 12 hours, less when demand is high).
+
+Main memory: that of Kaggle from the technical specifications of the same page (29 gigabytes beside a GPU). Colab
+promises none; its machines without the option for more show 12.7 GiB: https://github.com/googlecolab/colabtools/issues/2480.
+Where a GPU is rented or built in, main memory is what the owner chose, so that nothing is said of it.
 """
 
 from __future__ import annotations
@@ -46,6 +50,7 @@ class Machine:
         unified: Whether host and device share one memory.
         weekly_hours: Hours that a user gets in a week, `None` where nobody counts.
         session_hours: Hours after which a session is ended, `None` where nobody does.
+        host_gib: Main memory, GiB; `None` when unknown, or when it is that of the device.
     """
 
     name: str
@@ -61,6 +66,7 @@ class Machine:
     unified: bool = False
     weekly_hours: float | None = None
     session_hours: float | None = None
+    host_gib: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,6 +94,9 @@ _H200 = _Gpu(139.8, (9, 0), 67.0, 989.0, 4800.0)
 _GB10 = _Gpu(119.2, (12, 1), 31.0, 125.0, 273.0, unified=True)
 
 _FIRST_BF16 = (8, 0)
+_KAGGLE = 29e9 / 2**30
+_COLAB = 12.7
+"""Main memory in GiB."""
 
 
 def _cuda(
@@ -98,6 +107,7 @@ def _cuda(
     cpus: int | None = None,
     weekly_hours: float | None = None,
     session_hours: float | None = None,
+    host_gib: float | None = None,
 ) -> Machine:
     return Machine(
         name,
@@ -113,6 +123,7 @@ def _cuda(
         unified=gpu.unified,
         weekly_hours=weekly_hours,
         session_hours=session_hours,
+        host_gib=host_gib,
     )
 
 
@@ -120,10 +131,10 @@ MACHINES: Final[Mapping[str, Machine]] = MappingProxyType(
     {
         machine.name: machine
         for machine in (
-            _cuda("kaggle-t4", _T4, cpus=4, weekly_hours=30, session_hours=12),
-            _cuda("kaggle-t4x2", _T4, devices=2, cpus=4, weekly_hours=30, session_hours=12),
-            _cuda("kaggle-p100", _P100, cpus=4, weekly_hours=30, session_hours=12),
-            _cuda("colab-t4", _T4, cpus=2, session_hours=12),
+            _cuda("kaggle-t4", _T4, cpus=4, weekly_hours=30, session_hours=12, host_gib=_KAGGLE),
+            _cuda("kaggle-t4x2", _T4, devices=2, cpus=4, weekly_hours=30, session_hours=12, host_gib=_KAGGLE),
+            _cuda("kaggle-p100", _P100, cpus=4, weekly_hours=30, session_hours=12, host_gib=_KAGGLE),
+            _cuda("colab-t4", _T4, cpus=2, session_hours=12, host_gib=_COLAB),
             _cuda("l4", _L4),
             _cuda("a10g", _A10G),
             _cuda("rtx3090", _RTX3090),

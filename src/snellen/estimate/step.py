@@ -80,6 +80,20 @@ class Workload:
     average: bool = False
     cuda: bool = True
 
+    def made_optimiser(self, parameters: list[nn.Parameter]) -> Optimizer:
+        """The optimiser, in the form that torch takes by itself on the device: CUDA works on all tensors at once.
+
+        Raises:
+            ValueError: Nothing is trained.
+        """
+        if self.optimiser is None:
+            raise ValueError("the workload has no optimiser, expected one that trains")
+        made = self.optimiser(parameters)
+        for group in made.param_groups:
+            if "foreach" in group and group["foreach"] is None:
+                group["foreach"] = self.cuda
+        return made
+
 
 def record(workload: Workload, phase: Phase = "train", *, real: bool = False) -> Timeline:
     """Go through the steps of a phase and write down every block of memory.
@@ -173,7 +187,7 @@ class _Run:
         if self.workload.optimiser is None or self.phase == "predict":
             return
         trained = self._trained()
-        self.optimiser = self.workload.optimiser(trained)
+        self.optimiser = self.workload.made_optimiser(trained)
         for parameter in trained:
             parameter.grad = torch.zeros_like(parameter)
         self.optimiser.step()
@@ -192,8 +206,8 @@ class _Run:
         if self.optimiser is not None:
             recorder.follow(_tensors(list(self.optimiser.state.values())), Category.OPTIMISER)
         try:
-            if training and workload.optimiser is not None:
-                self._train(workload.optimiser)
+            if training:
+                self._train()
             elif phase == "save":
                 self._save(kept)
             else:
@@ -232,10 +246,10 @@ class _Run:
         self.recorder.phase = Category.ACTIVATIONS
         return given
 
-    def _train(self, make_optimiser: Callable[[list[nn.Parameter]], Optimizer]) -> None:
+    def _train(self) -> None:
         workload, recorder = self.workload, self.recorder
         trained, make = self._trained(), self._given("train")
-        optimiser = self.optimiser or make_optimiser(trained)
+        optimiser = self.optimiser or workload.made_optimiser(trained)
         for _ in range(workload.accumulate):
             with self._scope():
                 loss = workload.loss(self.model, self._batch(make))

@@ -234,13 +234,16 @@ class RunNeeds:
         machine, workers = self.machine, int(self.config.data.workers)
         devices = int(self.config.devices)
         step = (0, 0)
-        if machine.accelerator != "cuda":
+        if machine.accelerator != "cuda" or machine.unified:
             worst = max(self.memory.phases, key=lambda phase: phase.high)
             step = (worst.low, worst.high)
         process = process_bytes(machine.accelerator, step=step)
         batch = [item for item in tree_iter(self.predictor.workload.batch(self._batch)) if isinstance(item, Tensor)]
         pixels = math.prod(self.sizes.largest) if self.sizes is not None else math.prod(self._sample_shape[-2:])
-        limit, source = machine.host_memory_bytes, machine.memory_limited_by or "the machine"
+        whole = "the machine" if machine.here else f"the main memory of {machine.name}"
+        limit, source = machine.host_memory_bytes, machine.memory_limited_by or whole
+        if machine.unified and not machine.here:
+            limit, source = budget_of(machine)
         if machine.here and machine.host_available_bytes is not None:
             limit, source = machine.host_available_bytes, f"available now, of {source}"
         largest = f"{self.sizes.largest[0]} x {self.sizes.largest[1]}" if self.sizes is not None else "not known"

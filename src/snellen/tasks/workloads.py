@@ -212,8 +212,7 @@ def _without_weights(config: RunConfig) -> RunConfig:
 
 
 def _maker(name: str) -> Callable[[list[nn.Parameter]], Optimizer]:
-    """An optimiser in the form that CUDA gets, which works on all tensors at once."""
     if name == "sgd":
-        return lambda parameters: torch.optim.SGD(parameters, lr=1e-3, momentum=0.9, foreach=True)
+        return lambda parameters: torch.optim.SGD(parameters, lr=1e-3, momentum=0.9)
     kind = torch.optim.Adam if name == "adam" else torch.optim.AdamW
-    return lambda parameters: kind(parameters, lr=1e-3, foreach=True)
+    return lambda parameters: kind(parameters, lr=1e-3)

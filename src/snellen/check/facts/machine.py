@@ -50,6 +50,7 @@ def machine_facts(name: str = "auto", *, output: Path | None = None) -> MachineF
         return this_machine(output=output)
     memory = int(machine.memory_gib * 2**30) if machine.memory_gib is not None else None
     host = next((place for place in ("kaggle", "colab") if name.startswith(place)), "")
+    main = int(machine.host_gib * 2**30) if machine.host_gib is not None else memory if machine.unified else None
     return MachineFacts(
         name,
         False,
@@ -61,6 +62,7 @@ def machine_facts(name: str = "auto", *, output: Path | None = None) -> MachineF
         disk_free_bytes=_DISKS.get(host),
         capability=machine.capability,
         unified=machine.unified,
+        host_memory_bytes=main,
         surroundings=(host,) if host else (),
     )
 
