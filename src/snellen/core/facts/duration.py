@@ -43,7 +43,11 @@ class DurationFacts:
         Example:
             >>> DurationFacts("t4", (0.1, 0.2), 36000, 10, (0, 0), (1.0, 2.0), "memory").sentence()
             'time: 1.0 to 2.0 hours on t4 for 36000 steps of 0.10 to 0.20 s, most of a step is memory'
+            >>> DurationFacts("t4", (0.1, 0.2), 900, 1, (0, 0), (0.025, 0.05), "loading").sentence()
+            'time: 1.5 to 3.0 minutes on t4 for 900 steps of 0.10 to 0.20 s, most of a step is loading'
         """
         low, high = self.step
         step = f"{self.steps} steps of {low:.2f} to {high:.2f} s, most of a step is {self.bound}"
-        return f"time: {self.hours[0]:.1f} to {self.hours[1]:.1f} hours on {self.machine} for {step}"
+        few = self.hours[1] < 1
+        least, most = (60 * hours if few else hours for hours in self.hours)
+        return f"time: {least:.1f} to {most:.1f} {'minutes' if few else 'hours'} on {self.machine} for {step}"
