@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 import math
-from typing import Any, Final, TypeAlias
+from typing import Any, Final, Literal, TypeAlias
 
 import cv2
 import numpy as np
@@ -48,22 +48,33 @@ def voxelise(spikes: npt.NDArray[Any], bins: int) -> npt.NDArray[np.float32]:
         [[[3.0, 3.0]], [[2.0, 2.0]]]
     """
     steps, height, width = spikes.shape
-    packed = np.packbits(spikes.reshape(steps, height * width) != 0, axis=1, bitorder="little")
+    flat = spikes.reshape(steps, height * width)
+    flat = flat if flat.dtype.kind in "biu" else flat != 0
+    packed = np.packbits(flat, axis=1, bitorder="little")  # a bit is set for whatever is not 0
     return packed_voxels(packed, bins, height=height, width=width)
 
 
-def packed_voxels(packed: Bytes, bins: int, *, height: int, width: int, flip: bool = False) -> npt.NDArray[np.float32]:
+def packed_voxels(
+    packed: Bytes,
+    bins: int,
+    *,
+    height: int,
+    width: int,
+    flip: bool = False,
+    bit_order: Literal["little", "big"] = "little",
+) -> npt.NDArray[np.float32]:
     """Sum packed spikes into time bins.
 
     The bits of all steps of a bin are added for 64 pixels at once, by the full adder of a processor: three bits of one
     weight become one of that weight and one of twice the weight. Only the sums are unpacked.
 
     Args:
-        packed: `(steps, bytes)`, one bit a pixel, least significant bit first, pixels row by row.
+        packed: `(steps, bytes)`, one bit a pixel, pixels row by row.
         bins: 1 to 32.
         height: Rows of the sensor.
         width: Columns of the sensor.
         flip: Reverse the order of the rows.
+        bit_order: Whether the first pixel of a byte is its least or its most significant bit.
 
     Returns:
         Counts, `(bins, height, width)`; not normalised.
@@ -90,7 +101,7 @@ def packed_voxels(packed: Bytes, bins: int, *, height: int, width: int, flip: bo
     for number, (start, end) in enumerate(itertools.pairwise(edges)):
         # Eight planes count to 255; what is longer is added in parts.
         for begin in range(start, max(end, start + 1), _MOST_STEPS):
-            counts = _counts(periods[:, begin : min(end, begin + _MOST_STEPS)])
+            counts = _counts(periods[:, begin : min(end, begin + _MOST_STEPS)], bit_order)
             frames = counts[:, : height * width].reshape(alike, height, width)
             frames = frames[:, ::-1] if flip else frames
             if begin == start:
@@ -100,7 +111,7 @@ def packed_voxels(packed: Bytes, bins: int, *, height: int, width: int, flip: bo
     return grid.reshape(bins, height, width)
 
 
-def _counts(steps: Bytes) -> Bytes:
+def _counts(steps: Bytes, bit_order: str) -> Bytes:
     """`(groups, steps, bytes)` of bits to `(groups, 8 * padded bytes)` of sums over the steps."""
     groups, _, row = steps.shape
     padded = -(-row // 8) * 8
@@ -109,8 +120,8 @@ def _counts(steps: Bytes) -> Bytes:
         planes[weight, :, :row] = plane
     _transpose_bits(planes.view(np.uint64))
     counts = np.empty((groups, padded, _PLANES), np.uint8)
-    # Byte i of plane k now counts pixel 8 i + k.
-    cv2.merge(list(planes), counts)
+    # Byte i of plane k now counts the pixel of bit k in byte i.
+    cv2.merge(list(planes if bit_order == "little" else planes[::-1]), counts)
     return counts.reshape(groups, -1)
 
 

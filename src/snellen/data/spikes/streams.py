@@ -130,11 +130,10 @@ def read_voxels(
         DataError: As `read_spikes`.
     """
     raw = _raw(Path(path), form, begin, count)
+    order = form.bit_order
     if form.bits == 8:
-        raw = np.packbits(raw != 0, axis=1, bitorder="little")
-    elif form.bit_order == "big":
-        raw = np.packbits(np.unpackbits(raw, axis=1), axis=1, bitorder="little")
-    grid = packed_voxels(raw, bins, height=form.height, width=form.width, flip=form.flip)
+        raw, order = np.packbits(raw, axis=1, bitorder="little"), "little"  # a bit is set for whatever is not 0
+    grid = packed_voxels(raw, bins, height=form.height, width=form.width, flip=form.flip, bit_order=order)
     return grid if form.columns is None else np.ascontiguousarray(grid[:, :, : form.columns])
 
 
