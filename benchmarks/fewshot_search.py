@@ -109,7 +109,8 @@ def plain(queries: Vectors, supports: Vectors, k: int, most: int) -> npt.NDArray
     found = []
     for first in range(0, len(queries), rows):
         similar = queries[first : first + rows] @ supports.T
-        found.append(np.argpartition(similar, -k, axis=1)[:, -k:])
+        # Without the copy the view would keep the whole partition.
+        found.append(np.argpartition(similar, -k, axis=1)[:, -k:].copy())
     return np.concatenate(found)
 
 

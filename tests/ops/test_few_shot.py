@@ -41,6 +41,23 @@ def test_equal_supports_are_found_in_their_order() -> None:
     assert found.indices.tolist() == [[0, 1, 2]]
 
 
+def test_very_many_equal_supports_are_found_in_their_order() -> None:
+    different = vectors(50, width=64)
+    which = np.random.default_rng(0).integers(0, 50, 20_000)
+    found = nearest(different, different[which], k=2)
+    assert found.indices.tolist() == [np.flatnonzero(which == number)[:2].tolist() for number in range(50)]
+    assert (
+        nearest(np.ones((2, 3), np.float32), np.ones((20_000, 3), np.float32), k=3).indices.tolist() == [[0, 1, 2]] * 2
+    )
+
+
+def test_supports_that_come_ever_nearer_are_all_looked_at() -> None:
+    angle = np.linspace(1.5, 0.0, 30_000)
+    supports = np.stack([np.cos(angle), np.sin(angle)], axis=1).astype(np.float32)
+    found = nearest(np.array([[np.cos(0.7), -np.sin(0.7)]], np.float32), supports, k=300)
+    assert found.indices[0].tolist() == list(range(29_999, 29_699, -1))
+
+
 @pytest.mark.parametrize("bad", [np.nan, np.inf])
 def test_what_is_not_finite_is_refused(bad: float) -> None:
     odd = vectors(3)
