@@ -233,14 +233,14 @@ def count(
         touched: Its files that were changed.
         known: What was said before, from `known_of`.
     """
-    stems = tuple({Path(path).stem for path in touched})
+    stems = tuple({Path(path).stem.casefold() for path in touched})
     alone = tuple({Path(path).parent.parent for path in touched if _only_one(Path(path).parent)} - {copy})
     gone = {Path(path).parent for path in touched if not Path(path).exists()}
     found, wrong = False, set[tuple[str, str]]()
     for finding in (finding for result in results for finding in result.findings):
         names = {name for name in named(finding) if Path(name).is_relative_to(copy)}
         # A mask or an annotation (`a_mask.png`, or all in the folder of a sample) is named in place of its image.
-        hit = {name for name in names if name in touched or Path(name).stem.startswith(stems)}
+        hit = {name for name in names if name in touched or Path(name).stem.casefold().startswith(stems)}
         hit |= {name for name in names if any(Path(name).is_relative_to(folder) for folder in alone)}
         if finding.slug == slug:
             # In place of files that are gone their neighbours are named.

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from statistics import median
-from typing import Final
+from typing import Final, TypeAlias
 
 from snellen.core.audits import file_evidence, listed, place_of, share, short
 from snellen.core.facts.data import FolderAudit, ImageRecord, Pixels
@@ -16,16 +16,20 @@ from snellen.core.plan import NotApplicable, Plan
 __all__ = [
     "FEW",
     "FEWEST",
+    "Measured",
     "Spread",
     "image_finding",
     "image_folders",
     "is_blank",
     "log_spread",
     "measured",
+    "nearly_lost",
     "opened",
+    "pixel_findings",
     "seen",
     "set_side",
     "spread",
+    "unusually_low",
 ]
 
 FEW: Final = 0.2
@@ -36,6 +40,15 @@ FEWEST: Final = 8
 
 _MAD = 1.4826
 """Median absolute deviation to standard deviation, for a normal distribution."""
+
+_LOST = 1 / 16
+"""Brightness, or distance to white, under which an 8-bit image has 16 levels left: 4 of its 8 bits."""
+_UNLIKE = -3.5
+_UNLIKE_LOST = -3.0
+"""What is lost by itself need not be as unlike the others as what is only dim."""
+
+Measured: TypeAlias = tuple[ImageRecord, Pixels]
+"""An image and what was measured of its pixels."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,7 +115,7 @@ def opened(folder: FolderAudit) -> Iterator[ImageRecord]:
     return (record for record in folder.images.values() if not record.problem and record.height and record.width)
 
 
-def measured(folder: FolderAudit) -> Iterator[tuple[ImageRecord, Pixels]]:
+def measured(folder: FolderAudit) -> Iterator[Measured]:
     """Images whose pixels were measured."""
     return ((record, record.pixels) for record in opened(folder) if record.pixels is not None)
 
@@ -115,6 +128,43 @@ def is_blank(pixels: Pixels) -> bool:
         True
     """
     return pixels.deviation <= 1 / 255 and pixels.high - pixels.low <= 2.1 / 255
+
+
+def unusually_low(
+    images: Iterable[Measured], value: Callable[[Pixels], float], usual: Spread, bound: float, unlike: float
+) -> list[tuple[float, str]]:
+    """Value and path of the images that lie low both by themselves and within their set, the lowest first.
+
+    Args:
+        images: The set.
+        value: What is compared.
+        usual: Where the values of the set lie.
+        bound: Under which an image must lie, whatever its set.
+        unlike: Widths below the middle at which it must lie, negative.
+    """
+    values = ((value(pixels), record.path) for record, pixels in images)
+    return sorted((found, path) for found, path in values if found < bound and usual.score(found) < unlike)
+
+
+def nearly_lost(
+    images: Sequence[Measured], value: Callable[[Pixels], float], bound: float
+) -> tuple[list[tuple[float, str]], Spread | None]:
+    """Images that are nearly black, or nearly white, unlike the others.
+
+    Args:
+        images: The set.
+        value: Brightness that the image stays under; or its distance to white.
+        bound: Under which an image can count. One that is lost by itself counts in a small set, too, and when it is
+            somewhat less unlike the others.
+
+    Returns:
+        Value and path of each, the worst first; and where the values of the set lie, `None` for a small one.
+    """
+    usual = log_spread([value(pixels) for _, pixels in images], 0.2)
+    if usual is None:
+        return sorted((value(pixels), record.path) for record, pixels in images if value(pixels) < _LOST), None
+    dim = unusually_low(images, value, usual, bound, _UNLIKE)
+    return sorted({*dim, *unusually_low(images, value, usual, _LOST, _UNLIKE_LOST)}), usual
 
 
 def set_side(folder: FolderAudit) -> float:
@@ -171,3 +221,25 @@ def image_finding(
         file_evidence(files),
         Fix(fix),
     )
+
+
+def pixel_findings(
+    plan: Plan, slug: str, judge: Callable[[FolderAudit], Sequence[tuple[str, str]]], said: str, fix: str
+) -> Iterator[Finding]:
+    """A warning for each folder that holds images whose pixels show a fault.
+
+    Args:
+        plan: The run.
+        slug: The rule.
+        judge: Path of each such image of a folder and what was measured of it, the worst first.
+        said: What they are, after their number.
+        fix: What to do.
+
+    Raises:
+        NotApplicable: No folder holds an image.
+    """
+    for folder in image_folders(plan):
+        files = judge(folder)
+        if files:
+            message = f"{seen(folder, len(files), pixels=True)} {said}"
+            yield image_finding(plan, folder, slug, Level.WARNING, message, files, fix)

@@ -67,7 +67,7 @@ def test_voc(tmp_path: Path) -> None:
         "<annotation>" + "<a>" * 1000,
         "<html/>",
         "",
-        "<annotation>" + " " * (5 * 1024 * 1024) + "</annotation>",
+        "<annotation>" + " " * (17 * 1024 * 1024) + "</annotation>",
     ],
 )
 def test_hostile_xml_is_refused(tmp_path: Path, text: str) -> None:

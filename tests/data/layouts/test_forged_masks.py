@@ -40,10 +40,17 @@ def test_pairs_by_stem_and_every_problem_by_name(tmp_path: Path) -> None:
     assert [Path(sample.image).name for sample in forged if not sample.masks] == ["3.png"]
     assert [problem.message for problem in folder.problems] == [
         "1 of 6 forged images has no mask in masks: 3.png",
-        "1 of 5 masks has no image in Forged: 99.png",
-        "2 of 6 forged images share their stem with another: 5.jpg, 5.png",
+        "1 of 5 masks has no forged image: 99.png",
+        "2 of 6 forged images share their name with another, and so their mask: 5.jpg, 5.png",
     ]
     assert [Path(sample.image).parent.name for sample in folder.samples if sample.role == "authentic"] == ["authentic"]
+
+
+def test_a_mask_that_differs_in_case_is_paired_and_named(tmp_path: Path) -> None:
+    touch(tmp_path, "forged/Scene1.png", "forged/Scene2.png", "masks/scene1.png", "masks/Scene2.png")
+    folder = discover(tmp_path)
+    assert all(sample.masks for sample in folder.samples)
+    assert [(one.kind, Path(one.paths[0]).name) for one in folder.problems] == [("other-case", "scene1.png")]
 
 
 def test_sizes_are_compared_lazily(tmp_path: Path) -> None:

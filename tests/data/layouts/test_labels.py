@@ -49,6 +49,18 @@ def test_alphabets_nest_and_splits_are_no_classes(tmp_path: Path) -> None:
     assert read(tmp_path / "c").classes == ("x", "y")
 
 
+def test_an_image_beside_nested_classes_is_astray(tmp_path: Path) -> None:
+    touch(
+        tmp_path,
+        *(f"{alphabet}/letter{n}/{i}.png" for alphabet in ("Greek", "Latin") for n in (1, 2) for i in "abcdef"),
+    )
+    touch(tmp_path, "Greek/new.png")
+    listing = read(tmp_path)
+    assert listing.classes == ("Greek/letter1", "Greek/letter2", "Latin/letter1", "Latin/letter2")
+    assert len(listing.samples) == 24
+    assert kinds(listing) == {"stray-file": 1}
+
+
 @pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16", "cp1252"])
 def test_a_table_in_any_encoding(tmp_path: Path, encoding: str) -> None:
     touch(tmp_path, "images/a.jpg", "images/b.jpg", "images/c.jpg")

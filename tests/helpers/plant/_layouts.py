@@ -92,14 +92,14 @@ def write_mask_values(path: Path, values: np.ndarray) -> Path:
 
 
 def class_folders(folder: Path, *, least: int = 2) -> dict[str, list[Path]]:
-    """Images by class, of the first split.
+    """Images by class, of the first split; classes in nested folders have a `/` in their name.
 
     Raises:
         CannotPlant: It is not sorted into class folders, or no class has `least` images.
     """
     found: dict[str, list[Path]] = {}
     for sample in samples_of(folder, "class-folders"):
-        found.setdefault(Path(sample.image).parent.name, []).append(Path(sample.image))
+        found.setdefault(sample.label or "", []).append(Path(sample.image))
     if len(found) < 2 or max(map(len, found.values())) < least:
         raise CannotPlant(f"no class has {least} images")
     return {name: sorted(paths) for name, paths in sorted(found.items())}
@@ -116,7 +116,8 @@ def part(folder: Path, name: str) -> Path:
         if wanted in places and wanted != "train":
             return places[wanted]
     classes = class_folders(folder, least=4)
-    root = next(iter(classes.values()))[0].parent.parent
+    label, paths = next(iter(classes.items()))
+    root = paths[0].parents[1 + label.count("/")]
     for split in ("train", "val"):
         (folder / split).mkdir(exist_ok=True)
     for label, paths in classes.items():
@@ -191,12 +192,13 @@ def support_sets(folder: Path, *, shots: Sequence[int] = (1, 3)) -> tuple[dict[s
     support: dict[str, list[Path]] = {}
     query: dict[str, list[Path]] = {}
     for name, files in stored.items():
+        class_folder = f"Class_{name.replace('/', '_')}"
         for shot in shots:
-            place = folder / "things" / "2.support-set" / f"Class_{name}" / f"shot{shot}"
+            place = folder / "things" / "2.support-set" / class_folder / f"shot{shot}"
             written = [_write(place / file, content) for file, content in files[:shot]]
             if shot == max(shots):
                 support[name] = written
-        place = folder / "things" / "6.preprocessed" / f"Class_{name}"
+        place = folder / "things" / "6.preprocessed" / class_folder
         query[name] = [_write(place / file, content) for file, content in files[max(shots) :]]
     return support, query
 

@@ -39,15 +39,16 @@ def class_missing_in_training(folder: Path, rng: random.Random) -> Sequence[Path
 
 @plants("class-name-variants")
 def half_of_a_class_renamed(folder: Path, rng: random.Random) -> Sequence[Path]:
-    classes = {name: paths for name, paths in class_folders(folder).items() if len(paths) >= 4 and len(name) > 1}
-    if not classes:
+    classes = {paths[0].parent: paths for paths in class_folders(folder).values() if len(paths) >= 4}
+    places = sorted(place for place in classes if len(place.name) > 1)
+    if not places:
         raise CannotPlant("no class has four images")
-    name = rng.choice(sorted(classes))
-    paths = classes[name]
+    place = rng.choice(places)
+    name, paths = place.name, classes[place]
     spelled = rng.choice([name.capitalize(), name.upper(), f"{name} "])
-    place = paths[0].parent.parent / (spelled if spelled != name else f"{name}_")
-    place.mkdir()
-    return [path.rename(place / path.name) for path in paths[: len(paths) // 2]]
+    twin = place.with_name(spelled if spelled != name else f"{name}_")
+    twin.mkdir()
+    return [path.rename(twin / path.name) for path in paths[: len(paths) // 2]]
 
 
 @plants("class-imbalance")
@@ -64,15 +65,16 @@ def class_thinned_out(folder: Path, rng: random.Random) -> Sequence[Path]:
     return gone
 
 
-def _copies(folder: Path, rng: random.Random, store: Callable[[Path, Path], object]) -> list[Path]:
+def _copies(folder: Path, rng: random.Random, store: Callable[[Path, Path], object], suffix: str = "") -> list[Path]:
+    """Originals and their copies: the conflict is between the two."""
     classes = class_folders(folder)
     made = []
     for _ in range(2):
         one, other = rng.sample(sorted(classes), 2)
         source = rng.choice(classes[one])
-        copy = classes[other][0].parent / f"copy_{len(made)}{source.suffix}"
+        copy = classes[other][0].parent / f"copy_{len(made)}{suffix or source.suffix}"
         store(source, copy)
-        made.append(copy)
+        made += [source, copy]
     return made
 
 
@@ -85,9 +87,9 @@ def file_in_two_classes(folder: Path, rng: random.Random) -> Sequence[Path]:
 def pixels_in_two_classes(folder: Path, rng: random.Random) -> Sequence[Path]:
     def store(source: Path, copy: Path) -> None:
         with Image.open(source) as image:
-            image.save(copy.with_suffix(".png"), compress_level=1)
+            image.save(copy, compress_level=1)
 
-    return _copies(folder, rng, store)
+    return _copies(folder, rng, store, ".png")
 
 
 @plants("label-against-name")
@@ -121,7 +123,7 @@ def _table(folder: Path, rng: random.Random, change: Callable[[list[list[str]]],
     (folder / "images").mkdir()
     for name, files in stored.items():
         for index, (suffix, content) in enumerate(files):
-            path = folder / "images" / f"{name}_{index:04d}{suffix}"
+            path = folder / "images" / f"{name.replace('/', '_')}_{index:04d}{suffix}"
             path.write_bytes(content)
             rows.append([f"images/{path.name}", name])
     change(rows)
@@ -150,11 +152,14 @@ def row_without_its_label(folder: Path, rng: random.Random) -> Sequence[Path]:
 
 @plants("label-conflict")
 def rows_that_contradict(folder: Path, rng: random.Random) -> Sequence[Path]:
+    torn = []
+
     def change(rows: list[list[str]]) -> None:
         path, label = rng.choice(rows)
         rows.append([path, next(other for _, other in rows if other != label)])
+        torn.append(folder / path)
 
-    return _table(folder, rng, change)
+    return [*_table(folder, rng, change), *torn]
 
 
 @plants("single-class-prediction")

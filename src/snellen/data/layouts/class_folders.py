@@ -15,10 +15,13 @@ from snellen.data.layouts.tree import Tree
 __all__ = ["LAYOUT"]
 
 _FEW_CLASSES = 8
+_NEARLY_ALL = 0.95
+"""Share of the images at one depth from which on the rest lies astray."""
 
 
 def _recognise(tree: Tree) -> Match | None:
-    labels = _labels(tree)
+    depth = _class_depth(tree)
+    labels = _labels(tree, depth)
     filled = [label for label, count in labels.items() if count]
     if len(labels) < 2 or not filled or len(tree.top.images) > sum(labels.values()):
         return None
@@ -26,7 +29,7 @@ def _recognise(tree: Tree) -> Match | None:
     if table is not None and table.labels == ():
         return None  # a list of the same files names no class: the folders are where they come from
     sure = 60 if sum(labels.values()) >= 2 * len(filled) else 45
-    kind = "nested folders" if any("/" in label for label in labels) else "folders"
+    kind = "nested folders" if depth > 1 else "folders"
     few = ", ".join(shown(label) for label in list(labels)[:_FEW_CLASSES])
     return Match(
         sure,
@@ -35,16 +38,24 @@ def _recognise(tree: Tree) -> Match | None:
     )
 
 
-def _labels(tree: Tree) -> Counter[str]:
+def _class_depth(tree: Tree) -> int:
+    """How deep the folders of classes lie: where nearly all images are, if not every class has folders of its own."""
+    images: Counter[int] = Counter()
+    for folder in tree.walk():
+        if folder.images and _inside(folder.rel):
+            images[len(_inside(folder.rel))] += len(folder.images)
+    if not images:
+        return 1
+    depth, most = images.most_common(1)[0]
+    return depth if most >= _NEARLY_ALL * images.total() else 1
+
+
+def _labels(tree: Tree, depth: int) -> Counter[str]:
     """Number of images of every class, those of empty folders included."""
-    depths = {_depth(folder.rel) for folder in tree.walk() if folder.images and folder.rel} - {0}
-    nested = len(depths) == 1 and min(depths) > 1
     labels: Counter[str] = Counter()
     for folder in tree.walk():
-        if not _depth(folder.rel):
-            continue
-        label = _label(folder.rel, nested=nested)
-        if folder.images or not folder.folders:
+        label = _label(folder.rel, depth)
+        if label and (folder.images or not folder.folders):
             labels[label] += len(folder.images)
     return labels
 
@@ -54,31 +65,29 @@ def _inside(rel: str) -> list[str]:
     return parts[1:] if parts and split_name(parts[0]) else parts
 
 
-def _depth(rel: str) -> int:
-    return len(_inside(rel))
-
-
-def _label(rel: str, *, nested: bool) -> str:
-    return "/".join(_inside(rel)) if nested else _inside(rel)[0]
+def _label(rel: str, depth: int) -> str:
+    """The class of a folder's images; `""` above the folders of classes."""
+    parts = _inside(rel)
+    return "/".join(parts[:depth]) if len(parts) >= depth else ""
 
 
 def _read(tree: Tree) -> Contents:
-    labels = _labels(tree)
-    nested = any("/" in label for label in labels)
+    depth = _class_depth(tree)
+    labels = _labels(tree, depth)
     samples, loose = [], []
     for folder, name in tree.images():
-        path = tree.path(folder.rel, name)
-        if _depth(folder.rel):
-            samples.append(Sample(path, label=_label(folder.rel, nested=nested)))
+        path, label = tree.path(folder.rel, name), _label(folder.rel, depth)
+        if label:
+            samples.append(Sample(path, label=label))
         else:
             loose.append(path)
     empty = [
         tree.path(folder.rel)
         for folder in tree.walk()
-        if _depth(folder.rel)
-        and not folder.images
+        if not folder.images
         and not folder.folders
-        and not labels[_label(folder.rel, nested=nested)]
+        and (label := _label(folder.rel, depth) or "/".join(_inside(folder.rel)))
+        and not labels[label]
     ]
     if not samples:
         return Contents(plain_images(tree))

@@ -9,8 +9,8 @@ from pathlib import Path
 
 from snellen.core.facts.data import ListingProblem, Sample
 from snellen.data.layouts.base import Contents, Layout, Match, not_there
-from snellen.data.layouts.pairing import MARK_END
-from snellen.data.layouts.problems import counted, shown
+from snellen.data.layouts.pairing import Named, pair
+from snellen.data.layouts.problems import shown
 from snellen.data.layouts.tree import Tree, stem_of, suffix_of, walk_tree
 from snellen.data.listing import name_some, nearest_folder
 from snellen.data.splitting import scene_of
@@ -108,42 +108,17 @@ def _read(tree: Tree) -> Contents:
     images = _files(tree, forged)
     untouched = _files(tree, authentic)
     marked = _files(tree, masks, arrays=True)
-    by_stem: dict[str, str] = {}
-    for mask in marked:
-        by_stem.setdefault(_stem(mask), mask)
-    for mask in marked:
-        by_stem.setdefault(MARK_END.sub("", _stem(mask)), mask)
-    samples = [_sample(path, "forged", by_stem.get(_stem(path))) for path in images]
-    used = {mask for sample in samples for mask in sample.masks}
-    mask_name, forged_name = (
-        shown(tree.folders[place].name) if place else word for place, word in ((masks, "masks"), (forged, "forged"))
-    )
-    counts = Counter(map(_stem, images))
-    twice = [path for path in images if counts[_stem(path)] > 1]
-    problems = (
-        *_empty(tree, forged, images),
-        *_empty(tree, authentic, untouched),
-        *counted(
-            "image-without-mask",
-            [one.image for one in samples if not one.masks],
-            len(images),
-            f"forged images {{has}} no mask in {mask_name}",
-        ),
-        *counted(
-            "mask-without-image",
-            [mask for mask in marked if mask not in used],
-            len(marked),
-            f"masks {{has}} no image in {forged_name}",
-        ),
-        *counted("same-name", twice, len(images), "forged images {shares} their stem with another"),
-    )
-    return Contents([*samples, *(_sample(path, "authentic", None) for path in untouched)], problems=problems)
+    where = shown(tree.folders[masks].name) if masks is not None else "masks"
+    pairs = pair(_named(images), _named(marked), image="forged image", where=where)
+    samples = [_sample(path, "forged", found[:1]) for path, found in pairs.found]
+    problems = (*_empty(tree, forged, images), *_empty(tree, authentic, untouched), *pairs.problems)
+    return Contents([*samples, *(_sample(path, "authentic") for path in untouched)], problems=problems)
 
 
-def _sample(path: str, role: str, mask: str | None) -> Sample:
+def _sample(path: str, role: str, masks: tuple[str, ...] = ()) -> Sample:
     # A bare number names no scene: every set counts from 1.
     scene = scene_of(path)
-    return Sample(path, role, group="" if re.fullmatch(r"[\d_-]*", scene) else scene, masks=(mask,) if mask else ())
+    return Sample(path, role, group="" if re.fullmatch(r"[\d_-]*", scene) else scene, masks=masks)
 
 
 def _files(tree: Tree, rel: str | None, *, arrays: bool = False) -> list[str]:
@@ -154,8 +129,8 @@ def _files(tree: Tree, rel: str | None, *, arrays: bool = False) -> list[str]:
     return found + [tree.path(rel, name) for name in folder.files if arrays and suffix_of(name) == ".npy"]
 
 
-def _stem(path: str) -> str:
-    return stem_of(path.rpartition("/")[2])
+def _named(paths: Sequence[str]) -> list[Named]:
+    return [(stem_of(path.rpartition("/")[2]), path) for path in paths]
 
 
 def _empty(tree: Tree, rel: str | None, found: Sequence[str]) -> tuple[ListingProblem, ...]:

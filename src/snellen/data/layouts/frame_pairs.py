@@ -99,7 +99,7 @@ def _read(tree: Tree) -> Contents:
         *counted("image-without-partner", lonely, blurred, "blurred frames {has} no sharp frame of their name"),
         *counted("partner-without-image", unblurred, sharp_count, "sharp frames {has} no blurred frame of their name"),
         *counted("image-without-spikes", spikeless, blurred, "frames {has} no spike file of their name, others do"),
-        *counted("other-case", folded, blurred, "frames {has} a partner only if upper and lower case do not count"),
+        *counted("other-case", folded, sharp_count, "sharp frames {has} the name of a blurred one but for its case"),
         *frame_gaps(samples),
     ]
     return Contents(samples, problems=tuple(problems), used=frozenset(used))

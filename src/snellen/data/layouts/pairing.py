@@ -46,7 +46,14 @@ class Pairs:
         return sum(bool(marks) for _, marks in self.found)
 
 
-def pair(images: Sequence[Named], marks: Sequence[Named], *, mark: str = "mask", where: str = "masks") -> Pairs:
+def pair(
+    images: Sequence[Named],
+    marks: Sequence[Named],
+    *,
+    image: str = "image",
+    mark: str = "mask",
+    where: str = "masks",
+) -> Pairs:
     """Pair images with marks of the same name.
 
     Names may differ by what such files are called after (`7.jpg` and `7_mask.png`), and by upper and lower case, which
@@ -55,7 +62,8 @@ def pair(images: Sequence[Named], marks: Sequence[Named], *, mark: str = "mask",
     Args:
         images: The images.
         marks: Masks, or files of annotations.
-        mark: What they are called in messages.
+        image: What an image is called in messages.
+        mark: Likewise a mark.
         where: Name of the folder that they lie in.
 
     Example:
@@ -77,12 +85,10 @@ def pair(images: Sequence[Named], marks: Sequence[Named], *, mark: str = "mask",
     twice = [path for name, path in images if names[name] > 1]
     noun = "mask" if mark == "mask" else "annotation"
     problems = (
-        *counted(f"image-without-{noun}", unmarked, len(images), f"images {{has}} no {mark} in {where}"),
-        *counted(f"{noun}-without-image", unused, len(marks), f"{mark}s {{has}} no image"),
-        *counted("same-name", twice, len(images), f"images {{shares}} their name with another, and so their {mark}"),
-        *counted(
-            "other-case", folded, len(images), f"images {{has}} a {mark} only if upper and lower case do not count"
-        ),
+        *counted(f"image-without-{noun}", unmarked, len(images), f"{image}s {{has}} no {mark} in {where}"),
+        *counted(f"{noun}-without-image", unused, len(marks), f"{mark}s {{has}} no {image}"),
+        *counted("same-name", twice, len(images), f"{image}s {{shares}} their name with another, and so their {mark}"),
+        *counted("other-case", folded, len(marks), f"{mark}s {{has}} the name of an {image} but for its case"),
     )
     return Pairs(tuple((path, tuple(paths)) for (_, path), paths in zip(images, found, strict=True)), unused, problems)
 
@@ -96,8 +102,9 @@ def _match(images: Sequence[Named], marks: Sequence[Named]) -> tuple[list[list[s
         if plain != name:
             loose[plain].append(path)
     in_any_case: defaultdict[str, list[str]] | None = None
-    found, folded = [], []
-    for name, path in images:
+    found: list[list[str]] = []
+    folded: list[str] = []
+    for name, _ in images:
         plain = _IMAGE.sub("", name)
         paths = exact.get(name) or loose.get(name) or loose.get(plain) or (exact.get(plain) if plain != name else None)
         if paths is None:
@@ -107,7 +114,6 @@ def _match(images: Sequence[Named], marks: Sequence[Named]) -> tuple[list[list[s
                     for other, others in table.items():
                         in_any_case[other.casefold()].extend(others)
             paths = in_any_case.get(name.casefold())
-            if paths:
-                folded.append(path)
+            folded += paths or ()
         found.append(list(paths or ()))
     return found, folded

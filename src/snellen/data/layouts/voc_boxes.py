@@ -4,30 +4,30 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, field
-from pathlib import Path
-from typing import Final
 from xml.parsers import expat
 
-from snellen.core.facts.data import Box, ListingProblem, Sample
+from snellen.core.facts.data import Box, Sample
+from snellen.data.layouts.annotated import Failed, marks_of, read_annotated, read_bounded
 from snellen.data.layouts.base import Contents, Layout, Match, not_there
 from snellen.data.layouts.class_names import find_class_names
 from snellen.data.layouts.groups import with_sources
 from snellen.data.layouts.pairing import pair
-from snellen.data.layouts.problems import counted, shown
+from snellen.data.layouts.problems import shown
 from snellen.data.layouts.sides import Side, find_sides, sides_in_one_folder
 from snellen.data.layouts.tree import Tree, stem_of, suffix_of
 from snellen.errors import DataError
 
-__all__ = ["LAYOUT", "MAX_BYTES", "read_voc"]
-
-MAX_BYTES: Final = 4 * 1024 * 1024
-"""A larger XML is no annotation of one image."""
+__all__ = ["LAYOUT", "read_voc"]
 
 _FOLDERS = ("annotations", "annotation", "annots", "xml", "xmls", "labels")
 _MAX_DEPTH = 30
 _MAX_OBJECTS = 100_000
 _SNIFFED = 5
 _CORNERS = ("xmin", "ymin", "xmax", "ymax")
+_KINDS = {
+    "row-unreadable": "{has} an object without four finite corners",
+    "other-name": "{names} another image inside than the file's own name does",
+}
 
 
 @dataclass(slots=True)
@@ -44,13 +44,7 @@ def read_voc(path: str) -> _Voc:
     Raises:
         DataError: It cannot be read, is too large, is no XML, declares entities, or is about something else.
     """
-    try:
-        with Path(path).open("rb") as file:
-            raw = file.read(MAX_BYTES + 1)
-    except OSError as error:
-        raise DataError(f"{shown(path)}: {error.strerror}") from error
-    if len(raw) > MAX_BYTES:
-        raise DataError(f"{shown(path)}: larger than {MAX_BYTES // 1024**2} MiB")
+    raw = read_bounded(path)
     reader = _Reader(path)
     try:
         reader.parser.Parse(raw, True)
@@ -154,45 +148,20 @@ def _read(tree: Tree) -> Contents:
     sides = _sides(tree)
     if not sides:
         return not_there(tree, "Pascal VOC files beside the images, such as images and annotations")
-    samples: list[Sample] = []
-    problems: list[ListingProblem] = []
-    unreadable: list[str] = []
-    bad: list[str] = []
-    renamed: list[str] = []
-    reason = ""
-    for side in sides:
-        pairs = pair(side.images, side.marks, mark="Pascal VOC file", where=shown(side.where))
-        problems += pairs.problems
-        for image, marks in pairs.found:
-            if not marks:
-                samples.append(Sample(image, boxes=None))
-                continue
-            try:
-                voc = read_voc(marks[0])
-            except DataError as error:
-                unreadable.append(marks[0])
-                reason = reason or error.message.rpartition("/")[2]
-                samples.append(Sample(image, boxes=None))
-                continue
-            bad += [marks[0]] * bool(voc.bad)
-            said = stem_of(voc.filename.replace("\\", "/").rpartition("/")[2])
-            renamed += [marks[0]] * bool(said and said != stem_of(image.rpartition("/")[2]))
-            samples.append(Sample(image, boxes=tuple(voc.boxes), stated_size=_stated(voc.size)))
-    read = len(samples)
-    problems += [
-        *counted("annotation-unreadable", unreadable, read, f"Pascal VOC files cannot be read ({_plain(reason)})"),
-        *counted("row-unreadable", bad, read, "Pascal VOC files {has} an object without four finite corners"),
-        *counted(
-            "other-name", renamed, read, "Pascal VOC files {names} another image inside than the file's own name does"
-        ),
-    ]
+    samples, problems = read_annotated(sides, "Pascal VOC file", _sample, _KINDS)
     classes, classes_from = find_class_names(tree, about="detect|object")
-    used = frozenset((classes_from, *(path for side in sides for _, path in side.marks)))
+    used = frozenset((classes_from, *marks_of(sides)))
     return Contents(with_sources(samples), classes, classes_from, tuple(problems), used)
 
 
-def _plain(reason: str) -> str:
-    return reason.replace("{", "(").replace("}", ")")
+def _sample(image: str, path: str, failed: Failed) -> Sample:
+    voc = read_voc(path)
+    if voc.bad:
+        failed.append(("row-unreadable", path))
+    said = stem_of(voc.filename.replace("\\", "/").rpartition("/")[2])
+    if said and said != stem_of(image.rpartition("/")[2]):
+        failed.append(("other-name", path))
+    return Sample(image, boxes=tuple(voc.boxes), stated_size=_stated(voc.size))
 
 
 def _stated(size: dict[str, str]) -> tuple[int, int] | None:

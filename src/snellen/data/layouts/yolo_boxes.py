@@ -4,26 +4,23 @@ from __future__ import annotations
 
 import math
 import re
-from pathlib import Path
-from typing import Final
 
-from snellen.core.facts.data import Box, ListingProblem, Sample
+from snellen.core.facts.data import Box, Sample
+from snellen.data.layouts.annotated import Failed, marks_of, read_annotated, read_bounded
 from snellen.data.layouts.base import Contents, Layout, Match, not_there
 from snellen.data.layouts.class_names import CLASS_FILE, find_class_names
 from snellen.data.layouts.groups import with_sources
 from snellen.data.layouts.pairing import pair
-from snellen.data.layouts.problems import counted, shown
+from snellen.data.layouts.problems import shown
 from snellen.data.layouts.sides import Side, find_sides, sides_in_one_folder
 from snellen.data.layouts.tree import Tree, suffix_of
 from snellen.errors import DataError
 
-__all__ = ["LAYOUT", "MAX_BYTES", "read_yolo"]
-
-MAX_BYTES: Final = 16 * 1024 * 1024
-"""A larger text is no label file of one image."""
+__all__ = ["LAYOUT", "read_yolo"]
 
 _FOLDERS = ("labels", "label", "labels_detection", "annotations", "txt", "labels_instance_polygons")
 _SNIFFED = 20
+_KINDS = {"row-unreadable": "{has} a row that is neither a box nor a polygon"}
 _NOT_LABELS = re.compile(r"(?:readme|train|val|test|notes|licen[cs]e|requirements).*\.txt", re.IGNORECASE)
 
 
@@ -35,19 +32,14 @@ def read_yolo(path: str) -> tuple[tuple[Box, ...], int]:
 
     Example:
         >>> import tempfile
+        >>> from pathlib import Path
         >>> path = Path(tempfile.mkdtemp(), "a.txt")
         >>> _ = path.write_text("3 0.5 0.5 0.2 0.1\n7 0 0 1 0 1 0.5\n1 x y\n")
         >>> boxes, bad = read_yolo(str(path))
         >>> [(box.label, box.values, box.line) for box in boxes], bad
         ([('3', (0.5, 0.5, 0.2, 0.1), 1), ('7', (0.5, 0.25, 1.0, 0.5), 2)], 1)
     """
-    try:
-        with Path(path).open("rb") as file:
-            raw = file.read(MAX_BYTES + 1)
-    except OSError as error:
-        raise DataError(f"{shown(path)}: {error.strerror}") from error
-    if len(raw) > MAX_BYTES:
-        raise DataError(f"{shown(path)}: larger than {MAX_BYTES // 1024**2} MiB")
+    raw = read_bounded(path)
     boxes, bad = [], 0
     for number, line in enumerate(raw.decode("utf-8-sig", "replace").splitlines(), start=1):
         cells = line.split()
@@ -110,35 +102,18 @@ def _read(tree: Tree) -> Contents:
     sides = _sides(tree)
     if not sides:
         return not_there(tree, "text files of boxes beside the images, such as images and labels")
-    samples: list[Sample] = []
-    problems: list[ListingProblem] = []
-    unreadable: list[str] = []
-    bad: list[str] = []
-    reason = ""
-    for side in sides:
-        pairs = pair(side.images, side.marks, mark="label file", where=shown(side.where))
-        problems += pairs.problems
-        for image, marks in pairs.found:
-            if not marks:
-                samples.append(Sample(image, boxes=None))
-                continue
-            try:
-                boxes, wrong = read_yolo(marks[0])
-            except DataError as error:
-                unreadable.append(marks[0])
-                reason = reason or error.message.rpartition(": ")[2]
-                samples.append(Sample(image, boxes=None))
-                continue
-            bad += [marks[0]] * bool(wrong)
-            samples.append(Sample(image, boxes=boxes))
-    problems += [
-        *counted("annotation-unreadable", unreadable, len(samples), f"label files cannot be read ({reason})"),
-        *counted("row-unreadable", bad, len(samples), "label files {has} a row that is neither a box nor a polygon"),
-    ]
+    samples, problems = read_annotated(sides, "label file", _sample, _KINDS)
     polygons = any("polygon" in side.where.casefold() for side in sides)
     classes, classes_from = find_class_names(tree, about="instance" if polygons else "detect|object")
-    used = frozenset((classes_from, *(path for side in sides for _, path in side.marks)))
+    used = frozenset((classes_from, *marks_of(sides)))
     return Contents(with_sources(samples), classes, classes_from, tuple(problems), used)
+
+
+def _sample(image: str, path: str, failed: Failed) -> Sample:
+    boxes, wrong = read_yolo(path)
+    if wrong:
+        failed.append(("row-unreadable", path))
+    return Sample(image, boxes=boxes)
 
 
 LAYOUT = Layout("yolo-boxes", _recognise, _read)

@@ -36,8 +36,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from snellen.core.facts.data import FolderAudit
 from snellen.core.finding import Finding, Level
-from snellen.core.image_sets import image_finding, image_folders, is_blank, measured, seen
+from snellen.core.image_sets import is_blank, measured, pixel_findings
 from snellen.core.plan import Cost, Plan
 from snellen.core.rule import BeforeFacet, Rule, absent
 
@@ -45,16 +46,16 @@ __all__ = ["RULE"]
 
 
 def _examine(plan: Plan) -> Iterator[Finding]:
-    for folder in image_folders(plan):
-        files = [
-            (record.path, f"one colour, brightness {pixels.mean:.2f} of 1")
-            for record, pixels in measured(folder)
-            if is_blank(pixels)
-        ]
-        if files:
-            message = f"{seen(folder, len(files), pixels=True)} are of one colour"
-            fix = "Take them off the list, or fetch them again."
-            yield image_finding(plan, folder, "blank-image", Level.WARNING, message, files, fix)
+    fix = "Take them off the list, or fetch them again."
+    return pixel_findings(plan, "blank-image", _blank, "are of one colour", fix)
+
+
+def _blank(folder: FolderAudit) -> list[tuple[str, str]]:
+    return [
+        (record.path, f"one colour, brightness {pixels.mean:.2f} of 1")
+        for record, pixels in measured(folder)
+        if is_blank(pixels)
+    ]
 
 
 RULE = Rule(

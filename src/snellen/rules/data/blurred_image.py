@@ -40,7 +40,7 @@ from collections.abc import Iterator
 
 from snellen.core.facts.data import FolderAudit
 from snellen.core.finding import Finding, Level
-from snellen.core.image_sets import image_finding, image_folders, log_spread, measured, seen
+from snellen.core.image_sets import log_spread, measured, pixel_findings
 from snellen.core.plan import Cost, Plan
 from snellen.core.rule import BeforeFacet, Rule, absent
 
@@ -53,12 +53,9 @@ _SOFT, _SMOOTH = -3.0, -2.6
 
 
 def _examine(plan: Plan) -> Iterator[Finding]:
-    for folder in image_folders(plan):
-        files = _blurred(folder)
-        if files:
-            message = f"{seen(folder, len(files), pixels=True)} are blurred, unlike the others"
-            fix = "Look at them; take them off the list unless the application's images are blurred, too."
-            yield image_finding(plan, folder, "blurred-image", Level.WARNING, message, files, fix)
+    said = "are blurred, unlike the others"
+    fix = "Look at them; take them off the list unless the application's images are blurred, too."
+    return pixel_findings(plan, "blurred-image", _blurred, said, fix)
 
 
 def _blurred(folder: FolderAudit) -> list[tuple[str, str]]:

@@ -11,9 +11,9 @@ Over-exposure, a flash on glass, a scan of an empty page, values above 255 clipp
 How to confirm
 --------------
 99% of its pixels are brighter than 0.8 of full scale, and its darkest parts are an outlier in its set: more than
-3.5 robust widths (of the logarithm of the distance to white, at least 20%) nearer to white than the others.
-Drawings on white paper have black strokes in more than 1% of their pixels, and are no outliers among themselves. In
-a set of under 8 images the bound is 0.95.
+3.5 robust widths (of the logarithm of the distance to white, at least 20%) nearer to white than the others. Above
+15/16 of full scale, where 16 of 256 levels are left, 3 widths are enough, and a set of under 8 images is not asked.
+Drawings on white paper have black strokes in more than 1% of their pixels, and are no outliers among themselves.
 
 Fix
 ---
@@ -36,41 +36,26 @@ from collections.abc import Iterator
 
 from snellen.core.facts.data import FolderAudit
 from snellen.core.finding import Finding, Level
-from snellen.core.image_sets import image_finding, image_folders, is_blank, log_spread, measured, seen
+from snellen.core.image_sets import is_blank, measured, nearly_lost, pixel_findings
 from snellen.core.plan import Cost, Plan
 from snellen.core.rule import BeforeFacet, Rule, absent
 
 __all__ = ["RULE"]
 
-
-_WHITE = 0.8
-_WHITE_ALONE = 0.95
-_UNLIKE = -3.5
+_NEAR_WHITE = 0.2
 
 
 def _examine(plan: Plan) -> Iterator[Finding]:
-    for folder in image_folders(plan):
-        files = _bright(folder)
-        if files:
-            message = f"{seen(folder, len(files), pixels=True)} are nearly white, unlike the others"
-            fix = "Look at them, and take those off the list in which nothing is to be seen."
-            yield image_finding(plan, folder, "bright-image", Level.WARNING, message, files, fix)
+    said = "are nearly white, unlike the others"
+    fix = "Look at them, and take those off the list in which nothing is to be seen."
+    return pixel_findings(plan, "bright-image", _bright, said, fix)
 
 
 def _bright(folder: FolderAudit) -> list[tuple[str, str]]:
     found = [pair for pair in measured(folder) if not is_blank(pair[1])]
-    usual = log_spread([1 - pixels.low for _, pixels in found], 0.2)
-    bright = [
-        (1 - pixels.low, record.path)
-        for record, pixels in found
-        if (
-            pixels.low > _WHITE_ALONE
-            if usual is None
-            else pixels.low > _WHITE and usual.score(1 - pixels.low) < _UNLIKE
-        )
-    ]
+    bright, usual = nearly_lost(found, lambda pixels: 1 - pixels.low, _NEAR_WHITE)
     middle = f", usual are {1 - usual.middle:.2f}" if usual is not None else ""
-    return [(path, f"99% of its pixels are brighter than {1 - gap:.2f} of 1{middle}") for gap, path in sorted(bright)]
+    return [(path, f"99% of its pixels are brighter than {1 - gap:.2f} of 1{middle}") for gap, path in bright]
 
 
 RULE = Rule(

@@ -32,36 +32,27 @@ Sources
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 
-from snellen.core.audits import file_evidence, place_of
-from snellen.core.facts.data import FolderAudit
-from snellen.core.finding import Finding, Fix, Level
+from snellen.core.audits import listing_findings
+from snellen.core.finding import Finding, Level
 from snellen.core.plan import Cost, NotApplicable, Plan
 from snellen.core.rule import BeforeFacet, Rule, absent
 
 __all__ = ["RULE"]
 
-
-_KINDS = ("broken-link", "circular-link")
+_FIX = "Mount what the links lead to, make them anew, or copy the files themselves: cp -rL."
+_BROKEN = {"broken-link": ("broken link", _FIX)}
+_CIRCULAR = {"circular-link": ("circular link", "Remove the link: what it leads to is listed once already.")}
 
 
 def _examine(plan: Plan) -> Iterator[Finding]:
-    folders: Sequence[FolderAudit] = plan.fact("audit")
+    folders = plan.fact("audit")
     if not folders:
         raise NotApplicable("the run names no data folder")
-    for folder in folders:
-        for problem in folder.problems:
-            if problem.kind in _KINDS:
-                # A circle costs no data: what it leads to is listed already.
-                yield Finding(
-                    "broken-link",
-                    Level.ERROR if problem.kind == "broken-link" else Level.NOTE,
-                    f"{folder.key}: {problem.message}",
-                    place_of(plan, folder.key),
-                    file_evidence((path, problem.kind.replace("-", " ")) for path in problem.paths),
-                    Fix("Mount what the links lead to, make them anew, or copy the files themselves: cp -rL."),
-                )
+    yield from listing_findings(plan, folders, "broken-link", Level.ERROR, _BROKEN)
+    # A circle costs no data.
+    yield from listing_findings(plan, folders, "broken-link", Level.NOTE, _CIRCULAR)
 
 
 RULE = Rule(

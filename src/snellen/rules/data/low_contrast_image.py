@@ -39,12 +39,11 @@ from collections.abc import Iterator
 
 from snellen.core.facts.data import FolderAudit
 from snellen.core.finding import Finding, Level
-from snellen.core.image_sets import image_finding, image_folders, is_blank, log_spread, measured, seen
+from snellen.core.image_sets import is_blank, log_spread, measured, pixel_findings, unusually_low
 from snellen.core.plan import Cost, Plan
 from snellen.core.rule import BeforeFacet, Rule, absent
 
 __all__ = ["RULE"]
-
 
 _FLAT = 0.03
 _UNLIKE = -3.0
@@ -52,12 +51,9 @@ _BLACK, _WHITE = 0.15, 0.8
 
 
 def _examine(plan: Plan) -> Iterator[Finding]:
-    for folder in image_folders(plan):
-        files = _flat(folder)
-        if files:
-            message = f"{seen(folder, len(files), pixels=True)} have hardly any contrast, unlike the others"
-            fix = "Look at them; stretch their contrast if their content is needed, or take them off the list."
-            yield image_finding(plan, folder, "low-contrast-image", Level.WARNING, message, files, fix)
+    said = "have hardly any contrast, unlike the others"
+    fix = "Look at them; stretch their contrast if their content is needed, or take them off the list."
+    return pixel_findings(plan, "low-contrast-image", _flat, said, fix)
 
 
 def _flat(folder: FolderAudit) -> list[tuple[str, str]]:
@@ -65,14 +61,8 @@ def _flat(folder: FolderAudit) -> list[tuple[str, str]]:
     usual = log_spread([pixels.deviation for _, pixels in found], 0.25)
     if usual is None:
         return []
-    flat = sorted(
-        (pixels.deviation, record.path)
-        for record, pixels in found
-        if pixels.deviation < _FLAT
-        and usual.score(pixels.deviation) < _UNLIKE
-        and pixels.high >= _BLACK
-        and pixels.low <= _WHITE
-    )
+    between = [pair for pair in found if pair[1].high >= _BLACK and pair[1].low <= _WHITE]
+    flat = unusually_low(between, lambda pixels: pixels.deviation, usual, _FLAT, _UNLIKE)
     return [
         (path, f"its brightness deviates by {deviation:.3f} of 1, usual are {usual.middle:.3f}")
         for deviation, path in flat

@@ -38,24 +38,22 @@ from collections.abc import Iterator
 
 from snellen.core.facts.data import FolderAudit
 from snellen.core.finding import Finding, Level
-from snellen.core.image_sets import image_finding, image_folders, is_blank, measured, seen, spread
+from snellen.core.image_sets import is_blank, measured, pixel_findings, spread, unusually_low
 from snellen.core.plan import Cost, Plan
 from snellen.core.rule import BeforeFacet, Rule, absent
 
 __all__ = ["RULE"]
 
-
 _EMPTY = 1.5
+_FLAT = 0.03
 _UNLIKE = -5.0
 
 
 def _examine(plan: Plan) -> Iterator[Finding]:
-    for folder in image_folders(plan):
-        files = _empty(folder)
-        if files:
-            message = f"{seen(folder, len(files), pixels=True)} hold next to nothing, unlike the others"
-            fix = "Look at them, and take placeholders off the list."
-            yield image_finding(plan, folder, "low-information-image", Level.WARNING, message, files, fix)
+    said = "hold next to nothing, unlike the others"
+    return pixel_findings(
+        plan, "low-information-image", _empty, said, "Look at them, and take placeholders off the list."
+    )
 
 
 def _empty(folder: FolderAudit) -> list[tuple[str, str]]:
@@ -64,11 +62,8 @@ def _empty(folder: FolderAudit) -> list[tuple[str, str]]:
     if usual is None:
         return []
     # Dark, white and veiled images have few levels as well; they are found by what they are.
-    empty = sorted(
-        (pixels.entropy, record.path)
-        for record, pixels in found
-        if pixels.entropy < _EMPTY and usual.score(pixels.entropy) < _UNLIKE and pixels.deviation >= 0.03
-    )
+    contrasting = [pair for pair in found if pair[1].deviation >= _FLAT]
+    empty = unusually_low(contrasting, lambda pixels: pixels.entropy, usual, _EMPTY, _UNLIKE)
     return [(path, f"an entropy of {entropy:.2f} bits, usual are {usual.middle:.2f}") for entropy, path in empty]
 
 

@@ -41,7 +41,7 @@ import re
 from collections.abc import Iterator
 from pathlib import Path, PurePosixPath
 
-from snellen.core.audits import file_evidence, place_of
+from snellen.core.audits import listing_findings
 from snellen.core.file_kinds import is_data, is_weights, name_of
 from snellen.core.finding import Evidence, Finding, Fix, FixSafety, Level, Location
 from snellen.core.log import Log, LoggedException, LogMatch
@@ -52,6 +52,7 @@ from snellen.core.rule import BeforeFacet, LogFacet, Rule, absent
 __all__ = ["RULE"]
 
 
+_KINDS = {"missing-file": ("is named and not there", "Fetch these files again, or take them off the list.")}
 _MISSING = re.compile(r"(?:\[Errno 2\] |\[WinError [23]\] )?No such file or directory:?\s*['\"]?(?P<path>[^'\"\n]*)")
 _NOT_FOUND = re.compile(r"^(?P<path>\S[^\n'\"]*?) not found\.?$")
 _FORMS = (
@@ -183,23 +184,8 @@ def _examine_plan(plan: Plan) -> Iterator[Finding]:
             fix=_nearest(path.key, path.given, path.nearest),
         )
     with contextlib.suppress(FactUnavailable):
-        yield from _listed(plan)
-
-
-def _listed(plan: Plan) -> Iterator[Finding]:
-    """Files that a table or a list of the data set names and the folder does not hold."""
-    for folder in plan.fact("audit"):
-        for problem in folder.problems:
-            # A link that leads nowhere is broken-link.
-            if problem.kind == "missing-file":
-                yield Finding(
-                    "missing-file",
-                    Level.ERROR,
-                    f"{folder.key}: {problem.message}",
-                    place_of(plan, folder.key),
-                    file_evidence((path, "is named and not there") for path in problem.paths),
-                    Fix("Fetch these files again, or take them off the list."),
-                )
+        # A link that leads nowhere is broken-link.
+        yield from listing_findings(plan, plan.fact("audit"), "missing-file", Level.ERROR, _KINDS)
 
 
 def _nearest(key: str, given: str, name: str | None) -> Fix:

@@ -32,29 +32,26 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from snellen.core.audits import file_evidence, place_of
-from snellen.core.finding import Finding, Fix, Level
+from snellen.core.audits import listing_findings
+from snellen.core.finding import Finding, Level
 from snellen.core.plan import Cost, NotApplicable, Plan
 from snellen.core.rule import BeforeFacet, Rule, absent
 
 __all__ = ["RULE"]
+
+_KINDS = {
+    "same-name": (
+        "shares its name with another",
+        "Remove converted copies, or rename each image together with what belongs to it.",
+    ),
+}
 
 
 def _examine(plan: Plan) -> Iterator[Finding]:
     folders = plan.fact("audit")
     if not folders:
         raise NotApplicable("the run names no data folder")
-    for folder in folders:
-        for problem in folder.problems:
-            if problem.kind == "same-name":
-                yield Finding(
-                    "same-stem",
-                    Level.WARNING,
-                    f"{folder.key}: {problem.message}",
-                    place_of(plan, folder.key),
-                    file_evidence((path, "shares its name with another") for path in problem.paths),
-                    Fix("Remove converted copies, or rename each image together with what belongs to it."),
-                )
+    yield from listing_findings(plan, folders, "same-stem", Level.WARNING, _KINDS)
 
 
 RULE = Rule(

@@ -36,7 +36,7 @@ import re
 from collections.abc import Iterator
 from pathlib import PurePath
 
-from snellen.core.audits import file_evidence, place_of
+from snellen.core.audits import listing_findings
 from snellen.core.finding import Finding, Fix, FixSafety, Level, Location
 from snellen.core.log import Log, LogMatch
 from snellen.core.plan import Cost, FactUnavailable, NotApplicable, Plan
@@ -45,6 +45,12 @@ from snellen.core.rule import BeforeFacet, LogFacet, Rule, absent
 __all__ = ["RULE"]
 
 
+_KINDS = {
+    "other-case": (
+        "differs in upper and lower case",
+        "Rename these files as the list or the image spells them: Linux tells upper from lower case.",
+    ),
+}
 _MISSING = re.compile(r"(?:No such file or directory|cannot find the (?:path|file) specified)\W+(?P<path>[^'\"\n]+)")
 _PATH = re.compile(r"(?<![\w.~-])[\w.~-]*(?:[\\/][\w.-]+)+")
 
@@ -78,7 +84,7 @@ def _examine_plan(plan: Plan) -> Iterator[Finding]:
     if not paths:
         raise NotApplicable("the run names no path")
     with contextlib.suppress(FactUnavailable):
-        yield from _listed(plan)
+        yield from listing_findings(plan, plan.fact("audit"), "split-case", Level.ERROR, _KINDS)
     for path in paths:
         if path.other_case is None:
             continue
@@ -97,21 +103,6 @@ def _examine_plan(plan: Plan) -> Iterator[Finding]:
                 settings=((path.key, written),),
             ),
         )
-
-
-def _listed(plan: Plan) -> Iterator[Finding]:
-    """Files that a list, or the name of an image, spells in another case than the disk."""
-    for folder in plan.fact("audit"):
-        for problem in folder.problems:
-            if problem.kind == "other-case":
-                yield Finding(
-                    "split-case",
-                    Level.ERROR,
-                    f"{folder.key}: {problem.message}",
-                    place_of(plan, folder.key),
-                    file_evidence((path, "differs in upper and lower case") for path in problem.paths),
-                    Fix("Rename these files as the list or the image spells them: Linux tells upper from lower case."),
-                )
 
 
 RULE = Rule(
