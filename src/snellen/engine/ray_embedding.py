@@ -14,6 +14,7 @@ import platform
 import time
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -36,8 +37,7 @@ class _Plan:
     """What an actor has to know."""
 
     backbone: str
-    weights: str | None
-    pretrained: bool
+    load: Callable[[], Embedder]
     fingerprint: str
     folder: str
     cache: str | None
@@ -49,8 +49,7 @@ def embed_on_ray(
     embedder: Embedder,
     folder: Path,
     *,
-    weights: Path | None = None,
-    pretrained: bool = True,
+    load: Callable[[], Embedder] | None = None,
     settings: EmbedSettings | None = None,
     cache: FeatureCache | None = None,
     progress: Callable[[EmbedReport], None] | None = None,
@@ -61,8 +60,7 @@ def embed_on_ray(
         refs: The images; their paths must be the same on all machines.
         embedder: The backbone; each actor loads its own.
         folder: Where the parts are written; all machines must see it.
-        weights: As for `load_embedder`.
-        pretrained: As for `load_embedder`.
+        load: Makes the backbone in each actor; `load_embedder` with its name when it is left out.
         settings: How it is done.
         cache: Its folder must be seen by all machines, too.
         progress: Is told after each part.
@@ -83,8 +81,7 @@ def embed_on_ray(
         sweep(folder)
         plan = _Plan(
             embedder.name,
-            None if weights is None else str(weights.absolute()),
-            pretrained,
+            load or partial(load_embedder, embedder.name),
             embedder.fingerprint,
             str(folder),
             None if cache is None else str(cache.root.absolute()),
@@ -192,10 +189,9 @@ class _Worker:
 
     def __init__(self, plan: _Plan) -> None:
         self._plan = plan
-        weights = None if plan.weights is None else Path(plan.weights)
         self._problem, self._embedder = "", None
         try:
-            embedder = load_embedder(plan.backbone, weights=weights, pretrained=plan.pretrained)
+            embedder = plan.load()
         except SnellenError as error:
             self._problem = error.message
             return

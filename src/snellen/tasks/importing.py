@@ -36,7 +36,8 @@ def importing(module: str, *, wanted: bool) -> Iterator[None]:
         return
 
     def load() -> None:
-        with contextlib.suppress(ImportError):
+        # Two threads that meet in a circle of imports: one of them gives up, and whoever needs the module imports it.
+        with contextlib.suppress(ImportError, RuntimeError):
             importlib.import_module(module)
 
     thread = threading.Thread(target=load, name=f"import {module}")

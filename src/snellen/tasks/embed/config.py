@@ -17,10 +17,10 @@ class EmbedModel(ModelConfig):
 
     backbone: Annotated[str, Field(min_length=1)] = "dinov2_vits14"
     """A short name (`dinov2_vitb14`, `clip_vitb32`, `sam_vit_b`), `torchvision:NAME`, `transformers:REPOSITORY`, any
-    timm name, or one that needs no weights: `hog`, `hog-colour`, `colour-histogram`,
-    `pixels`."""
+    timm name, one that needs no weights (`hog`, `hog-colour`, `colour-histogram`, `pixels`), or the folder of a run of
+    the task `classify`: its network without the classifier."""
     weights: Path | None = None
-    """Weights from a local file; the names of the official release are understood."""
+    """Weights from a local file; the names of the official release are understood, and a checkpoint of such a run."""
     pretrained: bool = True
     """Fetch the published weights; without them the weights are random, which is good for tests only."""
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from snellen._env import cache_folder
@@ -34,23 +35,37 @@ def _model(plan: Plan) -> EmbedModel:
     return model
 
 
-def _embedder(model: EmbedModel) -> Embedder:
-    """The backbone with random weights: what is asked here is its shape."""
-    from snellen.models.backbones.embedders import load_embedder  # noqa: PLC0415 - see above
+def _embedder(plan: Plan, model: EmbedModel) -> Embedder:
+    """The backbone, with random weights unless it was trained here: what is asked is its shape."""
+    from snellen.tasks.trained_backbone import open_backbone  # noqa: PLC0415 - see above
 
+    weights = _trained(plan, model) if model.weights is not None else None
     try:
-        return load_embedder(model.backbone, pretrained=False)
+        return open_backbone(model.backbone, weights=weights, pretrained=False, root=plan.root)
     except SnellenError as error:
         raise FactUnavailable(error.message) from error
 
 
+def _trained(plan: Plan, model: EmbedModel) -> Path | None:
+    """Where the weights lie if the run's own network was trained here."""
+    from snellen.tasks.trained_backbone import trained_at  # noqa: PLC0415 - see above
+
+    return trained_at(model.backbone if model.weights is None else model.weights, root=plan.root)
+
+
 def _contracts(plan: Plan) -> tuple[dict[str, Any], ...]:
-    return (_embedder(_model(plan)).contract.to_dict(),)
+    return (_embedder(plan, _model(plan)).contract.to_dict(),)
 
 
 def _weights_fit(plan: Plan) -> tuple[FitFacts, ...]:
     model = _model(plan)
     part = f"backbone {model.backbone}"
+    own = _trained(plan, model)
+    if own is not None:
+        # Built from the settings that lie beside its weights, and loaded whole.
+        tensors = len(_embedder(plan, model).network.state_dict())
+        key = "model.backbone" if model.weights is None else "model.weights"
+        return (FitFacts(part, key, str(own), tensors, tensors),)
     if model.weights is None and not model.pretrained:
         raise NotApplicable("model.pretrained is false on purpose: its weights are random")
     if model.weights is None:
@@ -58,7 +73,7 @@ def _weights_fit(plan: Plan) -> tuple[FitFacts, ...]:
     from snellen.models.backbones.embedders import official_state  # noqa: PLC0415 - see above
     from snellen.models.weights.loading import compare_state, read_state_dict  # noqa: PLC0415 - see above
 
-    network = _embedder(model).network
+    network = _embedder(plan, model).network
     try:
         state = official_state(model.backbone, read_state_dict(plan.root / model.weights), network)
     except SnellenError as error:
@@ -76,7 +91,7 @@ def _weights_fit(plan: Plan) -> tuple[FitFacts, ...]:
 
 def _networks(plan: Plan) -> tuple[NetworkFacts, ...]:
     model = _model(plan)
-    embedder = _embedder(model)
+    embedder = _embedder(plan, model)
     height, width = embedder.preprocessing.input_size or (224, 224)
     why = f"what the preprocessing of {model.backbone} gives"
     return (

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any, Literal
 
@@ -12,11 +13,12 @@ from snellen.core.files import write_json, write_text
 from snellen.data.feature_cache import FeatureCache
 from snellen.data.sources import ImageRef, ImageSource, open_sources
 from snellen.engine.embedding import EmbedReport, EmbedSettings, embed_images
-from snellen.models.backbones.embedders import Embedder, load_embedder
+from snellen.models.backbones.embedders import Embedder
 from snellen.report.progress import Throughput, note
 from snellen.report.text import harmless
 from snellen.tasks.embed.config import EmbedRun
 from snellen.tasks.embed.page import render_embedding
+from snellen.tasks.trained_backbone import open_backbone, trained_at
 from snellen.tasks.unread import UNREAD, unread_lines, write_unread
 
 __all__ = ["Embedding", "predict_all"]
@@ -115,7 +117,10 @@ def predict_all(
         raise TypeError(f"expected an EmbedRun, given {type(config).__name__}")
     source = open_sources(inputs)
     model = config.model
-    embedder = load_embedder(model.backbone, weights=model.weights, pretrained=model.pretrained)
+    # Absolute, since actors of a cluster start in folders of their own.
+    name = str(trained_at(model.backbone, root=config.output.parent) or model.backbone)
+    load = partial(open_backbone, name, weights=model.weights, pretrained=model.pretrained)
+    embedder = load()
     workers = config.data.workers if isinstance(config.data.workers, int) else 1
     settings = EmbedSettings(device=config.device, workers=max(1, workers), limit=limit)
     cache = FeatureCache(config.cache, embedder.fingerprint, embedder.name) if isinstance(config.cache, Path) else None
@@ -130,10 +135,7 @@ def predict_all(
         if engine == "ray":
             from snellen.engine.ray_embedding import embed_on_ray  # noqa: PLC0415 - an extra
 
-            report = embed_on_ray(
-                sample, embedder, out, weights=model.weights, pretrained=model.pretrained, settings=settings,
-                cache=cache, progress=tell,
-            )  # fmt: skip
+            report = embed_on_ray(sample, embedder, out, load=load, settings=settings, cache=cache, progress=tell)
         else:
             report = embed_images(sample, embedder, out, settings=settings, cache=cache, progress=tell)
     remarks = [f"passed over: {count} {reason}" for reason, count in source.skipped.items() if count]

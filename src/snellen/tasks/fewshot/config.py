@@ -49,7 +49,7 @@ class FewShotModel(EmbedModel):
     """Which backbone, and its weights."""
 
     backbone: Annotated[str, Field(min_length=1)] = "hog"
-    """As in the task `embed`; or the folder of a run of the task `classify`, whose network is taken."""
+    """As in the task `embed`."""
 
 
 class RecognitionConfig(Section):

@@ -13,9 +13,9 @@ import numpy.typing as npt
 from snellen.data.feature_cache import FeatureCache
 from snellen.data.features import Features, Unread, read_features
 from snellen.engine.embedding import EmbedSettings, features_of
-from snellen.models.backbones.embedders import Embedder, load_embedder
+from snellen.models.backbones.embedders import Embedder
 from snellen.tasks.fewshot.config import FewShotRun
-from snellen.tasks.trained_backbone import is_run, load_run
+from snellen.tasks.trained_backbone import open_backbone
 
 __all__ = ["Embedded", "build_embedder", "cache_of", "embed", "settings_of"]
 
@@ -58,13 +58,10 @@ def build_embedder(config: FewShotRun, backbone: str | None = None) -> Embedder:
         WeightsError: Weights that cannot be had.
     """
     model = config.model
-    name = backbone or model.backbone
-    for place in (Path(name), config.output.parent / name):
-        if is_run(place):
-            return load_run(place)
-    if name != model.backbone:
-        return load_embedder(name)
-    return load_embedder(name, weights=model.weights, pretrained=model.pretrained)
+    root = config.output.parent
+    if backbone is not None and backbone != model.backbone:
+        return open_backbone(backbone, root=root)
+    return open_backbone(model.backbone, weights=model.weights, pretrained=model.pretrained, root=root)
 
 
 def settings_of(config: FewShotRun) -> EmbedSettings:

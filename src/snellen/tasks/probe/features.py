@@ -17,8 +17,9 @@ from snellen.data.pictures import content_digest
 from snellen.data.sources import image_ref
 from snellen.engine.embedding import EmbedSettings, features_of
 from snellen.errors import DataError, SnellenError
-from snellen.models.backbones.embedders import Embedder, load_embedder
+from snellen.models.backbones.embedders import Embedder
 from snellen.tasks.probe.config import ProbeRun
+from snellen.tasks.trained_backbone import open_backbone
 
 __all__ = ["FrozenFeatures", "Vectors", "embed_settings"]
 
@@ -60,7 +61,9 @@ class FrozenFeatures:
             WeightsError: Its weights cannot be had.
         """
         model = self._config.model
-        return load_embedder(model.backbone, weights=model.weights, pretrained=model.pretrained)
+        return open_backbone(
+            model.backbone, weights=model.weights, pretrained=model.pretrained, root=self._config.output.parent
+        )
 
     def cache(self) -> FeatureCache | None:
         """The cache of this backbone, if the run keeps one."""
