@@ -20,7 +20,9 @@ def embed(  # noqa: PLR0913, PLR0917 - one parameter for each option
         list[Path], typer.Argument(metavar="IN...", help="Images, folders, patterns, lists, Parquet, tar shards.")
     ],
     out: Annotated[Path, typer.Option("-o", "--out", help="Folder for the features.")],
-    backbone: Annotated[str, typer.Option(help="dinov2_vits14, clip_vitb32, a timm name, hog, runs/NAME ...")] = "dinov2_vits14",
+    backbone: Annotated[
+        str, typer.Option(help="dinov2_vits14, clip_vitb32, a timm name, hog, runs/NAME ...")
+    ] = "dinov2_vits14",
     weights: Annotated[Path | None, typer.Option(help="Weights from a local file.")] = None,
     pretrained: Annotated[bool, typer.Option(help="Fetch the published weights.")] = True,
     device: Annotated[str, typer.Option(help="cpu, cuda, cuda:1, mps; auto takes an accelerator.")] = "auto",
