@@ -1,19 +1,21 @@
 """How fast decoded samples come out of the shared cache, beside other ways of holding them, and what memory each takes.
 
     python benchmarks/cache.py                          480 pictures of 512 x 512, 4 workers: some minutes on two cores
-    python benchmarks/cache.py --pictures 1600 --repeats 5
+    python benchmarks/cache.py --pictures 1600 --repeats 9
 
-    snellen   `Items` in an `Arena`: one memory for all workers
+    snellen   `Items` in an `Arena`, one memory for all workers, read by the loader of training runs, `BatchLoader`,
+              whose workers hand their batches over in memory that is used again
+    arena     the same `Items` in the loader of the others
     png       decodes every picture in every epoch, with the same decoder
     dicts     a dictionary in each of the workers, which stay: what a data set with a cache of its own does
     lmdb      decoded pictures in an LMDB, read as its documentation does: `transaction.get(key)`, a copy
     lmdb-map  the same LMDB read without a copy (`buffers=True`)
     litdata   decoded pictures in an optimised litdata set, read by its own data set and loader
 
-All hold the same pictures and give the same batches, which is asserted by their sum. All but litdata run in the same
-`DataLoader`, in the same random order, with the same collation. Warm epochs are timed: the stores are filled, and
-one epoch has been read. Repetitions are interleaved, each way's loader is kept between its epochs, and ratios are taken
-within a repetition, since other programs share the cores.
+All hold the same pictures and give the same batches, which is asserted by their sum. All but snellen and litdata run in
+the same `DataLoader` with the same collation into shared memory. Orders are random. Warm epochs are timed: the stores
+are filled, and one epoch has been read. Repetitions are interleaved, each way's loader is kept between its epochs, and
+ratios are taken within a repetition, since other programs share the cores.
 
 Memory is the proportional set size: a page that n processes share counts 1/n for each. `own` is that of the stored
 pictures alone, summed over the training process and the workers from what the kernel says of each mapping; `all` is
@@ -33,7 +35,7 @@ import shutil
 import statistics
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -49,6 +51,8 @@ from snellen.data.cache.arena import Arena, Arrays, stored_bytes
 from snellen.data.cache.items import Items
 from snellen.data.reading import read_image
 from snellen.data.writing import write_png
+from snellen.engine.loading import BatchLoader
+from snellen.engine.seeding import Purpose
 
 Pixels = npt.NDArray[np.uint8]
 WORKERS = 4
@@ -120,6 +124,39 @@ class Shared(Decoded):
         return found
 
 
+class Stacking:
+    """All of a recipe that a loader asks for."""
+
+    def collate(self, samples: Sequence[Pixels]) -> dict[str, Any]:
+        """A batch."""
+        return {"files": [""] * len(samples), "pixels": np.stack(samples)}
+
+
+class RunLoader:
+    """The loader of training runs, with the batches of an epoch drawn as a run draws them."""
+
+    def __init__(self, dataset: Decoded) -> None:
+        self._count, self._epoch = len(dataset), 0
+        self._loader = BatchLoader(
+            Stacking(),  # type: ignore[arg-type]
+            dataset,
+            seed=0,
+            purpose=Purpose.TRAINING_SAMPLE,
+            workers=WORKERS,
+        )
+
+    @property
+    def _iterator(self) -> Any:
+        return self._loader._loader._iterator
+
+    def __iter__(self) -> Iterator[torch.Tensor]:
+        self._epoch += 1
+        order = torch.randperm(self._count, generator=torch.Generator().manual_seed(self._epoch)).tolist()
+        batches = [order[begin : begin + BATCH] for begin in range(0, self._count, BATCH)]
+        for batch in self._loader.batches(self._epoch, batches):
+            yield torch.from_numpy(batch["pixels"])
+
+
 class Lmdb(Decoded):
     """Decoded pictures in an LMDB."""
 
@@ -176,7 +213,9 @@ class Way:
 
     def _spent(self) -> float:
         processes = [psutil.Process(), *workers_of(self.loader)]
-        return sum(sum(process.cpu_times()[:2]) for process in processes)
+        # In nanoseconds, where times of processes count in hundredths of a second.
+        threads = [thread for process in processes for thread in Path(f"/proc/{process.pid}/task").iterdir()]
+        return sum(int((thread / "schedstat").read_text().split()[0]) for thread in threads) / 1e9
 
     def memory(self) -> tuple[int, int]:
         """Proportional set size of what is stored, and of the processes as a whole, workers and this one."""
@@ -200,7 +239,7 @@ def mappings(pid: int) -> Iterator[tuple[str, int]]:
     for line in Path(f"/proc/{pid}/smaps").read_text(errors="replace").splitlines():
         words = line.split()
         if "-" in words[0] and not words[0].endswith(":"):
-            name = words[5] if len(words) > 5 else ""
+            name = f"{words[5]}#{words[4]}" if len(words) > 5 else ""
         elif words[0] == "Pss:":
             yield name, int(words[1]) << 10
 
@@ -221,6 +260,14 @@ def loader_of(dataset: Dataset[Any], shuffled: bool = True) -> DataLoader[Any]:
 def as_sample(path: str) -> dict[str, Any]:
     """What litdata stores of one picture."""
     return {"pixels": read_image(path).pixels}
+
+
+def arena_way(loader: Callable[[Decoded], Any], paths: list[Path], budget: int) -> Way:
+    """The pictures as the cache of this package holds them."""
+    dataset = Shared(paths, budget)
+    # Batches lie in memory of the same kind and name.
+    mine = str(os.fstat(dataset.arena._file.handle).st_ino)
+    return Way(loader(dataset), lambda name: name.startswith("/memfd:snellen-cache") and name.endswith(f"#{mine}"))
 
 
 def lmdb_way(paths: list[Path], folder: Path, side: int, *, mapped: bool) -> Way:
@@ -252,7 +299,8 @@ def ways_of(paths: list[Path], folder: Path, side: int, names: list[str]) -> dic
     """All ways, filled."""
     budget = len(paths) * stored_bytes((np.zeros((side, side, 3), np.uint8),))
     makers: dict[str, Callable[[], Way]] = {
-        "snellen": lambda: Way(loader_of(Shared(paths, budget)), lambda name: "snellen-cache" in name),
+        "snellen": lambda: arena_way(RunLoader, paths, budget),
+        "arena": lambda: arena_way(loader_of, paths, budget),
         "png": lambda: Way(loader_of(Decoded(paths))),
         "lmdb": lambda: Way(
             loader_of(Lmdb(paths, folder / "a", side, mapped=False)), lambda name: "/a/data.mdb" in name
@@ -284,8 +332,8 @@ def main() -> None:
     options = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     options.add_argument("--pictures", type=int, default=480)
     options.add_argument("--side", type=int, default=512)
-    options.add_argument("--repeats", type=int, default=5)
-    options.add_argument("--ways", default="snellen,png,lmdb,lmdb-map,litdata")
+    options.add_argument("--repeats", type=int, default=7)
+    options.add_argument("--ways", default="snellen,arena,png,lmdb,lmdb-map,litdata")
     options.add_argument("--no-dictionaries", action="store_true")
     options.add_argument("--json", type=Path)
     given = options.parse_args()

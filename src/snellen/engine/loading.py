@@ -9,6 +9,7 @@ from typing import Any
 import torch
 from torch.utils.data import DataLoader, Dataset, get_worker_info
 
+from snellen.engine.handover import Handed, Lender, forget_ended
 from snellen.engine.recipe import Batch, MapDataset, Recipe
 from snellen.engine.seeding import Purpose, seed_host
 from snellen.errors import ContractError, SnellenError
@@ -62,7 +63,7 @@ class BatchLoader:
         for batch in self._loader:
             if isinstance(batch, _Failed):
                 raise batch.error
-            yield _checked(batch)
+            yield _checked(batch.batch if isinstance(batch, Handed) else batch)
 
     def close(self) -> None:
         """End the loader processes now, and not when memory happens to be tidied up."""
@@ -70,6 +71,7 @@ class BatchLoader:
         self._loader._iterator = None
         if iterator is not None:
             iterator._shutdown_workers()  # type: ignore[attr-defined]
+        forget_ended()
 
 
 class _BatchOrder:
@@ -114,10 +116,19 @@ class _SeededDataset(Dataset[Any]):
 class _Collate:
     def __init__(self, recipe: Recipe) -> None:
         self._recipe = recipe
+        self._lender: Lender | None = None
 
-    def __call__(self, samples: list[Any]) -> Batch | _Failed:
+    def __call__(self, samples: list[Any]) -> Any:
         failed = [sample for sample in samples if isinstance(sample, _Failed)]
-        return failed[0] if failed else self._recipe.collate(samples)
+        if failed:
+            return failed[0]
+        batch = self._recipe.collate(samples)
+        if get_worker_info() is None:
+            return batch
+        if self._lender is None:
+            # Made in the loader process, whose memory it is.
+            self._lender = Lender()
+        return self._lender.hand(batch)
 
 
 def _start_worker(_: int) -> None:
