@@ -135,6 +135,10 @@ class OptimConfig(Section):
     """Epochs between evaluations."""
     checkpoint_every: Count | None = None
     """Optimiser steps between checkpoints; at the end of each epoch in any case."""
+    recoveries: Annotated[int, Field(ge=0)] = 3
+    """Steps whose loss or gradient is not finite from which the run goes on: a batch that is broken itself is left out;
+    otherwise with a third of the learning rate, clipped gradients and, where that is not enough, the last good
+    checkpoint. 0 stops at the first."""
 
 
 class TrackConfig(Section):

@@ -22,6 +22,8 @@ class Position:
         best_step: Where it was.
         worse: Evaluations since then without a better one.
         overflows: Overflowed fp16 steps in a row.
+        recoveries: Steps that were not finite and from which the run went on.
+        slowed: Share of the scheduled learning rate that is left after those.
         seconds: Time spent so far, over all resumes.
         metrics: Of the last evaluation.
     """
@@ -33,6 +35,8 @@ class Position:
     best_step: int = 0
     worse: int = 0
     overflows: int = 0
+    recoveries: int = 0
+    slowed: float = 1.0
     seconds: float = 0.0
     metrics: dict[str, float] = field(default_factory=dict)
 
@@ -59,5 +63,5 @@ class Position:
 
     @classmethod
     def from_dict(cls, data: Mapping[str, Any]) -> Self:
-        """The position that `to_dict` was called on."""
-        return cls(**{entry.name: data[entry.name] for entry in fields(cls)})
+        """The position that `to_dict` was called on; of an older version, what it did not count is at its start."""
+        return cls(**{entry.name: data[entry.name] for entry in fields(cls) if entry.name in data})

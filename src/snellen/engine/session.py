@@ -35,12 +35,14 @@ from snellen.engine.schedule import learning_rate_factor
 from snellen.engine.seeding import Purpose, seed_all
 from snellen.engine.settings import TrainSettings
 from snellen.engine.signals import StopRequest
-from snellen.engine.store import CheckpointStore
+from snellen.engine.store import CheckpointStore, Stored
 from snellen.engine.timing import PhaseTimer
 from snellen.engine.tracking import Tracker
 from snellen.errors import ContractError, Interrupted, RunFolderError
 
 __all__ = ["Job", "MicroBatches", "Session"]
+
+_CLIP_NORM = 1.0
 
 MicroBatches = list[tuple[Batch, float]]
 """Batches of one optimiser step and the weights of their losses."""
@@ -97,6 +99,9 @@ class Session:
             steps=self.total_steps, epochs=self.settings.epochs, first_step=self.position.step, silent=not first
         )
         self.tracker = self._tracker() if first else None
+        self.last_good = self.position.step - 1
+        """Steps before the newest one that was finite: weights of that step, or of an earlier one, are good."""
+        self._gone_back = False
         self._saved = self._counted = self._logged = time.monotonic()
         self._samples = 0
         self._waiting = True
@@ -159,6 +164,7 @@ class Session:
             report=lambda sentence: self.events("tracker-failed", sentence),
             first_step=self.position.step,
             evaluated=self.position.step_in_epoch == 0,
+            recoveries=self.position.recoveries,
         )
 
     def __enter__(self) -> Self:
@@ -215,7 +221,54 @@ class Session:
         """Set the learning rate and remember what the forward pass may ruin; returns the learning rate."""
         self.buffers.keep()
         factor = learning_rate_factor(self.settings, self.position.step, steps=self.total_steps)
-        return set_learning_rate(self.trained.optimiser, factor)
+        return set_learning_rate(self.trained.optimiser, factor * self.position.slowed)
+
+    @property
+    def clip_norm(self) -> float | None:
+        """The L2 norm that gradients are scaled down to; after a recovery at most 1."""
+        clip = self.settings.clip_norm
+        return clip if self.position.slowed == 1.0 else min(clip or _CLIP_NORM, _CLIP_NORM)
+
+    @property
+    def in_vain(self) -> bool:
+        """Whether leaving a step out has not helped before: the run went back, or no step since has been finite."""
+        return self._gone_back or (self.position.recoveries > 0 and self.last_good < self.position.step - 1)
+
+    @property
+    def ever_saved(self) -> bool:
+        """Whether there is a checkpoint to go on from."""
+        return on_rank_zero(self.fabric, lambda: self.store.newest("last") is not None)
+
+    def recovered(self, *, slower: float) -> None:
+        """Count a recovery and lower the learning rate for the rest of the run."""
+        self.position.recoveries += 1
+        self.position.slowed *= slower
+
+    def go_back(self, stored: Stored | None) -> None:
+        """Return to a checkpoint, or to the very beginning, and save that: a kill must not undo what was counted.
+
+        Args:
+            stored: The checkpoint, the same on every rank; `None` for the weights that training began with.
+        """
+        former = self.position
+        self.position = self._begun_anew() if stored is None else restore(stored, self.trained, self.plan)
+        for name in ("recoveries", "slowed", "seconds"):
+            setattr(self.position, name, getattr(former, name))
+        self.last_good, self._gone_back = self.position.step - 1, True
+        if self.tracker is not None:
+            self.tracker.close()
+            self.tracker = self._tracker()
+        self.save()
+
+    def _begun_anew(self) -> Position:
+        """The weights that training began with follow from the seed."""
+        seed_all(self.settings.seed, Purpose.MODEL)
+        start = self.recipe.build_model().state_dict()
+        self.trained.module.load_state_dict(start)
+        if self.trained.average is not None:
+            self.trained.average.model.load_state_dict(start)
+        self.trained.optimiser.state.clear()
+        return Position()
 
     def describe(self, reading: Reading, batches: MicroBatches, lr: float) -> Step:
         """The facts that observers are shown."""
@@ -237,13 +290,17 @@ class Session:
         )
 
     def end_step(self, reading: Reading, batches: MicroBatches, lr: float) -> None:
-        """Count the step, write it down, show it, save it when that is due, and end the run when it was asked to."""
+        """Count the step, write it down, show it, save it when that is due, and end the run when it was asked to.
+
+        A step that was not finite is written down whether its turn has come or not.
+        """
         position = self.position
         self.timer.end_step()
         position.step += 1
         position.step_in_epoch += 1
         self._samples += sum(len(batch["files"]) for batch, _ in batches) * self.fabric.world_size
-        if position.step % self.settings.log_every == 0 or position.step == self.total_steps:
+        due = position.step % self.settings.log_every == 0 or position.step == self.total_steps
+        if due or not reading.finite:
             self.log(reading, lr, position.step)
         if self.progress.due:
             self.progress.show(epoch=position.epoch, step=position.step, loss=reading.loss, seconds=self.timer.last)

@@ -46,6 +46,7 @@ class TrainSettings:
         evaluate_every: Epochs between evaluations; the last epoch is always evaluated.
         log_every: Steps between lines of `metrics.jsonl`.
         max_overflows: fp16 steps in a row that may overflow, each skipped with a smaller scale, before the run stops.
+        recoveries: Steps that are not finite from which the run may go on, see `snellen.engine.recovery`; 0 for none.
         tensorboard: Write TensorBoard events as well.
         cache: Keep decoded samples in memory that all processes share; `None` for none.
 
@@ -84,6 +85,7 @@ class TrainSettings:
     evaluate_every: int = 1
     log_every: int = 10
     max_overflows: int = 20
+    recoveries: int = 0
     tensorboard: bool = True
     cache: CacheSettings | None = None
 
@@ -92,7 +94,7 @@ class TrainSettings:
             _at_least(name, getattr(self, name), 1)
         for name in ("max_steps", "patience", "checkpoint_every", "max_overflows"):
             _at_least(name, getattr(self, name), 1)
-        for name in ("workers", "seed", "warmup_steps"):
+        for name in ("workers", "seed", "warmup_steps", "recoveries"):
             _at_least(name, getattr(self, name), 0)
         for name in ("lr", "clip_norm", "checkpoint_seconds"):
             value = getattr(self, name)

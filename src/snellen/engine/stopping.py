@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
+
+import torch
 
 from snellen.core.step import Action, Verdict
 from snellen.engine.buffers import BufferKeeper
@@ -14,26 +18,39 @@ from snellen.engine.recipe import Batch
 from snellen.engine.session import MicroBatches, Session
 from snellen.errors import NonFiniteError, RunFolderError, TrainingStopped
 
-__all__ = ["stop_before_step"]
+__all__ = ["Fault", "find_fault", "reason_of", "stop_before_step"]
 
 _SHOWN = 8
 
 
-def stop_before_step(
-    session: Session, reading: Reading, batches: MicroBatches, lr: float, verdict: Verdict | None
-) -> TrainingStopped:
-    """Save the state before the step, find out what broke it, keep the batch, and say so.
+@dataclass(frozen=True, slots=True)
+class Fault:
+    """What broke a step, the same on every rank.
 
-    The weights are those before the step, because the optimiser has not run; buffers are brought back to what they
-    were. All ranks call this together.
-
-    Returns:
-        What to raise: `NonFiniteError` when loss or gradients are not finite, else `TrainingStopped`.
+    Args:
+        culprit: The first tensor that is not finite; `None` when the step was finite when it was repeated.
+        files: Of the batch that it was found in.
+        capture: Where that batch is kept.
     """
-    session.buffers.bring_back()
-    session.optimiser.zero_grad(set_to_none=True)
-    session.save()
-    session.log(reading, lr, session.position.step + 1)
+
+    culprit: Culprit | None
+    files: tuple[str, ...]
+    capture: str
+
+    @property
+    def files_told(self) -> str:
+        """The files in one line."""
+        more = f" and {len(self.files) - _SHOWN} more" if len(self.files) > _SHOWN else ""
+        return f"files of the batch: {', '.join(self.files[:_SHOWN])}{more}"
+
+    @property
+    def facts(self) -> dict[str, Any]:
+        """For `events.jsonl`."""
+        return {"files": list(self.files[:_SHOWN]), "culprit": str(self.culprit), "capture": self.capture}
+
+
+def find_fault(session: Session, batches: MicroBatches) -> Fault:
+    """Repeat the step to find out what broke it, and keep the batch. All ranks call this together."""
     batch, place, culprit = _find(session, batches)
     culprits = gather(session.fabric, culprit)
     guilty = next((rank for rank, found in enumerate(culprits) if found is not None), 0)
@@ -41,15 +58,51 @@ def stop_before_step(
     if session.fabric.global_rank == guilty:
         written = _capture(session, batch, place, culprit)
     capture, files = gather(session.fabric, (written, list(batch["files"])))[guilty]
+    return Fault(culprits[guilty], tuple(files), str(capture))
+
+
+def stop_before_step(
+    session: Session,
+    reading: Reading,
+    batches: MicroBatches,
+    lr: float,
+    verdict: Verdict | None,
+    fault: Fault | None = None,
+) -> TrainingStopped:
+    """Save the state before the step, find out what broke it, keep the batch, and say so.
+
+    The weights are those before the step, because the optimiser has not run; buffers are brought back to what they
+    were. Weights that are themselves not finite are not saved over good ones. All ranks call this together.
+
+    Args:
+        session: The run.
+        reading: The step's numbers.
+        batches: Of the step.
+        lr: Of the step.
+        verdict: Of those who watch.
+        fault: What broke it, where that is known already.
+
+    Returns:
+        What to raise: `NonFiniteError` when loss or gradients are not finite, else `TrainingStopped`.
+    """
+    session.buffers.bring_back()
+    session.optimiser.zero_grad(set_to_none=True)
+    sound = all(bool(torch.isfinite(one).all()) for one in session.parameters)
+    if sound:
+        session.save()
+    session.log(reading, lr, session.position.step + 1)
+    fault = fault or find_fault(session, batches)
     step = session.position.step
-    lines = [_reason(reading, verdict, step, session.position.epoch)]
-    lines.append(f"first not finite: {culprits[guilty]}" if culprits[guilty] else _nothing_found(reading))
-    more = f" and {len(files) - _SHOWN} more" if len(files) > _SHOWN else ""
-    lines.append(f"files of the batch: {', '.join(files[:_SHOWN])}{more}")
-    lines.append(f"the state before this step is saved; {capture}")
+    lines = [f"stopped {reason_of(session, reading, verdict)}"]
+    lines.append(f"first not finite: {fault.culprit}" if fault.culprit else _nothing_found(reading))
+    lines.append(fault.files_told)
+    state = "the state before this step is saved" if sound else "the weights were not finite before it: not saved"
+    lines.append(f"{state}; {fault.capture}")
+    tries = session.position.recoveries
+    lines.append(f"the run had gone on {tries} times before, as optim.recoveries allows" if tries else "")
     message = "\n".join(line for line in lines if line)
     slug = verdict.finding.slug if verdict else "nan-loss"
-    session.events(slug, lines[0], step=step, files=files[:_SHOWN], culprit=str(culprits[guilty]), capture=capture)
+    session.events(slug, lines[0], step=step, **fault.facts)
     kind = TrainingStopped if reading.finite else NonFiniteError
     return kind(message, hint=f"mend the cause, then: snellen resume {session.job.folder}", slug=slug)
 
@@ -82,13 +135,15 @@ def _capture(session: Session, batch: Batch, place: Place, culprit: Culprit | No
     return f"the batch is kept in {path}; snellen.engine.capture.replay(recipe, {str(path)!r}) runs it again"
 
 
-def _reason(reading: Reading, verdict: Verdict | None, step: int, epoch: int) -> str:
+def reason_of(session: Session, reading: Reading, verdict: Verdict | None) -> str:
+    """Where the run was, the step's numbers, and what was thought of them."""
+    position = session.position
     numbers = f"loss {reading.loss:.6g}, gradient norm {reading.gradient_norm:.6g}"
-    where = f"before optimiser step {step + 1} (epoch {epoch + 1}): {numbers}"
+    where = f"before optimiser step {position.step + 1} (epoch {position.epoch + 1}): {numbers}"
     if verdict is None:
-        return f"stopped {where}"
+        return where
     asked = "" if verdict.action is Action.STOP else f" (asked to {verdict.action}, which this engine cannot do)"
-    return f"stopped {where}; {verdict.finding.message}{asked}"
+    return f"{where}; {verdict.finding.message}{asked}"
 
 
 def _nothing_found(reading: Reading) -> str:

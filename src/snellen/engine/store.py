@@ -16,7 +16,7 @@ from __future__ import annotations
 import hashlib
 import json
 import shutil
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final, Literal
@@ -49,6 +49,11 @@ class Stored:
     path: Path
     state: Mapping[str, Any]
     torn: tuple[str, ...] = ()
+
+    @property
+    def step(self) -> int:
+        """Optimiser steps that were done when it was written."""
+        return int(self.state["position"]["step"])
 
     def tensors(self, name: str) -> dict[str, Tensor]:
         """The tensors of `NAME.safetensors`; empty when the checkpoint has no such file."""
@@ -98,20 +103,32 @@ class CheckpointStore:
             RunFolderError: All of them are torn, or the newest is of another format.
         """
         torn: list[str] = []
-        for path in self._candidates(kind):
-            problem = _problem(path)
-            if problem is None:
-                return Stored(path, json.loads((path / "state.json").read_text(encoding="utf-8")), tuple(torn))
-            # One that was never finished is what a kill leaves behind, and nothing to speak of.
-            if not path.name.startswith("."):
-                torn.append(f"{path}: {problem}")
-        if torn:
+        found = next(self.whole(kind, torn), None)
+        if found is None and torn:
             raise RunFolderError(
                 f"no whole checkpoint is left; {'; '.join(torn)}",
                 hint="restore the folder from a copy, or train again into a new one",
                 slug="corrupt-checkpoint",
             )
-        return None
+        return found
+
+    def whole(self, kind: Kind, torn: list[str]) -> Iterator[Stored]:
+        """The whole checkpoints of a kind, the newest first.
+
+        Args:
+            kind: `last` or `best`.
+            torn: Is told of each that is passed over.
+
+        Raises:
+            RunFolderError: One is of another format.
+        """
+        for path in self._candidates(kind):
+            problem = _problem(path)
+            if problem is None:
+                yield Stored(path, json.loads((path / "state.json").read_text(encoding="utf-8")), tuple(torn))
+            # One that was never finished is what a kill leaves behind, and nothing to speak of.
+            elif not path.name.startswith("."):
+                torn.append(f"{path}: {problem}")
 
     def _candidates(self, kind: Kind) -> list[Path]:
         names = [f".{kind}.new", kind, *(f"{kind}.{number}" for number in range(1, 100))]

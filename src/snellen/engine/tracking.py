@@ -28,6 +28,7 @@ class Tracker:
         report: Told once, in a sentence, of each place that cannot be written to.
         first_step: Step the run goes on from; what lies beyond it is dropped, so that curves do not turn back.
         evaluated: Whether an evaluation after that very step has been done for good, and is not to come yet.
+        recoveries: Of the run so far; what was written of these stays, though their steps are done again.
     """
 
     def __init__(
@@ -38,12 +39,13 @@ class Tracker:
         report: Callable[[str], None],
         first_step: int = 0,
         evaluated: bool = True,
+        recoveries: int = 0,
     ) -> None:
         self._folder = folder
         self._report = report
         self._failed: set[str] = set()
         self._board: Any = None
-        self._try("metrics.jsonl", lambda: _drop_after(folder.metrics_file, first_step, evaluated=evaluated))
+        self._try("metrics.jsonl", lambda: _drop_after(folder.metrics_file, first_step, evaluated, recoveries))
         if tensorboard:
             self._try("TensorBoard", lambda: self._open_board(first_step))
 
@@ -51,7 +53,7 @@ class Tracker:
         """Write one line.
 
         Args:
-            kind: `train`, or the split that was evaluated.
+            kind: `train`, `recovery`, or the split that was evaluated.
             epoch: From 0.
             step: Optimiser steps done.
             values: Numbers, or mappings of names to numbers; `None` stands for what was not measured.
@@ -131,8 +133,10 @@ def _flat(values: Mapping[str, Any], prefix: str = "") -> list[tuple[str, Any]]:
     return pairs
 
 
-def _drop_after(file: Path, step: int, *, evaluated: bool) -> None:
+def _drop_after(file: Path, step: int, evaluated: bool, recoveries: int) -> None:
     def keep(line: Mapping[str, Any]) -> bool:
+        if line.get("kind") == "recovery":
+            return int(line.get("number", 0)) <= recoveries
         at = int(line.get("step", 0))
         return at < step or (at == step > 0 and (evaluated or line.get("kind") == "train"))
 

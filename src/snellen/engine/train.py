@@ -22,6 +22,7 @@ from snellen.engine.fabric import Fabric
 from snellen.engine.inspection import Reading, StepSum, ask, gradient_norm
 from snellen.engine.optimiser import hold_frozen
 from snellen.engine.recipe import Recipe, StepOutput
+from snellen.engine.recovery import Outcome, recover
 from snellen.engine.seeding import keep_random_state
 from snellen.engine.session import Job, MicroBatches, Session
 from snellen.engine.settings import TrainSettings
@@ -95,8 +96,10 @@ def _train(fabric: Fabric, job: Job, observers: tuple[StepObserver, ...]) -> Tra
     with StopRequest() as stop, Session(fabric, job, stop) as session:
         while not session.finished:
             for batches in session.steps():  # fetch
-                _step(session, batches, observers)
-            session.end_epoch()
+                if _step(session, batches, observers) is Outcome.WENT_BACK:
+                    break
+            else:
+                session.end_epoch()
         position = session.position
         return TrainResult(
             best=position.best,
@@ -110,7 +113,7 @@ def _train(fabric: Fabric, job: Job, observers: tuple[StepObserver, ...]) -> Tra
         )
 
 
-def _step(session: Session, batches: MicroBatches, observers: tuple[StepObserver, ...]) -> None:
+def _step(session: Session, batches: MicroBatches, observers: tuple[StepObserver, ...]) -> Outcome:
     lr = session.begin_step()
     sums = _forward_and_backward(session, batches)
     session.timer.enter("optimiser")
@@ -118,14 +121,18 @@ def _step(session: Session, batches: MicroBatches, observers: tuple[StepObserver
     session.trained.precision.unscale_gradients(session.trained.optimiser)
     norm = gradient_norm(session.parameters)
     reading = sums.read(session.fabric, norm, stop=session.stop.requested, save=session.save_due)
-    stepping = _guard(session, reading, batches, lr, observers)
-    if session.settings.clip_norm is not None:
-        clip_grads_with_norm_(session.parameters, session.settings.clip_norm, norm)
-    session.optimiser.step()  # of an overflowed fp16 step, this only lowers the loss scale
+    outcome = _guard(session, reading, batches, lr, observers)
+    if outcome is Outcome.WENT_BACK:
+        return outcome
+    if outcome is not Outcome.LEFT_OUT:
+        if session.clip_norm is not None:
+            clip_grads_with_norm_(session.parameters, session.clip_norm, norm)
+        session.optimiser.step()  # of an overflowed fp16 step, this only lowers the loss scale
     session.optimiser.zero_grad(set_to_none=True)
-    if stepping and session.trained.average is not None:
+    if outcome is Outcome.GOOD and session.trained.average is not None:
         session.trained.average.update(session.position.step + 1)
     session.end_step(reading, batches, lr)  # log, show, save
+    return outcome
 
 
 def _forward_and_backward(session: Session, batches: MicroBatches) -> StepSum:
@@ -144,21 +151,23 @@ def _forward_and_backward(session: Session, batches: MicroBatches) -> StepSum:
 
 def _guard(
     session: Session, reading: Reading, batches: MicroBatches, lr: float, observers: tuple[StepObserver, ...]
-) -> bool:
-    """Let good steps pass, overflowed fp16 steps be skipped, and end the run before any other; true for a good one."""
-    position = session.position
-    if session.precision.name == "fp16" and reading.overflowed and position.overflows < session.settings.max_overflows:
+) -> Outcome:
+    """Let good steps pass, overflowed fp16 steps be skipped, recover from others, and end the run where it must."""
+    position, settings = session.position, session.settings
+    if session.precision.name == "fp16" and reading.overflowed and position.overflows < settings.max_overflows:
         position.overflows += 1
         session.events("loss-scale", f"step {position.step + 1} overflowed in fp16 and is skipped", step=position.step)
         session.buffers.bring_back()
-        return False
+        return Outcome.OVERFLOWED
     verdict = ask(observers, session.describe(reading, batches, lr)) if observers else None
+    if not reading.finite and settings.recoveries:
+        return recover(session, reading, batches, lr, verdict)
     if not reading.finite or (verdict is not None and verdict.action is not Action.CONTINUE):
         raise stop_before_step(session, reading, batches, lr, verdict)
     if verdict is not None:
         session.events(verdict.finding.slug, verdict.finding.message, step=position.step)
-    position.overflows = 0
-    return True
+    position.overflows, session.last_good = 0, position.step
+    return Outcome.GOOD
 
 
 def _check(output: StepOutput) -> None:

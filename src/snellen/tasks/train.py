@@ -56,6 +56,7 @@ def train_settings(config: RunConfig) -> TrainSettings:
         patience=optim.patience,
         evaluate_every=optim.evaluate_every,
         checkpoint_every=optim.checkpoint_every,
+        recoveries=optim.recoveries,
         tensorboard=config.track.tensorboard,
         cache=_cache(config.data.cache),
     )

@@ -50,10 +50,15 @@ def write_page(config: RunConfig, folder: Path) -> Path:
     train = [one for one in records if one.get("kind") == "train"]
     val = [one for one in records if one.get("kind") == "val"]
     sections = [Section("Curves", _curves(train, val)), Section("Where the time went", _times(train))]
+    recoveries = [one for one in records if one.get("kind") == "recovery"]
+    if recoveries:
+        names = ("step", "action", "slowed", "culprit")
+        rows = [{name: one.get(name) for name in names} | {"first file": one["files"][0]} for one in recoveries]
+        sections.insert(1, Section("Steps that were not finite, and what was done", value_table(rows)))
     if val:
         last = val[-1]["metrics"]
-        rows = [{"figure": name, "mean over frames": last.get(name)} for name in (*FIGURES, "frames")]
-        sections.append(Section("Last validation", value_table(rows)))
+        figures = [{"figure": name, "mean over frames": last.get(name)} for name in (*FIGURES, "frames")]
+        sections.append(Section("Last validation", value_table(figures)))
     sections.append(Section("Blurred, restored, sharp", _strips(folder / "samples")))
     spikes = "without spikes" if config.model.spikes == "none" else f"spikes by {config.model.spikes}"
     title = harmless(f"{config.model.name}, {spikes}, {config.data.train}")
