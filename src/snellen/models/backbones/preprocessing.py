@@ -110,32 +110,39 @@ class Preprocessing:
         Raises:
             ContractError: As `levels`.
         """
-        return self.collate([self.levels(picture, colour=colour)])[0]
+        return self.collate([self.levels(picture, colour=colour)])[0].contiguous()
 
     def collate(self, levels: Sequence[npt.NDArray[np.uint8]], *, device: torch.device | None = None) -> Tensor:
         """A batch from what `levels` gives: float32, shape `(B, 3, height, width)`, normalised.
+
+        In memory the channels come last, as in `levels`, unless this preprocessing pads.
 
         Args:
             levels: Of equal size, unless this preprocessing pads.
             device: Where the arithmetic is done; the bytes travel, not the floats.
         """
         if self.pad is None:
-            return self.normalise(torch.from_numpy(np.stack(levels)).to(device).permute(0, 3, 1, 2))
-        tensors = [torch.from_numpy(one).to(device).permute(2, 0, 1) for one in levels]
-        batch = torch.zeros(len(tensors), _CHANNELS, *self.pad, device=device)
-        for row, tensor in zip(batch, tensors, strict=True):
-            row[:, : tensor.shape[1], : tensor.shape[2]] = self.normalise(tensor)
+            return self.normalise(torch.from_numpy(np.stack(levels)).to(device))
+        batch = torch.zeros(len(levels), _CHANNELS, *self.pad, device=device)
+        for row, one in zip(batch, levels, strict=True):
+            row[:, : one.shape[0], : one.shape[1]] = self.normalise(torch.from_numpy(one).to(device)[None])[0]
         return batch
 
     def normalise(self, levels: Tensor) -> Tensor:
         """Scale and shift 8-bit pixels.
 
         Args:
-            levels: Values 0 to 255, shape `(..., 3, height, width)`.
+            levels: Values 0 to 255, shape `(B, height, width, 3)`.
+
+        Returns:
+            Shape `(B, 3, height, width)`, a view of memory in which the channels come last.
         """
-        mean = torch.tensor(self.mean, device=levels.device)[:, None, None]
-        std = torch.tensor(self.std, device=levels.device)[:, None, None]
-        return levels.contiguous().float().div(255).sub_(mean).div_(std)
+        batch, height, width, channels = levels.shape
+        # Whole rows at a time: a quarter of the time that arithmetic on every third number takes.
+        rows = levels.reshape(batch * height, width * channels).float().div_(255)
+        mean = torch.tensor(self.mean, device=levels.device).repeat(width)
+        std = torch.tensor(self.std, device=levels.device).repeat(width)
+        return rows.sub_(mean).div_(std).view(levels.shape).permute(0, 3, 1, 2)
 
     @property
     def input_size(self) -> tuple[int, int] | None:
@@ -236,6 +243,8 @@ def as_picture(picture: Picture, *, colour: Literal["RGB", "BGR"] | None = None)
 
 
 def _to_rgb(image: Image.Image) -> Image.Image:
+    if image.mode == "RGB":
+        return image  # Pillow would copy it
     if image.mode == "P" and isinstance(image.info.get("transparency"), bytes):
         # The colours are those of the palette either way; Pillow would warn that transparency is lost.
         image = image.copy()
