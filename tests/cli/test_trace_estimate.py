@@ -5,9 +5,14 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
+from PIL import Image
+
+from snellen.cli.main import main
 
 NET = """
 from torch import nn
@@ -24,6 +29,23 @@ class Net(nn.Module):
 def snellen(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
     command = [sys.executable, "-m", "snellen", *arguments]
     return subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False)
+
+
+@pytest.fixture
+def here(folder: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]) -> Callable[..., Any]:
+    """Runs the command line in this process, which has torch loaded; gives exit code, stdout and stderr."""
+    monkeypatch.chdir(folder)
+
+    def call(*arguments: str) -> tuple[object, str, str]:
+        monkeypatch.setattr(sys, "argv", ["snellen", *arguments])
+        code: object = 0
+        try:
+            main()
+        except SystemExit as end:
+            code = end.code or 0
+        return code, *capfd.readouterr()
+
+    return call
 
 
 @pytest.fixture
@@ -81,3 +103,62 @@ def test_unusable_input_is_one_clear_line(folder: Path, arguments: tuple[str, ..
     assert done.returncode == 2
     assert message in done.stderr
     assert "Traceback" not in done.stderr
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_a_timed_step_is_set_beside_what_was_predicted(here: Callable[..., Any]) -> None:
+    arguments = ("estimate", "net.py:Net", "--input", "3x160x160", "--batch-size", "4", "--machine", "cpu")
+    code, out, err = here(*arguments, "--calibrate", "--json")
+    found = json.loads(out)["calibration"]
+    assert (code, err) == (0, "")
+    assert found["steps"] >= 1
+    assert 0 < found["computing"] <= found["seconds"]
+    assert 0 < found["predicted"][0] < found["predicted"][1]
+    assert found["allocated"] == pytest.approx(found["predicted_allocated"], rel=0.03)
+    _, out, _ = here(*arguments, "--calibrate")
+    assert "timed here: " in out
+    assert "MiB, predicted" in out
+
+
+def test_what_is_not_trained_is_not_timed(here: Callable[..., Any]) -> None:
+    code, _, err = here("estimate", "net.py:Net", "--input", "3x16x16", "--inference", "--calibrate")
+    assert code == 2
+    assert "only training is calibrated" in err
+
+
+RUN = """
+task: classify
+data: {train: photos/train, val: photos/val, image_size: 32}
+model: {name: resnet18, pretrained: false, options: {layers: [1, 1, 1, 1], channels: [8, 8, 8, 8]}}
+optim: {epochs: 3, batch_size: 4}
+precision: fp32
+"""
+
+
+@pytest.fixture
+def run_file(folder: Path) -> Path:
+    for split in ("train", "val"):
+        for name, colour in (("dark", 40), ("light", 200)):
+            place = folder / "photos" / split / name
+            place.mkdir(parents=True)
+            for number in range(4):
+                Image.effect_noise((40, 36), colour + number).convert("RGB").save(place / f"{split}{number}.png")
+    path = folder / "run.yaml"
+    path.write_text(RUN)
+    return path
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_hours_of_a_run_follow_the_step_that_was_timed_where_it_is_meant_for_this_machine(
+    run_file: Path, here: Callable[..., Any]
+) -> None:
+    arguments = ("estimate", "run.yaml", "--machine", "cpu", "--calibrate", "--json")
+    found = json.loads(here(*arguments)[1])
+    each = f"{found['calibration']['seconds']:.3f} s as timed here"
+    assert any(each in line for line in found["hours"]), found["hours"]
+    assert any("6 steps" in line for line in found["hours"])
+    run_file.write_text(f"{RUN}machine: kaggle-t4\n")
+    found = json.loads(here(*arguments)[1])
+    assert found["calibration"]["seconds"] > 0
+    assert not any("as timed here" in line for line in found["hours"])
+    assert any("kaggle-t4 has 12 hours" in line for line in found["hours"])

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
     from snellen.estimate.prediction import Need, Verdict
     from snellen.estimate.step import Phase, Workload
-    from snellen.tasks.estimate import Line
+    from snellen.tasks.estimate import Calibrated, Line
 
 __all__ = ["register"]
 
@@ -86,15 +86,13 @@ def estimate(  # noqa: PLR0913 - the options of a command
     wanted: Any = (precision or Precision(given.precision)).value
     lines = estimate_lines(given.make, machines, batch_size=batch, precision=wanted, phases=given.phases)
     timed = calibrated(given.make, batch_size=batch, precision=wanted) if calibrate else None
+    times = given.times(timed)
     if as_json:
-        data = {
-            **_as_data(target, batch, lines),
-            "hours": given.times,
-            "calibration": timed.to_dict() if timed else None,
-        }
+        calibration = timed.to_dict() if timed else None
+        data = {**_as_data(target, batch, lines), "hours": times, "calibration": calibration}
         typer.echo(json.dumps(data, indent=2))
     else:
-        _print(target, batch, lines, given.times)
+        _print(target, batch, lines, times)
         if timed is not None:
             typer.echo(timed.sentence())
     if any(line.verdict.fits == "no" for line in lines):
@@ -110,14 +108,14 @@ class _Given:
         batch_size: Its own.
         precision: Its own.
         phases: What it consists of.
-        times: A sentence on the hours of a run.
+        times: Sentences on the hours of a run, given what was timed here.
     """
 
     make: Callable[[Any], Workload]
     batch_size: int
     precision: str
     phases: Sequence[Phase]
-    times: Sequence[str] = ()
+    times: Callable[[Calibrated | None], Sequence[str]] = field(default=lambda _timed: ())
 
 
 def _is_run(target: str) -> bool:
@@ -129,7 +127,7 @@ def _run(target: str) -> _Given:
 
     needs = open_run(Path(target))
     optim = needs.config.optim
-    return _Given(needs.workload, optim.batch_size, needs.wanted_precision, needs.phases, needs.times())
+    return _Given(needs.workload, optim.batch_size, needs.wanted_precision, needs.phases, needs.times)
 
 
 def _model(target: str, sample: str | None, optimiser: str | None) -> _Given:
@@ -178,8 +176,6 @@ def _line_data(line: Line) -> dict[str, Any]:
 def _print(target: str, batch_size: int, lines: Sequence[Line], times: Sequence[str]) -> None:
     from rich.table import Table
 
-    from snellen.config.machines import MACHINES
-
     console = wide_console()
     table = Table(box=None, pad_edge=False, header_style="bold")
     for heading in ("machine", "precision", f"batch {batch_size}"):
@@ -187,7 +183,7 @@ def _print(target: str, batch_size: int, lines: Sequence[Line], times: Sequence[
     for heading in ("needs, GiB", "of", "largest batch", "ms a step", *map(str, lines[0].batches)):
         table.add_column(heading, justify="right")
     for line in lines:
-        need, memory = line.verdict.need, MACHINES[line.machine].memory_gib
+        need = line.verdict.need
         step = f"{1000 * line.step.low:.0f} - {1000 * line.step.high:.0f}" if line.step else "not known"
         needs = f"{need.low / _GIB:.1f} - {need.high / _GIB:.1f}"
         largest = str(line.largest_batch) if line.largest_batch is not None else "not known"
@@ -195,7 +191,7 @@ def _print(target: str, batch_size: int, lines: Sequence[Line], times: Sequence[
         fits = _WORDS.get(line.verdict.fits, line.verdict.fits)
         batches = [_cell(verdict) for verdict in line.batches.values()]
         table.add_row(line.machine, line.precision, f"[{style}]{fits}[/]" if style else fits, needs,
-                      f"{memory:.1f}" if memory else "?", largest, step, *batches)  # fmt: skip
+                      f"{line.memory / _GIB:.1f}" if line.memory else "?", largest, step, *batches)  # fmt: skip
     console.print(table)
     console.print("columns of numbers: GiB that are enough for that batch size; ! may fit, - does not", markup=False)
     _print_phases(console, lines[0])

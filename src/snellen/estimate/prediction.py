@@ -83,17 +83,9 @@ class Predictor:
 
     def timeline(self, batch_size: int, phase: Phase) -> tuple[Timeline, str]:
         """What happens to memory in a phase, and how that was found: by `shapes` or by `numbers`."""
-        if self._does_not_grow(phase):
-            return self._alone(phase)
-        key = batch_size, phase
+        key = 1 if self._does_not_grow(phase) else batch_size, phase
         if key not in self._timelines:
-            small = self._recorded(_TWO, phase)
-            if small[1] == "numbers":
-                self._timelines[key] = _scaled(small[0], batch_size / _TWO), "numbers"
-                return self._timelines[key]
-            large = self._recorded(_TWO + 1, phase)
-            grown = _grown(small[0], large[0], batch_size) if batch_size not in (_TWO, _TWO + 1) else None
-            self._timelines[key] = (grown, small[1]) if grown is not None else self._recorded(batch_size, phase)
+            self._timelines[key] = self._found(*key)
         return self._timelines[key]
 
     def _does_not_grow(self, phase: Phase) -> bool:
@@ -101,15 +93,28 @@ class Predictor:
         alone = phase == "predict" and self.workload.prediction is not None
         return alone or phase == "save" or (phase == "validate" and self.workload.one_by_one)
 
-    def _alone(self, phase: Phase) -> tuple[Timeline, str]:
-        """A phase in which the batch size makes no difference; validation looks at the same as prediction does."""
-        key = 1, phase
-        if key not in self._timelines and phase == "validate" and self.workload.prediction is not None:
-            looking, how = self._recorded(1, "predict")
-            saved = self._recorded(1, "save")[0].allocations
-            held = [block for block in saved if block.category in (Category.OPTIMISER, Category.AVERAGE)]
-            self._timelines[key] = looking.beside(held), how
-        return self._recorded(1, phase)
+    def _validates_as_it_predicts(self) -> bool:
+        """Whether both look at the same: the largest input, or a batch of samples."""
+        workload = self.workload
+        return workload.validation is None if workload.prediction is None else workload.one_by_one
+
+    def _found(self, batch_size: int, phase: Phase) -> tuple[Timeline, str]:
+        if phase == "validate" and self._validates_as_it_predicts():
+            looking, how = self.timeline(batch_size, "predict")
+            return looking.beside(self._held_while_training()), how
+        if self._does_not_grow(phase):
+            return self._recorded(batch_size, phase)
+        small = self._recorded(_TWO, phase)
+        if small[1] == "numbers":
+            return _scaled(small[0], batch_size / _TWO), "numbers"
+        large = self._recorded(_TWO + 1, phase)
+        grown = _grown(small[0], large[0], batch_size) if batch_size not in (_TWO, _TWO + 1) else None
+        return (grown, small[1]) if grown is not None else self._recorded(batch_size, phase)
+
+    def _held_while_training(self) -> list[Allocation]:
+        """What the process that trains holds beside the model while it validates."""
+        saved = self._recorded(1, "save")[0].allocations
+        return [block for block in saved if block.category in (Category.OPTIMISER, Category.AVERAGE)]
 
     def _recorded(self, batch_size: int, phase: Phase) -> tuple[Timeline, str]:
         key = batch_size, phase

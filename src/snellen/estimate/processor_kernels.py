@@ -1,27 +1,37 @@
 """What operators allocate inside themselves on a CPU and give back before they end: nobody sees it from outside.
 
-Rules of thumb for oneDNN and ATen, each found by recording the events of the allocator within single operators (torch
-2.13 on x86-64, one thread): a convolution with a window copies what it reads and writes into blocks of channels; the
-backward pass of one with holes goes by way of `im2col`; where one works channel by channel on channels that lie side by
-side, every weight becomes a block of 16 x 16; a sum or product of two types casts one of them as a whole. Other
-processors and versions differ, so that these bytes are part of what is expected and not of what is sure.
+Which library computes a convolution is PyTorch's own decision (`ConvParams::use_mkldnn` in
+`aten/src/ATen/native/Convolution.cpp`). oneDNN copies what it reads and writes into blocks of 16 channels on processors
+with AVX-512 and of 8 elsewhere, the last one filled up; where channels lie side by side it copies weights only. What is
+left to PyTorch itself is unfolded into one column for each window. The rest was found by recording the events of the
+allocator within single operators (torch 2.13 on x86-64 with AVX-512). Other processors and versions differ, so that
+these bytes are part of what is expected and not of what is sure.
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
+import torch
 from torch import Tensor
 
 __all__ = ["inside_operator"]
 
-_BLOCK: Final = 16
-_FEW_CHANNELS: Final = 4
-"""Images as they come are read without a copy."""
+_FEW_CHANNELS: Final = 8
+"""Images with so many, as those that come from a file, are read without a copy."""
+_MANY_SAMPLES: Final = 16
+_SMALL: Final = 20480
+"""Values of a single sample that PyTorch computes by itself."""
+_SMALL_WINDOW: Final = 3
+_FAR: Final = 8
+"""oneDNN's kernels for blocks take no wider margin; beyond it windows are unfolded."""
 _MIXED: Final = ("aten.add.Tensor", "aten.mul.Tensor", "aten.sub.Tensor", "aten.div.Tensor")
 _VOLUME_COPIES: Final = 4
+_SIDE_BY_SIDE_COPIES: Final = (2, 3)
+_SQUARE: Final = 16 * 16
+_VOLUME: Final = 5
 
 
 def inside_operator(name: str, args: Sequence[Any], result: Any) -> int:
@@ -33,9 +43,11 @@ def inside_operator(name: str, args: Sequence[Any], result: Any) -> int:
         result: What it returned.
     """
     if name == "aten.convolution.default":
-        return _forward(args[0], args[1], result)
+        given, weight, _, stride, padding, dilation, _, _, groups = args[:9]
+        return _forward(_Convolution(given, weight, result, stride, padding, dilation, groups))
     if name == "aten.convolution_backward.default":
-        return _backward(args)
+        gradient, given, weight, _, stride, padding, dilation, _, _, groups, wanted = args[:11]
+        return _backward(_Convolution(given, weight, gradient, stride, padding, dilation, groups), wanted)
     if name == "aten.native_batch_norm_backward.default":
         return _bytes(args[1])
     if name in _MIXED and isinstance(args[1], Tensor) and args[0].dtype != args[1].dtype:
@@ -43,31 +55,98 @@ def inside_operator(name: str, args: Sequence[Any], result: Any) -> int:
     return 0
 
 
-def _forward(given: Tensor, weight: Tensor, result: Tensor) -> int:
-    if _is_pointwise(weight):
-        return 0
-    blocked = _bytes(given) + _bytes(weight) if given.shape[1] >= _FEW_CHANNELS else 0
-    return max(blocked, _bytes(result))
+class _Convolution(NamedTuple):
+    """One that is computed, or whose gradients are: `made` is what it makes, or the gradient of that."""
+
+    given: Tensor
+    weight: Tensor
+    made: Tensor
+    stride: Sequence[int]
+    padding: Sequence[int]
+    dilation: Sequence[int]
+    groups: int
+
+    @property
+    def window(self) -> tuple[int, ...]:
+        return tuple(self.weight.shape[2:])
+
+    @property
+    def depthwise(self) -> bool:
+        return self.groups > 1 and self.groups == self.given.shape[1]
+
+    @property
+    def side_by_side(self) -> bool:
+        """Whether the channels of a pixel lie side by side in memory."""
+        return self.given.shape[1] > 1 and self.given.stride(1) == 1
+
+    @property
+    def by_onednn(self) -> bool:
+        """What PyTorch asks before it hands a convolution over."""
+        if self.given.dtype in (torch.bfloat16, torch.float16):
+            return True
+        moves = max(self.stride) > 1 or max(self.dilation) > 1
+        wide = self.window[-1] != 1 or self.window[-2:][0] != 1
+        samples = self.given.shape[0]
+        worth = moves or wide or samples >= _MANY_SAMPLES or torch.get_num_threads() > 1
+        large = min(self.window[-2:]) > _SMALL_WINDOW or math.prod(self.given.shape[:4]) > _SMALL
+        return worth and (self.groups > 1 or samples > 1 or large)
+
+    @property
+    def columns(self) -> int:
+        """Every window written out, for all samples."""
+        if math.prod(self.window) == 1:
+            return 0
+        places = self.made.shape[0] * math.prod(self.made.shape[2:])
+        return int(places * self.given.shape[1] * math.prod(self.window) * self.given.element_size())
+
+    @property
+    def read(self) -> int:
+        """The copy of what is read."""
+        return _blocked(self.given) if self.given.shape[1] > _FEW_CHANNELS else 0
 
 
-def _backward(args: Sequence[Any]) -> int:
-    gradient, given, weight, dilation, groups, wanted = args[0], args[1], args[2], args[6], args[9], args[10]
-    if _is_pointwise(weight):
-        return 0
-    if groups > 1 and groups == given.shape[1] and given.stride(1) == 1:
-        block = weight.numel() * _BLOCK * _BLOCK
-        return int(block * (4 if weight.element_size() == 4 else 6))
-    if weight.ndim > 4:
-        return max(_VOLUME_COPIES * _bytes(weight), _bytes(gradient))
-    if max(dilation) > 1:
-        window = given.shape[1] * math.prod(weight.shape[2:]) * math.prod(gradient.shape[2:])
-        return int(gradient.shape[0] * window * gradient.element_size())
-    read = _bytes(given) if given.shape[1] >= _FEW_CHANNELS and wanted[1] else 0
-    return read + _bytes(gradient)
+def _forward(one: _Convolution) -> int:
+    if not one.by_onednn:
+        return one.columns
+    if one.side_by_side:
+        return 0 if math.prod(one.window) == 1 else _SIDE_BY_SIDE_COPIES[0] * _bytes(one.weight)
+    written = _blocked(one.made)
+    if max(one.padding) > _FAR:
+        return written
+    return max(one.read + _bytes(one.weight) + written - _bytes(one.made), written)
 
 
-def _is_pointwise(weight: Tensor) -> bool:
-    return math.prod(weight.shape[2:]) == 1
+def _backward(one: _Convolution, wanted: Sequence[bool]) -> int:
+    if not one.by_onednn:
+        return one.columns
+    if one.side_by_side:
+        return _side_by_side(one)
+    if max(one.padding) > _FAR:
+        return one.columns
+    if one.given.ndim == _VOLUME and one.given.shape[2] < one.window[0]:
+        return _VOLUME_COPIES * _bytes(one.weight)
+    gradient = _blocked(one.made)
+    for_given = gradient + _blocked(one.given) - _bytes(one.given) if wanted[0] else 0
+    if one.depthwise and min(one.window) > _SMALL_WINDOW:
+        return max(one.read, gradient)
+    for_weight = one.read + gradient if wanted[1] else 0
+    return max(for_given, for_weight, _bytes(one.weight))
+
+
+def _side_by_side(one: _Convolution) -> int:
+    gradient = 0 if one.made.stride(1) == 1 else _bytes(one.made)
+    if one.depthwise:
+        # Every weight becomes a square of channels; small windows have kernels of their own.
+        square = one.weight.numel() * _SQUARE * (4 if one.weight.element_size() == 4 else 6)
+        return gradient + (square if min(one.window) > _SMALL_WINDOW else 0)
+    return gradient + (0 if math.prod(one.window) == 1 else _SIDE_BY_SIDE_COPIES[1] * _bytes(one.weight))
+
+
+def _blocked(tensor: Tensor) -> int:
+    """Bytes of a copy in blocks of channels."""
+    block = 16 if "AVX512" in torch.backends.cpu.get_cpu_capability() else 8
+    channels = tensor.shape[1]
+    return _bytes(tensor) // channels * (-(-channels // block) * block)
 
 
 def _bytes(tensor: Tensor) -> int:

@@ -28,6 +28,8 @@ from snellen.tasks.workloads import PrecisionName, PrecisionOf, device_here, dev
 
 __all__ = ["Calibrated", "Line", "OpenedRun", "calibrated", "estimate_lines", "open_run"]
 
+_ALONE = 0.8
+"""A step that gets less of the processor shares it with others."""
 _BATCHES = (1, 2, 4, 8, 16, 32, 64, 128)
 
 
@@ -43,6 +45,7 @@ class Line:
         batches: Whether other batch sizes fit, as `Verdict`, with the wanted one among them.
         largest_batch: The largest that surely fits, `None` when the memory of the machine is not known.
         step: Seconds of a training step at the wanted batch size, `None` when its speed is not known.
+        memory: Bytes that a run may have there, `None` when that is not known.
         changes: What would make it fit, when it does not surely.
     """
 
@@ -53,6 +56,7 @@ class Line:
     batches: Mapping[int, Verdict]
     largest_batch: int | None
     step: Duration | None
+    memory: int | None = None
     changes: Sequence[Change] = field(default=())
 
 
@@ -88,7 +92,7 @@ def estimate_lines(
         operators = predictor.timeline(batch_size, predictor.phases[0])[0].operators
         step = step_duration(operators, device, half=name != "fp32")
         changes = changes_for(predictor, device, batch_size) if verdict.fits in ("no", "perhaps") else []
-        lines.append(Line(machine.name, name, verdict, needs, batches, largest, step, changes))
+        lines.append(Line(machine.name, name, verdict, needs, batches, largest, step, device.memory_bytes, changes))
     return lines
 
 
@@ -120,13 +124,21 @@ class OpenedRun:
         """Its step in a precision."""
         return self.needs.workload(precision)
 
-    def times(self) -> list[str]:
-        """How long it takes there, and whether that is allowed."""
+    def times(self, timed: Calibrated | None = None) -> list[str]:
+        """How long it takes there, and whether that is allowed.
+
+        Args:
+            timed: Steps that were timed here, which count where the run is meant for this machine.
+        """
         try:
-            duration = self.plan.fact("duration")
+            if timed is None or not self.needs.machine.here:
+                duration = self.plan.fact("duration")
+            else:
+                duration = self.needs.duration_as_timed(timed.seconds, timed.batch_size)
         except FactUnavailable as missing:
             return [f"time: {missing}"]
         lines = [duration.sentence(), *(f"  assumed: {one}" for one in duration.assumptions)]
+        lines += [f"  not counted: {one}" for one in duration.unknown]
         for hours, what in ((duration.session_hours, "a session"), (duration.weekly_hours, "a week")):
             if hours is not None:
                 lines.append(f"  {what} on {duration.machine} has {hours:g} hours")
@@ -162,28 +174,33 @@ class Calibrated:
         batch_size: Samples of a micro-batch.
         precision: Format of the heavy operations.
         seconds: Median of the steps that were timed.
+        computing: Of that, what a processor shared with other programs gave to it.
         steps: How many.
         predicted: Least and most seconds, `None` when the speed of the device is not known.
-        allocated: Bytes at the peak as CUDA counted them, `None` without it.
+        allocated: Bytes of tensors at the peak of such a step, as the allocator counted them.
         predicted_allocated: The same as predicted.
     """
 
     batch_size: int
     precision: str
     seconds: float
+    computing: float
     steps: int
     predicted: tuple[float, float] | None
-    allocated: int | None
+    allocated: int
     predicted_allocated: int
 
     def sentence(self) -> str:
         """For people."""
         said = f"predicted {self.predicted[0]:.3f} to {self.predicted[1]:.3f}" if self.predicted else "not predicted"
-        memory = ""
-        if self.allocated is not None:
-            memory = f"; peak {self.allocated / 2**20:.0f} MiB, predicted {self.predicted_allocated / 2**20:.0f}"
-        what = f"batch {self.batch_size}, {self.precision}, median of {self.steps}"
-        return f"timed here: {self.seconds:.3f} s a step ({what}), {said}{memory}"
+        memory = f"peak {self.allocated / 2**20:.0f} MiB, predicted {self.predicted_allocated / 2**20:.0f}"
+        shared = f", {self.computing:.3f} of it computing beside other programs" if self._shared else ""
+        what = f"batch {self.batch_size}, {self.precision}, median of {self.steps}{shared}"
+        return f"timed here: {self.seconds:.3f} s a step ({what}), {said}; {memory}"
+
+    @property
+    def _shared(self) -> bool:
+        return self.computing < _ALONE * self.seconds
 
     def to_dict(self) -> dict[str, Any]:
         """Plain data for JSON."""
@@ -215,4 +232,5 @@ def calibrated(make: Callable[[PrecisionOf], Workload], *, batch_size: int, prec
     expected = step_duration(timeline.operators, device, half=name != "fp32")
     timed = timed_step(replace(workload, batch_size=batch_size), kind)
     predicted = (expected.low, expected.high) if expected is not None else None
-    return Calibrated(batch_size, name, timed.seconds, timed.steps, predicted, timed.allocated, timeline.peak)
+    memory = timed.allocated, timeline.peak
+    return Calibrated(batch_size, name, timed.seconds, timed.computing, timed.steps, predicted, *memory)

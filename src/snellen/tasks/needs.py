@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
@@ -27,7 +27,7 @@ from snellen.engine.recipe import PreparedRecipe
 from snellen.engine.settings import TrainSettings
 from snellen.estimate.advice import Variant, changes_for
 from snellen.estimate.devices import Device, overhead
-from snellen.estimate.duration import run_time, step_duration
+from snellen.estimate.duration import Duration, run_time, step_duration
 from snellen.estimate.host import process_bytes, worker_bytes
 from snellen.estimate.prediction import Need, Predictor
 from snellen.estimate.step import Phase, Workload
@@ -45,6 +45,8 @@ _MOST_LOADED = 32
 _OTHER_CORES = (0.5, 2.0)
 """Cores of another machine may be twice as fast as these, or half."""
 _NOISE = (0.8, 1.5)
+"""Of what was timed on this machine."""
+_ASSUMED = "operators reach 25 to 75% of peak arithmetic and 45 to 90% of bandwidth"
 
 
 @dataclass(frozen=True, slots=True)
@@ -265,19 +267,44 @@ class RunNeeds:
         Raises:
             FactUnavailable: The speed of the device is not known.
         """
-        device, optim = self.device, self.config.optim
-        half = self.config.precision != "fp32"
-        step = step_duration(self.predictor.timeline(self._batch, "train")[0].operators, device, half=half)
+        step = self._step
         if step is None:
             times = "snellen estimate --calibrate times a step"
             raise FactUnavailable(f"the speed of {self.machine.name} is not known; {times}")
-        dataset = self._dataset
+        return self._duration(step, self._validation, _ASSUMED)
+
+    def duration_as_timed(self, seconds: float, batch_size: int) -> DurationFacts:
+        """The same from steps that were timed on this machine.
+
+        Args:
+            seconds: Of an optimiser step.
+            batch_size: With micro-batches of so many samples; others take as long a sample.
+
+        Raises:
+            FactUnavailable: The number of samples is not known.
+        """
+        each = seconds * self._batch / batch_size
+        predicted, (low, high) = self._step, self._validation
+        slow, fast = _NOISE[1], _NOISE[0]
+        step = Duration(fast * each, slow * each, predicted.bound if predicted is not None else "arithmetic")
+        if predicted is not None:  # forward passes are as much faster or slower as the steps were
+            low, high = low * step.low / predicted.low, high * step.high / predicted.high
+        return self._duration(
+            step, (low, high), f"a step of {each:.3f} s as timed here, {_NOISE[0]:g} to {_NOISE[1]:g} of it"
+        )
+
+    @cached_property
+    def _step(self) -> Duration | None:
+        operators = self.predictor.timeline(self._batch, "train")[0].operators
+        return step_duration(operators, self.device, half=self.config.precision != "fp32")
+
+    def _duration(self, step: Duration, validation: tuple[float, float], assumed: str) -> DurationFacts:
+        (samples, _, left_out), optim = self._samples, self.config.optim
         each = self._batch * optim.accumulate * int(self.config.devices)
-        epoch_steps = max(1, -(-len(dataset) // each))
+        epoch_steps = max(1, -(-samples // each))
         steps = min(epoch_steps * optim.epochs, optim.max_steps or epoch_steps * optim.epochs)
         evaluations = -(-steps // (epoch_steps * optim.evaluate_every))
         loading, said = self._loading(each)
-        validation, unknown = self._validation(device)
         whole = run_time(
             step,
             loading=loading,
@@ -288,6 +315,7 @@ class RunNeeds:
         )
         profile: Machine | None = MACHINES.get(self.machine.name)
         left = self.machine.seconds_left
+        unread = validation == (0.0, 0.0) and self.config.data.val is not None
         return DurationFacts(
             machine=self.machine.name,
             step=whole.step,
@@ -298,27 +326,33 @@ class RunNeeds:
             bound=whole.bound,
             session_hours=left / 3600 if left is not None else profile.session_hours if profile else None,
             weekly_hours=profile.weekly_hours if profile else None,
-            assumptions=("operators reach 25 to 75% of peak arithmetic and 45 to 90% of bandwidth", *said),
-            unknown=unknown,
+            assumptions=(assumed, *said),
+            unknown=(*left_out, *(("validation, as its images were not read",) if unread else ())),
         )
 
     @cached_property
-    def _dataset(self) -> Any:
+    def _samples(self) -> tuple[int, Callable[[int], Any], tuple[str, ...]]:
+        """How many there are to learn from, what loads one of them, and what of the run is not counted."""
         recipe = self.task.build_recipe(self.config)
         if isinstance(recipe, PreparedRecipe):
-            raise FactUnavailable(f"the task {self.task.name} prepares its samples first, which is not timed")
+            count = self.sizes.samples.get("data.train", 0) if self.sizes is not None else 0
+            if not count:
+                raise FactUnavailable("the training images were not read, so that their number is not known")
+            return count, lambda _index: recipe.example(), ("what is computed once before the first step",)
         with torch.device("meta"):
             recipe.build_model()
-        return recipe.train_dataset()
+        dataset = recipe.train_dataset()
+        return len(dataset), dataset.__getitem__, ()
 
     def _loading(self, each: int) -> tuple[tuple[float, float], tuple[str, ...]]:
         """Seconds for the samples of a step, timed on some of the run's own."""
-        dataset, times = self._dataset, []
-        count = min(len(dataset), _MOST_LOADED)
-        dataset[0]
+        total, load, _ = self._samples
+        times: list[float] = []
+        count = min(total, _MOST_LOADED)
+        load(0)
         for index in range(count):
             start = time.perf_counter()
-            dataset[index * len(dataset) // count]
+            load(index * total // count)
             times.append(time.perf_counter() - start)
             if sum(times) > _SECONDS_OF_LOADING:
                 break
@@ -331,16 +365,17 @@ class RunNeeds:
         said = f"a sample is loaded in {1000 * sample:.0f} ms here (mean of {len(times)}), by {processes} processes"
         return (seconds * scale[0], seconds * scale[1]), (said,)
 
-    def _validation(self, device: Device) -> tuple[tuple[float, float], tuple[str, ...]]:
-        """Seconds of an evaluation."""
+    @cached_property
+    def _validation(self) -> tuple[float, float]:
+        """Seconds of an evaluation; none where there is no such data, or it could not be read."""
         if self.config.data.val is None:
-            return (0.0, 0.0), ()
+            return 0.0, 0.0
         count = self.sizes.samples.get("data.val", 0) if self.sizes is not None else 0
         inference = self._inference("usual")
         size = 1 if inference is not None else self._batch
         operators = self.predictor.timeline(size, "validate")[0].operators
-        step = step_duration(operators, device, half=self.config.precision != "fp32" and inference is None)
+        step = step_duration(operators, self.device, half=self.config.precision != "fp32" and inference is None)
         if not count or step is None:
-            return (0.0, 0.0), ("the time of validation: its images were not read",)
+            return 0.0, 0.0
         passes = count * inference.passes if inference is not None else -(-count // self._batch)
-        return (passes * step.low, passes * step.high), ()
+        return passes * step.low, passes * step.high

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+import os
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 
 from torch import Tensor
 from torch.profiler import ProfilerActivity, profile
 
 __all__ = ["held_bytes", "peak_above_start"]
+
+_LOG_LEVEL = "KINETO_LOG_LEVEL"
 
 
 def peak_above_start(run: Callable[[], object]) -> int:
@@ -21,7 +25,7 @@ def peak_above_start(run: Callable[[], object]) -> int:
         >>> peak_above_start(lambda: torch.zeros(1024) + 1)
         8192
     """
-    with profile(activities=[ProfilerActivity.CPU], profile_memory=True) as profiled:
+    with _silent_profiler(), profile(activities=[ProfilerActivity.CPU], profile_memory=True) as profiled:
         run()
     events = profiled.profiler.kineto_results.events()
     current = peak = 0
@@ -29,6 +33,18 @@ def peak_above_start(run: Callable[[], object]) -> int:
         current += change
         peak = max(peak, current)
     return peak
+
+
+@contextmanager
+def _silent_profiler() -> Iterator[None]:
+    """Else it tells of its start on stderr, and that there is no GPU."""
+    before = os.environ.get(_LOG_LEVEL)
+    os.environ[_LOG_LEVEL] = before or "9"
+    try:
+        yield
+    finally:
+        if before is None:
+            os.environ.pop(_LOG_LEVEL, None)
 
 
 def held_bytes(tensors: Iterable[Tensor]) -> int:
