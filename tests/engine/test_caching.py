@@ -12,6 +12,7 @@ from tiny import Pictures
 from kept import KEPT_SAMPLES, Kept, KeptPictures
 from snellen.core.run_folder import RunFolder
 from snellen.core.sizes import parse_size
+from snellen.core.step import Step
 from snellen.data.cache.budget import CacheSettings
 from snellen.data.cache.items import CachedDataset
 from snellen.engine.settings import TrainSettings
@@ -95,3 +96,23 @@ def test_without_a_cache_the_run_is_the_same(tmp_path):
     assert isinstance(KeptPictures(1, tmp_path / "c", ""), CachedDataset)
     assert not isinstance(Pictures(1), CachedDataset)
     assert torch.is_tensor(Pictures(1)[0]["image"])
+
+
+class Watching:
+    """Keeps what a run says of its cache at each step."""
+
+    def __init__(self) -> None:
+        self.seen: list[dict[str, int]] = []
+
+    def observe(self, step: Step) -> tuple[()]:
+        self.seen.append(dict(step.cache))
+        return ()
+
+
+def test_those_who_watch_are_told_how_the_cache_is_used(tmp_path):
+    note, watching = tmp_path / "decoded.txt", Watching()
+    note.touch()
+    given = TrainSettings(epochs=2, batch_size=4, accelerator="cpu", tensorboard=False, cache=CacheSettings())
+    train(Kept(note), given, tmp_path / "run", observers=(watching,))
+    assert watching.seen[-1]["items"] == watching.seen[-1]["slots"] == KEPT_SAMPLES + 8
+    assert watching.seen[-1]["hits"] >= KEPT_SAMPLES

@@ -43,6 +43,8 @@ class Step:
         memory_bytes: Peak device memory so far, `None` when unknown.
         evaluation: Figures of the last evaluation; empty before the first.
         about: What is trained, in words of the task: `{"model": "resnet18", "start": "random"}`.
+        cache: Of the cache of decoded samples, since the run started: `hits`, `misses`, and how many `items` it holds
+            of how many `slots`; empty without one.
     """
 
     epoch: int
@@ -58,6 +60,7 @@ class Step:
     memory_bytes: int | None = None
     evaluation: Mapping[str, float] = field(default_factory=dict)
     about: Mapping[str, str] = field(default_factory=dict)
+    cache: Mapping[str, int] = field(default_factory=dict)
 
     @property
     def finite(self) -> bool:

@@ -124,6 +124,11 @@ class RunCache:
         recent, self._former = now.since(self._former), now
         return {"hit_rate": recent.hit_rate, "items": now.items, "mib": round(now.bytes / 2**20, 3)}
 
+    def totals(self) -> dict[str, int]:
+        """Use since the run started, for those who watch."""
+        now = self.arena.counts()
+        return {"hits": now.hits, "misses": now.misses, "items": now.items, "slots": self.arena.slots}
+
     def close(self) -> None:
         """Give the memory back."""
         for items in self.parts.values():

@@ -287,6 +287,7 @@ class Session:
             memory_bytes=peak_memory(self.fabric.device),
             evaluation=self.position.metrics,
             about=getattr(self.recipe, "about", {}),
+            cache={} if self.cache is None else self.cache.totals(),
         )
 
     def end_step(self, reading: Reading, batches: MicroBatches, lr: float) -> None:

@@ -38,16 +38,17 @@ Sources
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 
 from snellen.core.code.loaders import Loader, dataset_classes, in_workers, loaders, reachable
 from snellen.core.facts.cache import CacheFacts
 from snellen.core.finding import Evidence, Finding, Fix, FixSafety, Level, Location
 from snellen.core.log import Log, LogLine, LogMatch
 from snellen.core.plan import Cost, Plan
-from snellen.core.rule import BeforeFacet, LogFacet, Rule, SourceFacet, absent
+from snellen.core.rule import BeforeFacet, DuringFacet, LogFacet, Rule, SourceFacet
 from snellen.core.sizes import amount
 from snellen.core.source import Assignment, CallSite, ClassBlock, FunctionBlock, Hit, SourceFile, Span
+from snellen.core.step import Action, Step, Verdict
 
 __all__ = ["RULE"]
 
@@ -354,6 +355,37 @@ def _examine_plan(plan: Plan) -> Iterator[Finding]:
     yield Finding("cache-never-filled", level, message, place, fix=fix)
 
 
+# -- during the run ---------------------------------------------------------------------------------------------------
+
+
+def _start() -> Callable[[Step], Verdict | None]:
+    epoch, epochs, told = -1, 0, False
+    before: Mapping[str, int] = {}
+
+    def observe(step: Step) -> Verdict | None:
+        nonlocal epoch, epochs, before, told
+        if told or not step.cache or step.epoch == epoch:
+            return None
+        found = _unused(step, before) if epochs >= 2 else None
+        # The first epoch, or what is left of it after a resume, fills the cache.
+        epoch, epochs, before = step.epoch, epochs + 1, step.cache
+        told = found is not None
+        return found
+
+    return observe
+
+
+def _unused(step: Step, before: Mapping[str, int]) -> Verdict | None:
+    """What to say of a whole epoch after the first in which nothing was found."""
+    hits, misses = (step.cache[name] - before[name] for name in ("hits", "misses"))
+    if hits or not misses:
+        return None
+    held = f"it holds {step.cache['items']} of {step.cache['slots']} items"
+    message = f"the cache was asked {misses} times in epoch {step.epoch}, and not once was the item in it; {held}"
+    fix = Fix("Free some memory or give data.cache.size more; or write data.cache: false, which costs less than this.")
+    return Verdict(Action.CONTINUE, Finding("cache-never-filled", Level.WARNING, message, fix=fix))
+
+
 RULE = Rule(
     slug="cache-never-filled",
     family="data",
@@ -362,6 +394,6 @@ RULE = Rule(
     log=LogFacet(("cache", "cached", "caching"), _examine_log),
     source=SourceFacet(("cache", "memo", "preload"), _examine_source),
     before=BeforeFacet(Cost.SECONDS, _examine_plan),
-    during=absent("a step that loads slowly may have many reasons"),
+    during=DuringFacet(_start),
     module=__name__,
 )
