@@ -18,7 +18,7 @@ from snellen.models.vrt.temporal import survival
 from snellen.trace.measured import peak_above_start
 from tiny_vrt import TINY, tiny_vrt
 
-AGAIN = Checkpointing(attention=True, feed_forward=True)
+AGAIN = Checkpointing(attention=True, feed_forward=True, flow=True)
 
 
 def clip(*, seed: int = 0, frames: int = 3, side: int = 32, channels: int = 3) -> Tensor:
@@ -102,11 +102,12 @@ def step(network: VRT, given: Tensor) -> None:
     network(given).square().mean().backward()
 
 
-def test_checkpointing_halves_the_peak_and_leaves_the_gradients_alone() -> None:
+@pytest.mark.parametrize("flows_trained", [False, True])
+def test_checkpointing_halves_the_peak_and_leaves_the_gradients_alone(flows_trained: bool) -> None:
     peaks, gradients = [], []
     for checkpointing in (Checkpointing(), AGAIN):
         network = tiny_vrt(changes={"window_size": (4, 4, 4)}, checkpointing=checkpointing).train()
-        network.spynet.requires_grad_(requires_grad=False)
+        network.spynet.requires_grad_(requires_grad=flows_trained)
         trained = {name: one for name, one in network.named_parameters() if one.requires_grad}
         for parameter in trained.values():
             parameter.grad = torch.zeros_like(parameter)

@@ -71,7 +71,7 @@ class VRT(nn.Module):
         taken = architecture.in_chans
         if architecture.pa_frames:
             taken = architecture.in_chans * (1 + 2 * _CORNERS) + architecture.nonblind_denoising
-            self.spynet = SpyNet(return_levels=(2, 3, 4, 5))
+            self.spynet = SpyNet(return_levels=(2, 3, 4, 5), checkpointing=checkpointing.flow)
         self.conv_first = FrameConv(taken, widths[0])
         for index in range(len(_LEVELS)):
             self.add_module(f"stage{index + 1}", _stage(architecture, index, checkpointing))

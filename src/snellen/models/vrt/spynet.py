@@ -9,6 +9,7 @@ from itertools import pairwise
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+from torch.utils.checkpoint import checkpoint
 
 from snellen.errors import ContractError
 from snellen.ops.warping import warp
@@ -24,6 +25,7 @@ class SpyNet(nn.Module):
 
     Args:
         return_levels: Scales whose flow is returned; 5 is the full size, 4 half of it, down to 0.
+        checkpointing: Whether each scale is computed again in the backward pass instead of being kept.
 
     Shapes: reference and other `(B, 3, H, W)`, RGB of values 0 to 1; every flow `(B, 2, H // s, W // s)`, in pixels of
     its own size, x first. Where the other image is sampled at the flow, it looks like the reference.
@@ -39,8 +41,9 @@ class SpyNet(nn.Module):
     mean: Tensor
     std: Tensor
 
-    def __init__(self, return_levels: Sequence[int] = (5,)) -> None:
+    def __init__(self, return_levels: Sequence[int] = (5,), *, checkpointing: bool = False) -> None:
         super().__init__()
+        self.checkpointing = checkpointing
         unknown = sorted(set(return_levels) - set(range(_LEVELS)))
         if unknown or not return_levels:
             raise ContractError(f"return_levels is {list(return_levels)}, expected some of 0 to {_LEVELS - 1}")
@@ -60,8 +63,11 @@ class SpyNet(nn.Module):
         for level, module in enumerate(self.basic_module):
             if level > 0:
                 flow = 2.0 * F.interpolate(flow, scale_factor=2, mode="bilinear", align_corners=True)
-            moved = warp(others[level], flow, outside="border")
-            flow = flow + module(torch.cat((references[level], moved, flow), dim=1))
+            given = (module, references[level], others[level], flow)
+            if self.checkpointing and self.training:
+                flow = checkpoint(_refined, *given, use_reentrant=False, preserve_rng_state=False)
+            else:
+                flow = _refined(*given)
             if level in self.return_levels:
                 step = 2 ** (_LEVELS - 1 - level)
                 found[level] = _resized(flow, (height // step, width // step), (size[0] // step, size[1] // step))
@@ -91,6 +97,13 @@ class _Refinement(nn.Module):
         """Refine."""
         moved: Tensor = self.basic_module(x)
         return moved
+
+
+def _refined(module: nn.Module, reference: Tensor, other: Tensor, flow: Tensor) -> Tensor:
+    """The flow of one scale, from that of the scale before at this size."""
+    moved = warp(other, flow, outside="border")
+    refined: Tensor = flow + module(torch.cat((reference, moved, flow), dim=1))
+    return refined
 
 
 def _resized(flow: Tensor, size: tuple[int, int], made_for: tuple[int, int]) -> Tensor:

@@ -19,15 +19,17 @@ __all__ = ["Checkpointing", "GatedFeedForward", "MutualBlock", "MutualGroup", "R
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Checkpointing:
-    """Which parts of a block are computed again in the backward pass instead of being kept.
+    """Which parts are computed again in the backward pass instead of being kept.
 
     Args:
-        attention: The attention with its norm.
-        feed_forward: The feed-forward layer with its norm.
+        attention: The attention of a block with its norm.
+        feed_forward: The feed-forward layer of a block with its norm.
+        flow: The flow network, scale by scale; of use only while it is trained.
     """
 
     attention: bool = False
     feed_forward: bool = False
+    flow: bool = False
 
 
 class GatedFeedForward(nn.Module):

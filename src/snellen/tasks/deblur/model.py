@@ -169,7 +169,9 @@ def build_network(model: DeblurModel) -> Network:
         architecture,
         drop_path=model.drop_path,
         checkpointing=Checkpointing(
-            attention=again in ("attention", "all"), feed_forward=again in ("feed-forward", "all")
+            attention=again in ("attention", "all"),
+            feed_forward=again in ("feed-forward", "all"),
+            flow=again == "all",
         ),
         spikes=branch,
     )
