@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 
 import pytest
@@ -69,3 +70,31 @@ def test_a_step_that_reads_values_is_told() -> None:
     with pytest.raises(NeedsNumbers):
         record(work)
     assert record(work, real=True).peak > 0
+
+
+PLAIN: dict[str, Callable[[Tensor], Tensor]] = {
+    "add": lambda x: x + x * 0.5,
+    "a number that is a tensor": lambda x: x - torch.tensor(2.0, dtype=torch.float64),
+    "broadcast": lambda x: x * x[:1],
+    "two types": lambda x: x / x.half(),
+    "other layout": lambda x: x + x.transpose(0, 1).contiguous().transpose(0, 1),
+    "whole numbers": lambda x: x.long() + x,
+    "in place": lambda x: x.clone().addcmul_(x, x).lerp_(x, 0.1).mul_(2).add_(x, alpha=3),
+    "no dimension": lambda x: x.sum() + x,
+    "norm": lambda x: torch.linalg.vector_norm(x) + torch.linalg.vector_norm(x, 2, 0),
+    "half": lambda x: F.gelu(x.bfloat16()).sqrt().exp(),
+}
+
+
+@pytest.mark.parametrize("what", list(PLAIN))
+def test_common_operators_give_what_the_processor_gives(what: str) -> None:
+    expected = PLAIN[what](torch.rand(3, 3))
+    with shapes_only():
+        found = PLAIN[what](torch.rand(3, 3))
+    assert (found.device.type, found.shape, found.dtype) == ("meta", expected.shape, expected.dtype)
+    assert found.stride() == expected.stride()
+
+
+def test_common_operators_refuse_what_does_not_fit() -> None:
+    with shapes_only(), pytest.raises(RuntimeError):
+        torch.rand(3, 4).add_(torch.rand(2, 4))

@@ -94,10 +94,11 @@ def check(  # noqa: PLR0913 - one parameter an option
     Exit code 1 when something would, 2 when the target cannot be judged.
     """
     from snellen.check import CheckSettings
+    from snellen.core.collecting import collected_seldom
     from snellen.report.progress import Telling
     from snellen.tasks.check import FolderOptions, check_target
 
-    with Telling(silent=as_json) as tell:
+    with collected_seldom(), Telling(silent=as_json) as tell:
         settings = CheckSettings(
             max_cost=max_cost,
             select=select or (),

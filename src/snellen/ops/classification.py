@@ -7,7 +7,6 @@ from typing import Final
 
 import numpy as np
 import numpy.typing as npt
-from scipy import sparse
 
 from snellen.ops.bootstrap import Floats, Statistic
 
@@ -92,6 +91,8 @@ def figures_of(truth: Labels, answer: Labels, classes: int) -> Mapping[str, Stat
 
 
 def _by_class(weights: Floats, labels: Labels, classes: int) -> Floats:
+    from scipy import sparse  # noqa: PLC0415 - takes as long as half of torch, and only figures need it
+
     images = len(labels)
     member = sparse.csr_matrix((np.ones(images), (labels, np.arange(images))), shape=(classes, images))
     return np.asarray((member @ weights.T).T)

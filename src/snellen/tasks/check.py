@@ -19,6 +19,7 @@ from snellen.config.resolve import resolve
 from snellen.core.check_report import CheckReport
 from snellen.core.finding import Finding
 from snellen.core.plan import Cost, FactUnavailable, Plan
+from snellen.data.layouts import reading_once, splits_of
 from snellen.errors import SnellenError, UsageError
 from snellen.tasks.base import Task
 from snellen.tasks.catalogue import get
@@ -75,6 +76,7 @@ def check_run(path: str | Path, *, overrides: Sequence[str] = (), settings: Chec
     return check_target(Path(path), overrides=overrides, settings=settings).report
 
 
+@reading_once()
 def check_target(
     target: Path,
     *,
@@ -147,8 +149,6 @@ def _check_run_file(path: Path, overrides: Sequence[str], settings: CheckSetting
 
 
 def _check_folder(folder: Path, options: FolderOptions, settings: CheckSettings, notify: Notify | None) -> Examined:
-    from snellen.data.layouts import splits_of  # noqa: PLC0415 - the layouts only when a folder is looked at
-
     splits = splits_of(folder.absolute())
     data: dict[str, Any] = {name: str(path) for name, path in splits.items()}
     if options.layout is not None:

@@ -12,6 +12,7 @@ from snellen.config.load import load, load_data, read_task
 from snellen.config.resolve import Resolution, resolve
 from snellen.config.schema import RunConfig
 from snellen.core.run_folder import RunFolder
+from snellen.data.layouts import reading_once
 from snellen.errors import RunFolderError, UsageError
 from snellen.tasks.base import Task
 from snellen.tasks.catalogue import get
@@ -44,6 +45,7 @@ class Target:
         return checkpoints if checkpoints.is_dir() and any(checkpoints.iterdir()) else None
 
 
+@reading_once()
 def open_target(path: Path, overrides: Sequence[str] = ()) -> Target:
     """Read a run file, or the run file of a run's folder.
 
@@ -71,6 +73,7 @@ def open_target(path: Path, overrides: Sequence[str] = ()) -> Target:
     return Target(task, resolved.config, resolved.table, folder)
 
 
+@reading_once()
 def target_of(settings: Mapping[str, Any]) -> Target:
     """A run without a file: settings as a run file would hold them, paths from the current folder.
 

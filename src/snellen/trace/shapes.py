@@ -24,6 +24,20 @@ __all__ = ["attend_with_modes_on", "shapes_only"]
 _META = torch.device("meta")
 _CONVOLUTION, _BACKWARD = torch.ops.aten.convolution.default, torch.ops.aten.convolution_backward.default
 _LAST = {4: torch.channels_last, 5: torch.channels_last_3d}
+_POINTWISE = frozenset(
+    getattr(torch.ops.aten, name).default
+    for name in ("sqrt", "rsqrt", "exp", "neg", "gelu", "relu", "silu", "sigmoid", "tanh", "gelu_backward",
+                 "silu_backward", "sigmoid_backward", "tanh_backward")
+) | frozenset(getattr(torch.ops.aten, name).Tensor for name in ("add", "sub", "mul", "div"))  # fmt: skip
+_IN_PLACE = frozenset(
+    {
+        *(getattr(torch.ops.aten, name).default for name in ("addcdiv_", "addcmul_", "sqrt_", "relu_", "silu_")),
+        *(getattr(torch.ops.aten, name).Tensor for name in ("add_", "sub_", "mul_", "div_")),
+        torch.ops.aten.lerp_.Scalar,
+    }
+)
+_WITH_AXES = 3
+_NORM = torch.ops.aten.linalg_vector_norm.default
 _FLASH = 1
 """The number of the kernel for attention that needs no square matrix, as `torch._fused_sdp_choice` gives it."""
 
@@ -52,6 +66,9 @@ class _OnMeta(TorchDispatchMode):  # type: ignore[no-untyped-call]
         self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: Mapping[str, Any] | None = None
     ) -> Any:
         """Run an operator on the meta device."""
+        known = _without_kernel(func, args, kwargs)
+        if known is not None:
+            return known
         given = dict(kwargs) if kwargs else {}
         takes = self._takes_device.get(func)
         if takes is None:
@@ -68,6 +85,35 @@ class _OnMeta(TorchDispatchMode):  # type: ignore[no-untyped-call]
         if func is _BACKWARD and result[0] is not None:
             return (_laid_out(result[0], args[1], args[2]), *result[1:])
         return result
+
+
+def _without_kernel(func: Any, args: tuple[Any, ...], kwargs: Mapping[str, Any] | None) -> Tensor | None:
+    """What the commonest operators give where it is plain: the kernels of the meta device for them are in Python.
+
+    A training step spends a third of its time there. Tensors of several shapes, types or layouts are none of this.
+    """
+    in_place = func in _IN_PLACE
+    if not in_place and func not in _POINTWISE:
+        plain = func is _NORM and len(args) < _WITH_AXES and not kwargs and _is_plain(args[0])
+        return args[0].new_empty(()) if plain else None
+    first = args[0]
+    if not _is_plain(first):
+        return None
+    for other in args[1:]:
+        if isinstance(other, Tensor):
+            if other.dim() and not (other.shape == first.shape and other.dtype == first.dtype and _is_plain(other)):
+                return None
+            if not other.dim() and other.is_complex():
+                return None
+        elif isinstance(other, complex):
+            return None
+    return first if in_place else torch.empty_like(first)
+
+
+def _is_plain(value: Any) -> bool:
+    if not isinstance(value, Tensor) or value.device.type != "meta":
+        return False
+    return value.is_floating_point() and value.dim() > 0 and value.is_contiguous()
 
 
 def _laid_out(result: Tensor, given: Tensor, weight: Tensor) -> Tensor:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from snellen.data.layouts.base import Listing
-from snellen.data.layouts.reading import LAYOUTS, read_layout
+from snellen.data.layouts.reading import LAYOUTS, read_layout, reading_once
 from snellen.data.layouts.splits import splits_of
 
-__all__ = ["LAYOUTS", "Listing", "read_layout", "splits_of"]
+__all__ = ["LAYOUTS", "Listing", "read_layout", "reading_once", "splits_of"]

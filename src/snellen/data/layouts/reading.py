@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import os
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from contextvars import ContextVar
 from pathlib import Path
 from typing import Final, Literal, get_args
 
@@ -28,7 +31,7 @@ from snellen.data.layouts.problems import shown
 from snellen.data.layouts.tree import Tree, suffix_of, walk_tree
 from snellen.errors import DataError
 
-__all__ = ["LAYOUTS", "read_layout"]
+__all__ = ["LAYOUTS", "read_layout", "reading_once"]
 
 _CATALOGUE: Final = (
     class_folders.LAYOUT,
@@ -49,6 +52,10 @@ LAYOUTS: Final[dict[LayoutName, Layout]] = {layout.name: layout for layout in _C
 """All layouts by name."""
 
 _ALONE = {".csv", ".tsv", ".json"}
+_Read = tuple[Tree, Layout, str, Contents]
+_KEPT: ContextVar[dict[tuple[str, str], _Read] | None] = ContextVar("snellen_listings", default=None)
+"""What was read inside of `reading_once`, by folder and name of the layout."""
+
 _CLOSE = 15
 """Other readings are named when they are less than this behind: then the names alone do not decide."""
 
@@ -88,13 +95,7 @@ def read_layout(
     """
     if name != "auto" and name not in LAYOUTS:
         raise DataError(f"no layout is called {name!r}", hint=f"choose one of auto, {', '.join(get_args(LayoutName))}")
-    tree = _tree_of(Path(folder))
-    if name == "auto":
-        layout, why = _recognised(tree)
-    else:
-        match = LAYOUTS[name].recognise(tree)
-        layout, why = LAYOUTS[name], f"the run file says so; {match.why}" if match else "the run file says so"
-    contents = layout.read(tree)
+    tree, layout, why, contents = _read(Path(folder), name)
     declared, declared_from = contents.classes, contents.classes_from
     if isinstance(classes, Path):
         declared, declared_from = read_class_names(classes), str(classes)
@@ -102,6 +103,47 @@ def read_layout(
         declared, declared_from = tuple(classes), f"{key.rpartition('.')[0] or key}.classes"
     problems = (*tree.problems, *contents.problems)
     return Listing(layout.name, why, contents.samples, declared, declared_from, problems, _others(tree, contents))
+
+
+@contextmanager
+def reading_once() -> Iterator[None]:
+    """Inside, a folder is read the first time it is asked for, however many ask: it is taken to stay as it is.
+
+    Example:
+        >>> import tempfile
+        >>> root = Path(tempfile.mkdtemp())
+        >>> (root / "a.jpg").touch()
+        >>> with reading_once():
+        ...     first = read_layout(root, key="data.train")
+        ...     (root / "b.jpg").touch()
+        ...     again = read_layout(root, key="data.train")
+        >>> [len(listing.samples) for listing in (first, again, read_layout(root, key="data.train"))]
+        [1, 1, 2]
+    """
+    if _KEPT.get() is not None:
+        yield
+        return
+    token = _KEPT.set({})
+    try:
+        yield
+    finally:
+        _KEPT.reset(token)
+
+
+def _read(folder: Path, name: LayoutName | Literal["auto"]) -> _Read:
+    kept, key = _KEPT.get(), (os.fspath(folder), name)
+    if kept is not None and key in kept:
+        return kept[key]
+    tree = _tree_of(folder)
+    if name == "auto":
+        layout, why = _recognised(tree)
+    else:
+        match = LAYOUTS[name].recognise(tree)
+        layout, why = LAYOUTS[name], f"the run file says so; {match.why}" if match else "the run file says so"
+    read = tree, layout, why, layout.read(tree)
+    if kept is not None:
+        kept[key] = read
+    return read
 
 
 def _tree_of(place: Path) -> Tree:
