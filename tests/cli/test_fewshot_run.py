@@ -23,7 +23,7 @@ def snellen(*arguments: str | Path) -> Result:
 def refused(result: Result, *words: str) -> None:
     assert isinstance(result.exception, SnellenError), f"{result.output} {result.exception!r}"
     for word in words:
-        assert word in str(result.exception)
+        assert word in f"{result.exception} {result.exception.hint}"
 
 
 def run_file(root: Path, data: str) -> Path:
@@ -51,12 +51,36 @@ def record(project: Path) -> dict[str, object]:
     return found
 
 
-def test_check_knows_the_task(project: Path) -> None:
-    checked = snellen("check", project / "run.yaml", "--json")
+def states(*arguments: str | Path) -> dict[str, str]:
+    checked = snellen("check", *arguments, "--json")
     assert checked.exit_code in (0, 1), checked.output
-    states = {one["slug"]: one["state"] for one in json.loads(checked.stdout)["checks"]}
-    assert states["support-set-short"] == "passed"
-    assert states["query-in-support"] == "passed"
+    return {one["slug"]: one["state"] for one in json.loads(checked.stdout)["checks"]}
+
+
+def test_check_knows_the_task(project: Path) -> None:
+    found = states(project / "run.yaml")
+    # Queries in a folder `Unknown` are meant, and the support set of five holds that of one.
+    for slug in ("support-set-short", "query-in-support", "unknown-query-class", "duplicate-image"):
+        assert found[slug] == "passed", slug
+
+
+def test_check_tells_of_shots_that_are_not_there_and_of_empty_folders(project: Path, tmp_path: Path) -> None:
+    assert states(project / "run.yaml", "data.shots=[1, 50]")["support-set-short"] == "failed"
+    category(tmp_path / "cells")
+    for path in (tmp_path / "cells" / "2.support-set" / "Class_blue" / "shot5").iterdir():
+        path.unlink()
+    checked = snellen("check", run_file(tmp_path, "{test: cells}"))
+    assert "1 of 6 support folders is empty: Class_blue shot5" in checked.output
+    again = snellen("evaluate", run_file(tmp_path, "{test: cells, shots: [50]}"), "--split", "test")
+    refused(again, "no support set of 50 shots, only of 1, 5", "leave data.shots out")
+
+
+def test_queries_of_other_classes_are_told_unless_they_are_meant(tmp_path: Path) -> None:
+    category(tmp_path / "cells")
+    draw(tmp_path / "cells" / "6.preprocessed" / "violet" / "0.png", "violet", 7)
+    checked = snellen("check", run_file(tmp_path, "{test: cells}"))
+    assert "1 of 23 (4%) queries" not in checked.output
+    assert "queries are of 1 class that no support set holds: violet" in checked.output
 
 
 def test_an_evaluation_tells_known_and_unknown_and_compares_with_baselines(

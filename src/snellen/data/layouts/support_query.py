@@ -118,16 +118,18 @@ def _read(tree: Tree) -> Contents:
 def _read_category(tree: Tree, folder: Folder, support: str | None, query: str | None, found: _Found) -> None:
     category = folder.name or tree.name
     shots: defaultdict[str, set[int]] = defaultdict(set)
-    empty = []
+    empty, places = [], 0
     classes: dict[str, str] = {}
     for place, label, shot in _support_places(tree, support, category) if support is not None else ():
         images = list(tree.images(place))
+        places += 1
         found.classes.setdefault(label)
         classes[_CLASS.sub("", label.rpartition("/")[2]).casefold()] = label
         if shot is not None:
             shots[label].add(shot)
         if not images:
-            empty.append(tree.path(place))
+            # With its class: `Class_X/shot5`.
+            empty.append(place.rpartition("/")[2] if shot is None else f"{label} shot{shot}")
         for inner, name in images:
             path = tree.path(inner.rel, name)
             found.samples.append(Sample(path, "support", label=label, group="", shot=shot))
@@ -137,9 +139,7 @@ def _read_category(tree: Tree, folder: Folder, support: str | None, query: str |
         for label, own in shots.items()
         if sizes - own
     ]
-    found.problems += counted(
-        "empty-folder", empty, len(empty) + sum(map(len, shots.values())), "support folders {is} empty"
-    )
+    found.problems += counted("empty-folder", empty, places, "support folders {is} empty")
     found.problems += counted(
         "missing-folder", incomplete, len(shots), f"classes of {shown(category)} {{has}} not all sizes of support sets"
     )

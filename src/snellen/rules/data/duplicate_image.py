@@ -63,8 +63,8 @@ def _examine(plan: Plan) -> Iterator[Finding]:
 def _groups(folder: FolderAudit, pairs: Iterable[Twin]) -> list[list[str]]:
     """Images of a folder that are the same, joined over all pairs."""
     # A pristine image filed as forged is the task's matter, so is the same image as support and as query, and one under
-    # two labels is `label-conflict`.
-    kinds = {sample.image: (sample.role, folded(sample.label or "")) for sample in folder.samples}
+    # two labels is `label-conflict`. A support set of five shots may hold that of one.
+    kinds = {sample.image: (sample.role, folded(sample.label or ""), sample.shot) for sample in folder.samples}
     leader: dict[str, str] = {}
 
     def first(path: str) -> str:

@@ -32,7 +32,7 @@ Sources
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 
 from snellen.core.audits import MAX_EVIDENCE, audited, place_of
 from snellen.core.classes_of import folded
@@ -70,6 +70,7 @@ def _examine(plan: Plan) -> Iterator[Finding]:
                 for key in sorted(expected)
                 if held.get(key, 0) < wanted
             ]
+        brief += _not_there(plan, sets)
         if alone:
             brief.append("a support set holds a single class: there is nothing to tell apart")
         brief += [problem.message for problem in folder.problems if sets and problem.kind in _LISTED]
@@ -82,10 +83,27 @@ def _examine(plan: Plan) -> Iterator[Finding]:
             f"{brief[0]}",
             place_of(plan, folder.key),
             tuple(Evidence(text) for text in brief[:MAX_EVIDENCE]),
-            Fix(f"Add the missing images, beginning where {brief[0]}; or lower the number of shots."),
+            Fix(
+                "Add images of another class, `other` for one."
+                if len(brief) == alone == 1
+                else "Add the images that are missing, or lower the number of shots."
+            ),
         )
     if not judged:
         raise NotApplicable("no data folder holds a support set")
+
+
+def _not_there(plan: Plan, sets: Mapping[tuple[str, int | None], Mapping[str, int]]) -> list[str]:
+    """Numbers of shots that the run asks for and no support set has."""
+    settings = plan.settings.get("data")
+    wanted = settings.get("shots") if isinstance(settings, Mapping) else None
+    if not sets or not isinstance(wanted, Sequence) or isinstance(wanted, str):
+        return []
+    sizes = sorted({shot for _, shot in sets if shot is not None})
+    most = max(count for counts in sets.values() for count in counts.values())
+    missing = [one for one in wanted if isinstance(one, int) and (one not in sizes if sizes else one > most)]
+    there = f"support sets are of {', '.join(map(str, sizes))}" if sizes else f"no class has more than {most} images"
+    return [f"data.shots asks for {', '.join(map(str, missing))}, {there}"] if missing else []
 
 
 RULE = Rule(

@@ -20,8 +20,8 @@ finding says so.
 
 When it is something else
 -------------------------
-Open-set recognition has unknown queries on purpose: mute the rule there. Shots that are missing for a known class are
-`support-set-short`.
+Queries in a folder `Unknown` are of no class on purpose, and are not counted. Shots that are missing for a known class
+are `support-set-short`.
 
 Sources
 -------
@@ -37,11 +37,17 @@ from pathlib import PurePath
 
 from snellen.core.audits import MAX_EVIDENCE, audited, listed, place_of, share
 from snellen.core.classes_of import folded
+from snellen.core.facts.data import Sample
 from snellen.core.finding import Evidence, Finding, Fix, Level
 from snellen.core.plan import Cost, NotApplicable, Plan
 from snellen.core.rule import BeforeFacet, Rule, absent
 
 __all__ = ["RULE"]
+
+
+def _on_purpose(sample: Sample) -> bool:
+    """Whether a query lies in a folder that says that it is of no class."""
+    return sample.label is None and any(folded(part.name) == "unknown" for part in PurePath(sample.image).parents[:3])
 
 
 def _examine(plan: Plan) -> Iterator[Finding]:
@@ -51,7 +57,11 @@ def _examine(plan: Plan) -> Iterator[Finding]:
         queries = [sample for sample in folder.samples if sample.role == "query"]
         sorted_by_class = any(sample.label is not None for sample in queries)
         # Where queries are sorted by class, one without is in a folder that no support set is named after.
-        asked = Counter(sample.label or PurePath(sample.image).parent.name for sample in queries if sorted_by_class)
+        asked = Counter(
+            sample.label or PurePath(sample.image).parent.name
+            for sample in queries
+            if sorted_by_class and not _on_purpose(sample)
+        )
         if not known or not asked:
             continue
         judged = True
@@ -59,15 +69,18 @@ def _examine(plan: Plan) -> Iterator[Finding]:
         if not unknown:
             continue
         spelled = {name: other for name in unknown for other in known if folded(name) == folded(other)}
-        fix = f"Add support images of {listed(unknown)}, or take these queries out."
+        fix = (
+            f"Add support images of {listed(unknown)}, or take these queries out; move them into a folder `Unknown` "
+            "where they are meant to be of no class."
+        )
         if spelled:
             fix = f"Rename: {', '.join(f'{name!r} to {other!r}' for name, other in sorted(spelled.items()))}."
         count = sum(asked[name] for name in unknown)
         yield Finding(
             "unknown-query-class",
             Level.ERROR,
-            f"{folder.key}: {share(count, sum(asked.values()))} queries are of {len(unknown)} classes that no "
-            f"support set holds: {listed(unknown, 6)}",
+            f"{folder.key}: {share(count, sum(asked.values()))} queries are of {len(unknown)} "
+            f"{'class' if len(unknown) == 1 else 'classes'} that no support set holds: {listed(unknown, 6)}",
             place_of(plan, folder.key),
             tuple(Evidence(f"{name}: {asked[name]} queries, 0 support images") for name in unknown[:MAX_EVIDENCE]),
             Fix(fix),

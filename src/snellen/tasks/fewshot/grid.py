@@ -77,7 +77,11 @@ def evaluate_grid(config: FewShotRun, data: FewShotSet) -> Outcome:
     """
     shots, notes = available_shots(data.episodes, config.data.shots)
     if not shots:
-        raise DataError(f"no number of shots can be compared: {'; '.join(notes)}", slug="support-set-short")
+        raise DataError(
+            f"no number of shots can be compared: {'; '.join(notes)}",
+            hint="leave data.shots out: then those that the data has are taken",
+            slug="support-set-short",
+        )
     notes = [*data.notes, *notes]
     recognition, settings = config.recognition, settings_of(config)
     cells: list[Cell] = []
