@@ -27,7 +27,7 @@ ABOUT_WEIGHTS = (
 )
 ABOUT_PASSES = (
     *("patch-multiple", "channel-mismatch", "spatial-mismatch", "linear-shape", "batchnorm-single-value"),
-    *("device-mismatch", "dtype-mismatch", "view-stride"),
+    *("device-mismatch", "dtype-mismatch", "view-stride", "forward-stops"),
 )
 NETWORKS = """
 import torch
@@ -55,6 +55,16 @@ class Skips(nn.Module):
     def forward(self, x):
         small = nn.functional.max_pool2d(x, 2)
         return x + nn.functional.interpolate(small, scale_factor=2)
+class Odd(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.stem = nn.Conv2d(3, 4, 3)
+        self.head = Chosen()
+    def forward(self, x):
+        return self.head(self.stem(x))
+class Chosen(nn.Module):
+    def forward(self, x):
+        return {4: x}[x.shape[1] + 1]
 def pooled():
     return nn.Sequential(nn.Conv2d(3, 4, 3), nn.AdaptiveAvgPool2d(1), nn.BatchNorm2d(4))
 """
@@ -199,6 +209,7 @@ PLANTED = {
     "grey": "channel-mismatch",
     "Viewed": "view-stride",
     "Half": "dtype-mismatch",
+    "Odd": "forward-stops",
 }
 
 
@@ -210,6 +221,29 @@ def test_networks_that_stop(tmp_path: Path, network: str, slug: str) -> None:
     answers = found(ABOUT_PASSES, run)
     assert set(answers) == {slug}
     assert answers[slug][0].fix is not None
+
+
+def test_what_no_rule_knows_is_told_with_pass_size_module_and_message(tmp_path: Path) -> None:
+    (tmp_path / "nets.py").write_text(NETWORKS)
+    settings = {
+        "model": {"name": f"{tmp_path / 'nets.py'}:Odd"},
+        "data": {"image_size": 70},
+        "optim": {"batch_size": 3},
+    }
+    (finding,) = found(("forward-stops",), plan(tmp_path, settings))["forward-stops"]
+    assert finding.level is Level.WARNING
+    for said in ("in head (Chosen), given 3x4x68x68", "3 images of 70 x 70 (data.image_size)", "KeyError: 5"):
+        assert said in finding.message
+
+
+def test_a_step_that_stops_is_told_unless_a_network_does_already(tmp_path: Path) -> None:
+    (tmp_path / "nets.py").write_text(NETWORKS)
+    stopped = "the train step, with 2 samples on tensors without numbers, stopped: KeyError: 'masks'"
+    sound = {"model": {"name": f"{tmp_path / 'nets.py'}:grey"}, "data": {"image_size": 70}}
+    answers = found(("forward-stops",), plan(tmp_path, sound, networks=(), stopped_step=stopped))
+    assert [finding.message for finding in answers["forward-stops"]] == [stopped]
+    assert found(("forward-stops",), plan(tmp_path, sound, stopped_step=stopped)) == {}, "its channels stop it first"
+    assert found(("forward-stops",), plan(tmp_path, sound, networks=(), stopped_step="")) == {}
 
 
 def test_images_of_the_data_decide_where_no_size_is_set(tmp_path: Path) -> None:

@@ -63,6 +63,18 @@ def test_trace_shows_every_module(folder: Path) -> None:
     assert "2x8x16x16" in snellen(folder, "trace", "net.py:Net", "--input", "2x3x16x16").stdout
 
 
+def test_trace_takes_two_images_where_one_alone_stops_a_normalisation(folder: Path) -> None:
+    net = "nn.Sequential(nn.Conv2d(3, 4, 3), nn.AdaptiveAvgPool2d(1), nn.BatchNorm2d(4))"
+    (folder / "pooled.py").write_text(f"from torch import nn\n\ndef build():\n    return {net}\n")
+    done = snellen(folder, "trace", "pooled.py:build", "--json")
+    data = json.loads(done.stdout)
+    assert (done.returncode, data["problem"], data["rows"][0]["inputs"]) == (0, "", [[2, 3, 224, 224]])
+    assert data["remark"].startswith("2 normalises over the batch")
+    asked = snellen(folder, "trace", "pooled.py:build", "--input", "1x3x16x16")
+    assert asked.returncode == 1, "what was asked for is answered"
+    assert "stopped in 2 (BatchNorm2d)" in asked.stdout
+
+
 def test_trace_names_the_module_that_refuses(folder: Path) -> None:
     done = snellen(folder, "trace", "net.py:Net", "--input", "2x4x16x16")
     assert done.returncode == 1

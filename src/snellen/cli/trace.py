@@ -30,6 +30,7 @@ Examples:
 Exit code 0: the model takes the input; 1: it does not, and the last module entered is named; 2: no such model."""
 
 _DEFAULT = (3, 224, 224)
+_ONE_VALUE = "Expected more than 1 value per channel when training"
 
 
 def register(app: typer.Typer) -> None:
@@ -65,11 +66,20 @@ def trace(
         raise
     except Exception as error:
         raise UsageError(f"{named.name} cannot be built: {type(error).__name__}: {error}") from error
-    traced = traced_through(built, shapes, train=not (evaluate or named.takes_list))
+    train = not (evaluate or named.takes_list)
+    traced = traced_through(built, shapes, train=train)
+    remark = ""
+    if not inputs and train and _ONE_VALUE in traced.problem and traced.failed_in is not None:
+        # Nobody asked for one image: what trains has more.
+        remark = (
+            f"{traced.failed_in.name} normalises over the batch and has one value for each channel of one image, which "
+            f"training refuses: two images were sent instead; --eval takes one"
+        )
+        traced = traced_through(built, [(2, *shapes[0][1:])], train=train)
     if as_json:
-        typer.echo(json.dumps({"model": named.name, **asdict(traced)}, indent=2))
+        typer.echo(json.dumps({"model": named.name, "remark": remark, **asdict(traced)}, indent=2))
     else:
-        _print(named.name, traced, depth)
+        _print(named.name, traced, depth, remark)
     if traced.problem:
         raise typer.Exit(1)
 
@@ -78,7 +88,7 @@ def _default_shape(named: NamedModel) -> tuple[int, ...]:
     return (1, *(named.input_size or _DEFAULT))
 
 
-def _print(name: str, traced: Traced, depth: int) -> None:
+def _print(name: str, traced: Traced, depth: int, remark: str) -> None:
     from rich.table import Table
 
     table = Table(box=None, pad_edge=False, header_style="bold")
@@ -98,6 +108,8 @@ def _print(name: str, traced: Traced, depth: int) -> None:
         where = traced.failed_in
         place = f" in {where.name or name} ({where.kind}), given {_shown(where.inputs)}" if where is not None else ""
         console.print(f"\nstopped{place}: {traced.problem}", markup=False)
+    if remark:
+        console.print(f"\nnote: {remark}", markup=False)
     console.print(
         f"\n{traced.parameters:,} parameters ({traced.parameter_bytes / 2**20:,.1f} MiB), "
         f"{traced.activation_bytes / 2**20:,.1f} MiB kept for the backward pass, {traced.flops / 1e9:,.2f} GFLOP",

@@ -11,7 +11,10 @@ from snellen.core.finding import Evidence, Finding, Fix, FixSafety, Level, Locat
 from snellen.core.plan import Cost, NotApplicable, Plan
 from snellen.core.rule import BeforeFacet
 
-__all__ = ["before_by_passing", "passes_stopped_by", "stopped_by"]
+__all__ = ["UNKNOWN", "before_by_passing", "passes_stopped_by", "stopped_by"]
+
+UNKNOWN: Final = "forward-stops"
+"""The rule for passes that end in a way which no other rule knows."""
 
 _SAYS: Final = (
     ("batchnorm-single-value", r"Expected more than 1 (?:value per channel|spatial element) when training"),
@@ -33,7 +36,7 @@ _SAYS: Final = (
 
 
 def stopped_by(flow: FlowFacts) -> str:
-    """The rule that knows why a pass did not end, `""` for none.
+    """The rule that knows why a pass did not end, `forward-stops` when none does, `""` for one that did.
 
     Example:
         >>> said = "AssertionError: Input height (520) should be divisible by patch size (14)."
@@ -41,8 +44,10 @@ def stopped_by(flow: FlowFacts) -> str:
         'patch-multiple'
     """
     found = next((slug for slug, pattern in _SAYS if re.search(pattern, flow.problem)), "")
+    if not flow.problem:
+        return ""
     # A window or a skip that does not fit says so in many words; that padding mends it tells what it was.
-    return "patch-multiple" if found in ("", "spatial-mismatch") and flow.multiple and flow.problem else found
+    return "patch-multiple" if found in ("", "spatial-mismatch") and flow.multiple else found or UNKNOWN
 
 
 def before_by_passing(slug: str) -> BeforeFacet:
@@ -67,16 +72,17 @@ def passes_stopped_by(slug: str, plan: Plan) -> Iterator[Finding]:
 
 def _finding(slug: str, stopped: Sequence[FlowFacts], plan: Plan) -> Finding:
     first = stopped[0]
-    message = (
-        f"{first.part} stops {first.where()}: images of {first.height} x {first.width} ({first.why}): "
-        f"{first.problem.partition(': ')[2] or first.problem}"
-    )
+    said = first.problem if slug == UNKNOWN else first.problem.partition(": ")[2] or first.problem
+    images = f"{first.batch} images" if slug == UNKNOWN else "images"
+    message = f"{first.part} stops {first.where()}: {images} of {first.height} x {first.width} ({first.why}): {said}"
     evidence = tuple(
         Evidence(f"{flow.batch} x {flow.height} x {flow.width} ({flow.why}): {flow.problem}") for flow in stopped[:20]
     )
     key = "data.image_size" if first.why.startswith("data.image_size") else first.key
     place = Location(str(plan.path or "the settings"), plan.line_of(key), key=key)
-    return Finding(slug, Level.ERROR, message, place, evidence, _fix(first, stopped))
+    # What no rule knows may be a matter of tensors without numbers, which real ones pass.
+    level = Level.WARNING if slug == UNKNOWN else Level.ERROR
+    return Finding(slug, level, message, place, evidence, _fix(first, stopped))
 
 
 _FIXES: Final = {
@@ -85,6 +91,7 @@ _FIXES: Final = {
     "dtype-mismatch": "Make the tensor in the input's dtype (dtype=x.dtype), and convert no part by hand.",
     "channel-mismatch": "Give that layer as many input channels as arrive, or convert the images.",
 }
+_TRY_NUMBERS: Final = "Run it with real numbers: `snellen check RUN.yaml --rehearse` takes two steps on a few samples."
 
 
 def _fix(first: FlowFacts, stopped: Sequence[FlowFacts]) -> Fix | None:  # noqa: PLR0911 - one answer per case
@@ -96,6 +103,8 @@ def _fix(first: FlowFacts, stopped: Sequence[FlowFacts]) -> Fix | None:  # noqa:
         return Fix(f"Give that layer {arrives}, or put nn.AdaptiveAvgPool2d(1) before the flattening.")
     if first.single_value:
         return None
+    if slug == UNKNOWN and first.fits is None:
+        return Fix(_TRY_NUMBERS)
     if first.fits is None:
         return Fix("No padding goes through, up to multiples of 224: change the network, or what the images hold.")
     height, width = first.fits

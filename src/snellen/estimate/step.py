@@ -140,10 +140,27 @@ def _gone_through(workload: Workload, phase: Phase, how: Literal["meta", "fake",
         raise
     except Exception as error:
         said = f"{type(error).__name__}: {str(error).strip()}".partition("\n")[0][:300]
+        samples = "one sample" if workload.batch_size == 1 else f"{workload.batch_size} samples"
         raise StepFailed(
-            f"the {phase} step stopped: {said}", hint="snellen trace MODEL --input ... shows the module that refuses"
+            f"the {phase} step, with {samples} on tensors without numbers, stopped{_module_of(error)}: {said}",
+            hint="snellen trace MODEL --input ... shows the module that refuses",
         ) from error
     return recorder.timeline
+
+
+def _module_of(error: BaseException) -> str:
+    """Where: the innermost module in whose own code it was raised, by its path in the outermost one."""
+    entered: list[nn.Module] = []
+    trace = error.__traceback__
+    while trace is not None:
+        owner = trace.tb_frame.f_locals.get("self")
+        if isinstance(owner, nn.Module):
+            entered.append(owner)
+        trace = trace.tb_next
+    if not entered:
+        return ""
+    name = next((name for name, module in entered[0].named_modules() if module is entered[-1]), "")
+    return f" in {name or 'the model itself'} ({type(entered[-1]).__name__})"
 
 
 @contextmanager

@@ -14,7 +14,7 @@ __all__ = ["need_facts"]
 
 
 def need_facts(task: Task, loaded: Loaded[Any]) -> Mapping[str, Provider]:
-    """Providers of `memory`, `host_memory`, `checkpoint_bytes` and `duration`.
+    """Providers of `memory`, `host_memory`, `checkpoint_bytes` and `duration`, and of what stopped the step.
 
     Args:
         task: What is done.
@@ -26,10 +26,22 @@ def need_facts(task: Task, loaded: Loaded[Any]) -> Mapping[str, Provider]:
 
         return run_needs(task, loaded, plan)
 
+    def stopped_step(plan: Plan) -> str:
+        from snellen.estimate.step import StepFailed  # noqa: PLC0415 - loads torch
+
+        needed = plan.fact("needs")
+        try:
+            _ = needed.memory
+        except StepFailed as error:
+            return error.message
+        return ""
+
     return {
         "needs": needs,
+        "stopped_step": stopped_step,
         "memory": lambda plan: plan.fact("needs").memory,
         "host_memory": lambda plan: plan.fact("needs").host,
         "checkpoint_bytes": lambda plan: plan.fact("needs").checkpoints,
         "duration": lambda plan: plan.fact("needs").duration,
+        "unused_parameters": lambda plan: plan.fact("needs").unused,
     }
