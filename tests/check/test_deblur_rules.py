@@ -57,3 +57,56 @@ def test_spikes_that_are_not_there_are_found_before_the_run(tmp_path: Path) -> N
     assert "pan00_001" in found.message
     with pytest.raises(NotApplicable, match="no spikes"):
         findings("spikes-missing", Known({"model": {"spikes": "none"}}))
+
+
+@pytest.fixture
+def streams(tmp_path: Path) -> list[Path]:
+    pan = Pan(frames=4, size=(48, 48), steps=8)
+    write_panned(tmp_path / "train", [photographs.astronaut(), photographs.coffee()], pan)
+    (tmp_path / "run.yaml").write_text(
+        "task: deblur\ndata: {train: train}\nmodel: {name: light, spikes: addition, bins: 4}\n"
+    )
+    return sorted((tmp_path / "train").rglob("*.dat"))
+
+
+def damaged(run: Path) -> list[str]:
+    report = check_run(run)
+    return [f"{one.level.name} {one.message}" for one in report.findings if one.slug == "spike-stream-damaged"]
+
+
+def test_whole_streams_are_left_alone(streams: list[Path], tmp_path: Path) -> None:
+    assert damaged(tmp_path / "run.yaml") == []
+
+
+def test_empty_streams_and_wrong_lengths_are_found_with_the_nearest_geometry(
+    streams: list[Path], tmp_path: Path
+) -> None:
+    streams[0].write_bytes(b"")
+    for sidecar in (tmp_path / "train").rglob("spike_format.json"):
+        sidecar.unlink()
+    whole = streams[1].read_bytes()
+    streams[1].write_bytes(whole + bytes(37))
+    (said,) = damaged(tmp_path / "run.yaml")
+    assert said.startswith("ERROR data.train: 2 of 8")
+    assert "is empty" in said
+    found = [one for one in check_run(tmp_path / "run.yaml").findings if one.slug == "spike-stream-damaged"]
+    steps = len(whole) // (48 * 48 // 8)
+    assert f"nearest: {steps} steps of 48 x 48, 1 bit a pixel and 37 bytes more" in str(found[0].evidence)
+
+
+def test_a_step_cut_off_and_streams_without_a_spike_are_warned_of(streams: list[Path], tmp_path: Path) -> None:
+    streams[0].write_bytes(streams[0].read_bytes()[:-100])
+    streams[1].write_bytes(bytes(streams[1].stat().st_size))
+    torn, silent = damaged(tmp_path / "run.yaml")
+    assert torn.startswith("WARNING data.train: 1 of 8")
+    assert "end within a step" in torn
+    assert "then 188 of 288 bytes" in torn
+    assert silent.startswith("WARNING data.train: 1 of 8")
+    assert "no spike at all" in silent
+
+
+def test_a_network_without_spikes_asks_for_no_streams(streams: list[Path], tmp_path: Path) -> None:
+    streams[0].write_bytes(b"")
+    run = tmp_path / "run.yaml"
+    run.write_text("task: deblur\ndata: {train: train}\nmodel: {name: light}\n")
+    assert damaged(run) == []

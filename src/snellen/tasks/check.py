@@ -174,7 +174,7 @@ def _facts(task: Task) -> Mapping[str, Provider]:
 
         return provide
 
-    own = {name: ask(name) for name in ("contracts", "unfold", "weights_fit", "networks", "cache")}
+    own = {name: ask(name) for name in ("contracts", "unfold", "weights_fit", "networks", "cache", "spike_streams")}
     return {**own, "source_findings": _source_findings}
 
 

@@ -152,13 +152,25 @@ def _guessed(path: Path, length: int, bits: Literal[1, 8] | None, hints: SpikeHi
         found = "; ".join(f"{length // form.step_bytes} steps of {form}" for form in several)
         raise DataError(f"{path} could be {found}", hint="state the sensor's height and width")
     tried = ", ".join(f"{height} x {width}" for height, width in sizes)
-    near = nearest(length, _format(sizes[0], bits, hints))
+    near = nearest(length, _format(sizes[0], bits, hints)) or _nearly(length, list(_formats(sizes, bits, hints)))
     known = f"; nearest: {near}" if near else ""
     raise DataError(
         f"{path} has {length} bytes, no whole number of steps of {tried} with {bits} bit{'s' * (bits > 1)} a pixel"
         f"{known}",
         hint="state the sensor's height and width",
     )
+
+
+def _nearly(length: int, forms: Sequence[SpikeFormat]) -> str:
+    """The known geometry that a length misses by the fewest bytes, in words; nothing below one step of any."""
+    fits = [(length % form.step_bytes, length // form.step_bytes, form) for form in forms]
+    missed = [(min(left, form.step_bytes - left), left, steps, form) for left, steps, form in fits if steps]
+    if not missed:
+        return ""
+    _, left, steps, form = min(missed, key=lambda one: one[0])
+    if left <= form.step_bytes - left:
+        return f"{steps} steps of {form} and {left} bytes more"
+    return f"{steps + 1} steps of {form} less {form.step_bytes - left} bytes"
 
 
 def _bits_of(sample: np.ndarray[tuple[int], np.dtype[np.uint8]]) -> Literal[1, 8] | None:

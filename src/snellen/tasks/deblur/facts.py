@@ -10,10 +10,11 @@ from snellen.config.load import parse_section
 from snellen.config.machines import Machine
 from snellen.config.resolve import Resolver
 from snellen.core.facts.data import FolderAudit
+from snellen.core.facts.spikes import SpikeStreams
 from snellen.core.facts.weights import FitFacts
 from snellen.core.plan import FactUnavailable, NotApplicable, Plan
 from snellen.errors import ConfigError, DataError, SnellenError
-from snellen.tasks.deblur.config import DeblurLoss, DeblurModel
+from snellen.tasks.deblur.config import DeblurLoss, DeblurModel, SpikeConfig
 
 __all__ = ["FACTS", "RESOLVERS"]
 
@@ -117,11 +118,41 @@ def _cache(plan: Plan) -> Any:
     return cache_facts(plan, asked, sizes, [audit.key for audit in folders])
 
 
+def _spike_streams(plan: Plan) -> tuple[SpikeStreams, ...]:
+    """The streams beside the frames, where the network is given any."""
+    from snellen.data.spikes.auditing import audit_streams  # noqa: PLC0415 - loads numpy
+    from snellen.data.spikes.geometry import SpikeHints  # noqa: PLC0415 - as above
+
+    if _model(plan).spikes == "none":
+        raise NotApplicable("the network takes no spikes")
+    section = plan.settings.get("data") or {}
+    try:
+        stated = parse_section(SpikeConfig, section.get("spikes") or {})
+    except ConfigError as error:
+        raise FactUnavailable("the data section of the run file has problems of its own") from error
+    hints = SpikeHints(stated.size, stated.bits, stated.flip, stated.bit_order, stated.columns)
+    found = []
+    audits: Sequence[FolderAudit] = plan.fact("audit")
+    for audit in audits:
+        streams: dict[str, tuple[int, int] | None] = {}
+        for sample in audit.samples:
+            image = audit.images.get(sample.image)
+            if sample.spikes is not None:
+                known = image is not None and image.height and image.width
+                streams[sample.spikes] = (image.height, image.width) if image is not None and known else None
+        if streams:
+            found.append(audit_streams(audit.key, streams, hints))
+    if not found:
+        raise NotApplicable("no data folder holds spike streams")
+    return tuple(found)
+
+
 FACTS: Mapping[str, Callable[[Plan], Any]] = {
     "contracts": _contracts,
     "weights_fit": _weights_fit,
     "networks": _networks,
     "cache": _cache,
+    "spike_streams": _spike_streams,
 }
 """Providers by the names of `snellen.core.facts`."""
 
