@@ -1,8 +1,10 @@
-"""The last stage of a rehearsal: weights as safetensors, the graph through `torch.export`, ONNX where it is there."""
+"""The last stage of a rehearsal: weights as safetensors, the graph through `torch.export`.
+
+Nothing here reads or writes ONNX, so no run can fail by it, and its exporter takes minutes for a large network.
+"""
 
 from __future__ import annotations
 
-import importlib.util
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +17,6 @@ from snellen.engine.store import savable
 from snellen.errors import ContractError
 from snellen.models.weights.loading import load_into
 from snellen.rehearsal.failing import Several, failure_of
-from snellen.rehearsal.stages import Failure
 
 __all__ = ["export_all"]
 
@@ -48,9 +49,8 @@ def export_all(recipe: Recipe, module: nn.Module, batch: Batch, folder: Path) ->
     try:
         arguments, named = _inputs(recipe, module, batch)
         with torch.no_grad():
-            program = torch.export.export(module, arguments, named, strict=False)
+            torch.export.export(module, arguments, named, strict=False)
         done.append("torch.export")
-        done.append(_onnx(program, folder, failures))
     except Exception as error:  # noqa: BLE001 - the outcome of the stage
         failures.append(failure_of(error, level="warning", about="torch.export"))
     if failures:
@@ -77,13 +77,3 @@ def _inputs(recipe: Recipe, module: nn.Module, batch: Batch) -> tuple[tuple[Any,
     if not seen:
         raise ContractError("evaluation_step does not call the model itself, so what it takes is unknown")
     return seen[0]
-
-
-def _onnx(program: Any, folder: Path, failures: list[Failure]) -> str:
-    if importlib.util.find_spec("onnxscript") is None:
-        return "ONNX not tried: onnxscript is not installed"
-    try:
-        torch.onnx.export(program, f=str(folder / "export.onnx"), dynamo=True)
-    except Exception as error:  # noqa: BLE001 - the outcome of the stage
-        failures.append(failure_of(error, level="warning", about="ONNX"))
-    return "ONNX"
