@@ -12,6 +12,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+from snellen.core.collecting import collect_seldom
 from snellen.core.files import append_json_line
 from snellen.rehearsal.failing import Absent, Several, failure_of
 from snellen.rehearsal.stages import STAGES
@@ -50,6 +51,7 @@ def _run(life: Any, name: str) -> dict[str, Any]:
 
 
 if __name__ == "__main__":
+    collect_seldom()
     main(Path(sys.argv[1]), sys.argv[2:])
     sys.stdout.flush()
     # Threads that a library left behind must not keep a finished rehearsal waiting.
