@@ -174,6 +174,7 @@ def test_bad_images_and_copied_queries_are_said_and_the_rest_goes_on(tmp_path: P
     assert evaluated.exit_code == 0, evaluated.exception
     assert "1 queries are in the support set as well: copy.png" in evaluated.output
     assert evaluated.output.count("not read:") == 2
+    assert "Class_green has 4 of 5 examples" in evaluated.output
 
 
 def test_supports_and_queries_may_lie_apart_and_episodes_may_be_drawn(tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Literal
@@ -135,8 +136,10 @@ def recognise(
     recalls = []
     for place, episode in enumerate(episodes):
         chosen, fewer = taken(episode, shots)
-        short += [_short(episode.name, label, count, shots) for label, count in fewer.items()]
         supports = [sample for sample in chosen if sample.image in embedded.rows]
+        read, there = (Counter(str(sample.label) for sample in some) for some in (supports, chosen))
+        lost = {label: read[label] for label in episode.classes if read[label] < there[label]}
+        short += [_short(episode.name, label, count, shots) for label, count in (fewer | lost).items()]
         asked = [sample for sample in episode.queries if sample.image in embedded.rows]
         if not supports or not asked:
             continue
