@@ -189,9 +189,9 @@ def build_network(model: DeblurModel) -> Network:
 
 
 def _options(model: DeblurModel) -> dict[str, Any]:
-    unknown = sorted(set(model.shape) - {"width", "blocks"})
+    unknown = sorted(set(model.shape) - {"width", "blocks", "reach"})
     if unknown:
-        raise UsageError(f"model.shape: {', '.join(unknown)}, expected width and blocks for model.name: {LIGHT}")
+        raise UsageError(f"model.shape: {', '.join(unknown)}, expected width, blocks, reach for model.name: {LIGHT}")
     return dict(model.shape)
 
 
