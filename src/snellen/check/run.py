@@ -12,6 +12,8 @@ from snellen.check.facts.here import MACHINE_FACTS
 from snellen.check.facts.model import provide_flow, provide_last_batch, provide_networks
 from snellen.check.facts.names import provide_names
 from snellen.check.facts.paths import provide_paths
+from snellen.check.facts.pixels import provide_stated_pixels
+from snellen.check.facts.tracker import provide_tracker
 from snellen.check.facts.weights import provide_architectures, provide_weights, provide_weights_fit
 from snellen.check.plan import Notify, Provider, RunPlan
 from snellen.check.runner import CheckSettings, run_checks
@@ -36,6 +38,8 @@ GENERAL_FACTS: Mapping[str, Provider] = {
     "weights": provide_weights,
     "architectures": provide_architectures,
     "weights_fit": provide_weights_fit,
+    "stated_pixels": provide_stated_pixels,
+    "tracker": provide_tracker,
     "networks": provide_networks,
     "flow": provide_flow,
     "last_batch": provide_last_batch,

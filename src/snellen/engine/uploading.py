@@ -7,8 +7,6 @@ that hangs, dies or refuses costs the run nothing; what was not uploaded, `snell
 from __future__ import annotations
 
 import contextlib
-import importlib.util
-import netrc
 import os
 import select
 import subprocess
@@ -19,15 +17,13 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any, Final
-from urllib.parse import urlsplit
 
-from snellen._env import wandb_address, wandb_has_key, wandb_wanted_offline
 from snellen.core.files import read_json, read_json_lines, write_json
-from snellen.core.network import can_connect
 from snellen.core.run_folder import RunFolder
+from snellen.core.tracker import why_not_online
 from snellen.errors import MissingExtraError, RunFolderError, SnellenError
 
-__all__ = ["Upload", "UploadError", "Uploader", "sync_run", "why_not_online"]
+__all__ = ["Upload", "UploadError", "Uploader", "sync_run"]
 
 _STATE: Final = "wandb.json"
 _LOG: Final = "wandb.log"
@@ -54,30 +50,6 @@ class Upload:
     lines: int
     before: int
     address: str = ""
-
-
-def why_not_online(address: str | None = None) -> str:
-    """Why curves cannot be uploaded now, `""` when they can.
-
-    Args:
-        address: Of the server; the one that the environment names without it.
-    """
-    address = address or wandb_address()
-    if importlib.util.find_spec("wandb") is None:
-        return "wandb is not installed"
-    if wandb_wanted_offline():
-        return "WANDB_MODE says so"
-    if not (wandb_has_key() or _in_netrc(urlsplit(address).hostname or "")):
-        return "there is no key: wandb login"
-    if not can_connect(address):
-        return f"{address} does not answer"
-    return ""
-
-
-def _in_netrc(host: str) -> bool:
-    with contextlib.suppress(OSError, netrc.NetrcParseError):
-        return netrc.netrc().authenticators(host) is not None
-    return False
 
 
 class Uploader:

@@ -22,7 +22,8 @@ from snellen.core.facts.data import FolderAudit
 from snellen.core.facts.duration import DurationFacts
 from snellen.core.facts.machine import MachineFacts
 from snellen.core.facts.memory import CheckpointFacts, HostMemoryFacts, MemoryChange, MemoryFacts, PhaseMemory
-from snellen.core.plan import FactUnavailable, Plan
+from snellen.core.facts.model import UnusedFacts
+from snellen.core.plan import FactUnavailable, NotApplicable, Plan
 from snellen.engine.recipe import PreparedRecipe
 from snellen.engine.settings import TrainSettings
 from snellen.estimate.advice import Variant, changes_for
@@ -31,6 +32,7 @@ from snellen.estimate.duration import Duration, run_time, step_duration
 from snellen.estimate.host import process_bytes, worker_bytes
 from snellen.estimate.prediction import Need, Predictor
 from snellen.estimate.step import Phase, Workload
+from snellen.estimate.unused import unused_parameters
 from snellen.tasks.base import Inference, Task
 from snellen.tasks.workloads import PrecisionOf, budget_of, device_here, device_of, workload_of_run
 from snellen.trace.timeline import Category
@@ -229,6 +231,18 @@ class RunNeeds:
         parts = self.predictor.timeline(1, "save")[0].at_peak()
         weights = sum(parts.get(part, 0) for part in (Category.PARAMETERS, Category.BUFFERS, Category.AVERAGE))
         return CheckpointFacts(weights + parts.get(Category.OPTIMISER, 0), weights, TrainSettings().keep_last)
+
+    @cached_property
+    def unused(self) -> UnusedFacts:
+        """The fact `unused_parameters`.
+
+        Raises:
+            NotApplicable: The run trains on one device.
+        """
+        devices = int(self.config.devices)
+        if devices == 1:
+            raise NotApplicable("the run trains on one device")
+        return UnusedFacts(devices, unused_parameters(self.workload("fp32")))
 
     @cached_property
     def host(self) -> HostMemoryFacts:

@@ -15,13 +15,14 @@ from snellen.core.check_report import CheckReport
 from snellen.core.environment import collect
 from snellen.core.run_folder import RunFolder
 from snellen.core.sizes import parse_size
+from snellen.core.tracker import why_not_online
 from snellen.data.cache.budget import CacheSettings
 from snellen.data.listing import find_images, hash_file_list
 from snellen.engine.events import Event
 from snellen.engine.recipe import PreparedRecipe, Recipe
 from snellen.engine.settings import TrainSettings
 from snellen.engine.train import TrainResult, train
-from snellen.engine.uploading import Uploader, why_not_online
+from snellen.engine.uploading import Uploader
 from snellen.errors import RunFolderError, SnellenError
 from snellen.explain import explain
 from snellen.guard.watcher import RuleGuard

@@ -22,7 +22,7 @@ def peak_above_start(run: Callable[[], object]) -> int:
 
     Example:
         >>> import torch
-        >>> peak_above_start(lambda: torch.zeros(1024) + 1)
+        >>> peak_above_start(lambda: torch.zeros(1024).neg())
         8192
     """
     with _silent_profiler(), profile(activities=[ProfilerActivity.CPU], profile_memory=True) as profiled:

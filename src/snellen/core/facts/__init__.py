@@ -18,6 +18,8 @@ twins               tuple[Twin, ...]                images that show the same, w
 weights             tuple[WeightsFacts, ...]        checkpoint files that the run file names
 architectures       tuple[Architecture, ...]        which networks those belong to, by their tensors
 weights_fit         tuple[FitFacts, ...]            how far they fit, from the task or from the network's name
+stated_pixels       tuple[StatedPixels, ...]        how images have to come to a checkpoint, as files beside it say
+tracker             TrackerFacts                    the server of curves, for a run that is to upload them
 networks            tuple[NetworkFacts, ...]        networks that take the images, for the checks' own providers
 flow                tuple[FlowFacts, ...]           the smallest, largest and most oblong images sent through them
 last_batch          int                             images in the smallest batch of an epoch
@@ -27,6 +29,7 @@ memory              MemoryFacts                     what each phase of the run n
 host_memory         HostMemoryFacts                 what it needs of main memory
 checkpoint_bytes    CheckpointFacts                 what its checkpoints take on disk
 duration            DurationFacts                   how long it takes, and how long it may
+unused_parameters   UnusedFacts                     what the loss does not reach, for a run on several devices
 stale_modules       tuple[StaleModule, ...]         modules loaded in this process that changed on disk
 project             ProjectFacts                    root of the user's code
 """

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-__all__ = ["FlowFacts", "NetworkFacts"]
+__all__ = ["FlowFacts", "NetworkFacts", "UnusedFacts"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,3 +80,16 @@ class FlowFacts:
         shapes = ", ".join("x".join(map(str, shape)) for shape in self.given)
         place = f"in {self.module} ({self.kind})" if self.module else "in the network itself"
         return f"{place}, given {shapes}" if shapes else place
+
+
+@dataclass(frozen=True, slots=True)
+class UnusedFacts:
+    """What the loss of a run does not reach; asked for runs on several devices only.
+
+    Args:
+        devices: That the run trains on.
+        names: Parameters that are to be trained and get no gradient.
+    """
+
+    devices: int
+    names: tuple[str, ...]

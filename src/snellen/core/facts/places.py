@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-__all__ = ["HubFacts", "PlaceFacts"]
+__all__ = ["HubFacts", "PlaceFacts", "TrackerFacts"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,3 +71,18 @@ class HubFacts:
     token: bool = False
     reached: bool | None = None
     reason: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class TrackerFacts:
+    """The server that a run's curves are uploaded to, asked only when the run wants it.
+
+    Args:
+        key: Key path that decides it.
+        address: Of the server.
+        problem: Why nothing can be uploaded from here, `""` when it can.
+    """
+
+    key: str
+    address: str
+    problem: str = ""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-__all__ = ["Architecture", "FitFacts", "PickleFacts", "SizeClash", "TensorEntry", "WeightsFacts"]
+__all__ = ["Architecture", "FitFacts", "PickleFacts", "SizeClash", "StatedPixels", "TensorEntry", "WeightsFacts"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -173,3 +173,26 @@ class FitFacts:
     clashes: tuple[SizeClash, ...] = ()
     model_key: str = ""
     model: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class StatedPixels:
+    """How images have to come to a checkpoint, as a file beside it says.
+
+    Args:
+        key: Key path of the checkpoint.
+        weights: The checkpoint.
+        source: Name of the file beside it.
+        mean: By channel, of values from 0 to 1.
+        std: Its deviation.
+        colour: `RGB` or `BGR`.
+        network: Name of the network there, with the tag of its training; `""` when it is not said.
+    """
+
+    key: str
+    weights: str
+    source: str
+    mean: tuple[float, ...]
+    std: tuple[float, ...]
+    colour: str = "RGB"
+    network: str = ""

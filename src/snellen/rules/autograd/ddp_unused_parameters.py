@@ -42,14 +42,17 @@ import itertools
 import re
 from collections.abc import Iterator, Sequence
 
-from snellen.core.finding import Evidence, Fix, Level, Location
+from snellen.core.facts.model import UnusedFacts
+from snellen.core.finding import Evidence, Finding, Fix, Level, Location
 from snellen.core.log import Log, LogLine, LogMatch
 from snellen.core.logs.messages import Message, find_message, frameworks
-from snellen.core.rule import LogFacet, Rule, SourceFacet, absent
+from snellen.core.plan import Cost, Plan
+from snellen.core.rule import BeforeFacet, LogFacet, Rule, SourceFacet, absent
 from snellen.core.source import Assignment, CallSite, Hit, SourceFile
 
 __all__ = ["RULE"]
 
+_NAMED = 20
 _UNUSED = re.compile(
     r"expected to have finished reduction in the prior iteration"
     r"|parameters that were not used in producing (?:the )?loss"
@@ -226,6 +229,23 @@ def _is_layer(item: Assignment) -> bool:
     return plain and not item.operator and _LAYERS.match(made) is not None
 
 
+def _examine_plan(plan: Plan) -> Iterator[Finding]:
+    """A step on tensors without numbers tells which parameters the loss does not reach."""
+    facts: UnusedFacts = plan.fact("unused_parameters")
+    if not facts.names:
+        return
+    first, count = facts.names[0], len(facts.names)
+    more = f" and {count - 1} more" if count > 1 else ""
+    yield Finding(
+        "ddp-unused-parameters",
+        Level.ERROR,
+        f"the loss does not reach {first}{more}; on {facts.devices} devices the second step stops with that",
+        Location(str(plan.path or "the settings"), plan.line_of("devices"), key="devices"),
+        tuple(Evidence(f"{name} gets no gradient") for name in facts.names[:_NAMED]),
+        Fix("Freeze these parameters or leave them out of the model, or train on one device: devices: 1."),
+    )
+
+
 RULE = Rule(
     slug="ddp-unused-parameters",
     family="autograd",
@@ -235,7 +255,7 @@ RULE = Rule(
         ("finished reduction", "not used in producing", "graph has changed", "ready only once", "ready twice"), _examine
     ),
     source=SourceFacet(("DistributedDataParallel", "Module"), _examine_source),
-    before=absent("which parameters a loss uses is known only from a step"),
+    before=BeforeFacet(Cost.SECONDS, _examine_plan),
     during=absent("the exception comes before the step begins"),
     module=__name__,
 )

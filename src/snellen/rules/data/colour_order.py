@@ -23,6 +23,9 @@ Fix
 OpenCV 4.11 and later; `cv2.COLOR_RGB2BGR` before something that OpenCV writes. A network that was trained on the
 swapped order has to be trained again.
 
+Before a run, `do_flip_channel_order` in `preprocessor_config.json` beside the checkpoint is compared with what the
+run's network takes: MobileViT of transformers takes BGR.
+
 When it is something else
 -------------------------
 Ultralytics, Detectron2, OpenMMLab and InsightFace take BGR arrays on purpose. Wrong brightness or contrast rather than
@@ -45,9 +48,11 @@ from dataclasses import dataclass
 
 from snellen.core.code.flow import Flow, Starts, Step, Trail
 from snellen.core.code.trails import parts_of
+from snellen.core.facts.pixels import other_order
 from snellen.core.finding import Evidence, Fix, FixSafety, Level
 from snellen.core.known.backbones import NETWORK_WORDS, backbones, kind_of_constants, network_of, place
-from snellen.core.rule import Rule, SourceFacet, absent
+from snellen.core.plan import Cost
+from snellen.core.rule import BeforeFacet, Rule, SourceFacet, absent
 from snellen.core.source import Argument, Assignment, CallSite, Hit, SourceFile, Span
 
 __all__ = ["RULE"]
@@ -389,7 +394,7 @@ RULE = Rule(
     level=Level.ERROR,
     log=absent("swapped colours raise nothing and print nothing"),
     source=SourceFacet(("cv2", "imageio", "skimage", "to_rgb", *NETWORK_WORDS), _examine),
-    before=absent("the run decodes images itself, always as RGB"),
+    before=BeforeFacet(Cost.SECONDS, other_order),
     during=absent("swapped colours cost accuracy, which no single step shows"),
     module=__name__,
 )

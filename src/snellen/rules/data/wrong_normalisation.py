@@ -25,6 +25,8 @@ Fix
 Take the constants from the library: `timm.data.create_transform(**resolve_model_data_config(model))`,
 `ResNet50_Weights.DEFAULT.transforms()`, `AutoImageProcessor.from_pretrained(name)`, the `preprocess` that `clip.load`
 returns. Scale first, normalise second, once.
+Before a run, `preprocessor_config.json`, `config.json` (timm) or `open_clip_config.json` beside the checkpoint is
+compared with what the run's network takes: timm knows one name for several trainings, which differ in their constants.
 
 When it is something else
 -------------------------
@@ -58,6 +60,7 @@ from snellen.core.code.normalising import (
     wanted_scale,
 )
 from snellen.core.code.trails import parts_of
+from snellen.core.facts.pixels import other_constants
 from snellen.core.finding import Edit, Evidence, Fix, FixSafety, Level
 from snellen.core.known.backbones import (
     CONSTANTS,
@@ -69,7 +72,8 @@ from snellen.core.known.backbones import (
     network_of,
     only_kind,
 )
-from snellen.core.rule import Rule, SourceFacet, absent
+from snellen.core.plan import Cost
+from snellen.core.rule import BeforeFacet, Rule, SourceFacet, absent
 from snellen.core.source import Argument, Assignment, CallSite, Hit, Setting, SourceFile, Span
 
 __all__ = ["RULE"]
@@ -390,7 +394,7 @@ RULE = Rule(
     level=Level.ERROR,
     log=absent("wrong constants raise nothing and print nothing"),
     source=SourceFacet(("ormalize", "mean", "vgg", "VGG", *NETWORK_WORDS), _examine),
-    before=absent("the run takes its constants from each network's contract"),
+    before=BeforeFacet(Cost.SECONDS, other_constants),
     during=absent("wrong constants cost accuracy, which no single step shows"),
     module=__name__,
 )

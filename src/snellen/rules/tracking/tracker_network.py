@@ -44,11 +44,13 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from snellen.core.finding import Evidence, Fix, FixSafety, Level
+from snellen.core.facts.places import TrackerFacts
+from snellen.core.finding import Evidence, Finding, Fix, FixSafety, Level, Location
 from snellen.core.log import Log, LoggedException, LogMatch
 from snellen.core.logs.messages import Message, find_message
+from snellen.core.plan import Cost, Plan
 from snellen.core.probe import Answer, Here, Outcome
-from snellen.core.rule import LogFacet, Rule, SourceFacet, absent
+from snellen.core.rule import BeforeFacet, LogFacet, Rule, SourceFacet, absent
 from snellen.core.source import CallSite, Hit, SourceFile, Span
 
 __all__ = ["RULE"]
@@ -280,6 +282,29 @@ def _started_before(file: SourceFile, span: Span, function: str) -> CallSite | N
     return starts[0] if starts[0].span.start < span.start else None
 
 
+def _examine_plan(plan: Plan) -> Iterator[Finding]:
+    """A run writes its curves to its own folder first, so that it goes on; nobody sees them while it does."""
+    facts: TrackerFacts = plan.fact("tracker")
+    if not facts.problem:
+        return
+    yield Finding(
+        "tracker-network",
+        Level.WARNING,
+        f"curves cannot be uploaded to {facts.address} while the run goes on: {facts.problem}",
+        Location(str(plan.path or "the settings"), plan.line_of(facts.key), key=facts.key),
+        (Evidence("the run keeps them in metrics.jsonl of its folder"),),
+        Fix(f"{_way_out(facts.problem)} Or leave it: `snellen sync RUN` uploads them at any later time."),
+    )
+
+
+def _way_out(problem: str) -> str:
+    if "not installed" in problem:
+        return "`pip install 'snellen[wandb]'`."
+    if "no key" in problem:
+        return f"{_WANDB.with_key}."
+    return "Look at the network of this machine, or set `WANDB_BASE_URL` to a server that it reaches."
+
+
 RULE = Rule(
     slug="tracker-network",
     family="tracking",
@@ -303,7 +328,7 @@ RULE = Rule(
         _probe,
     ),
     source=SourceFacet(("wandb", "comet_ml", "neptune"), _examine_source),
-    before=absent("a run of this program writes its curves to its own folder and asks no server"),
+    before=BeforeFacet(Cost.SECONDS, _examine_plan),
     during=absent("trackers are reached before the first step, and a step does not see them"),
     module=__name__,
 )
