@@ -16,6 +16,7 @@ from typer.testing import CliRunner, Result
 from digit_folders import make_digits
 from snellen.cli.main import app
 from snellen.core.run_folder import RunFolder
+from snellen.data.features import read_features
 from snellen.data.pictures import read_picture
 from snellen.errors import DataError, SnellenError
 from snellen.tasks.classify.config import ClassifyRun
@@ -45,7 +46,7 @@ def fine(result: Result) -> Result:
     return result
 
 
-def refused(result: Result, slug: str, *words: str) -> None:
+def refused(result: Result, slug: str | None, *words: str) -> None:
     """The command ended in one of our own errors, which `main` prints as a line."""
     assert isinstance(result.exception, SnellenError), result.exception
     assert result.exception.slug == slug
@@ -101,12 +102,25 @@ def test_predictions_name_classes_and_a_broken_file_does_not_stop_them(project: 
     assert result.exit_code == 1, result.output
     with (tmp_path / "out" / "predictions.csv").open(encoding="utf-8", newline="") as file:
         rows = list(csv.DictReader(file))
-    assert len(rows) == len(list(images.iterdir()))
-    assert [row["class"] for row in rows if row["name"] == "broken"] == [""]
-    said = [row["class"] for row in rows if row["class"]]
+    assert {row["image"] for row in rows} == {str(path) for path in images.iterdir() if path != broken}
+    unread = [json.loads(line) for line in (tmp_path / "out" / "unread.jsonl").read_text().splitlines()]
+    assert [one["path"] for one in unread] == [str(broken)]
+    said = [row["class"] for row in rows]
     assert said.count("digit-0") > len(said) / 2
-    again = snellen("predict", project / "runs" / "scratch", images, "-o", tmp_path / "out", "--json")
-    assert json.loads(again.stdout)["earlier"] == len(rows) - 1
+    shutil.copy(images / Path(rows[0]["image"]).name, broken)
+    again = fine(snellen("predict", project / "runs" / "scratch", images, "-o", tmp_path / "out", "--json"))
+    told = json.loads(again.stdout)
+    assert (told["earlier"], told["done"], told["failed"]) == (len(rows), 1, 0)
+    assert sum(told["classes"].values()) == len(rows) + 1
+    features = read_features(tmp_path / "out" / "probabilities")
+    assert features.vectors.sum(axis=1) == pytest.approx(1.0)
+
+
+def test_predictions_of_another_run_need_another_folder(project: Path, tmp_path: Path) -> None:
+    image = next((project / "data" / "test").rglob("*.png"))
+    fine(snellen("predict", project / "runs" / "scratch", image, "-o", tmp_path))
+    fine(snellen("train", project / "run.yaml", "--no-check", "name=other", "optim.max_steps=1"))
+    refused(snellen("predict", project / "runs" / "other", image, "-o", tmp_path), None, "choose another output folder")
 
 
 def test_a_trained_run_is_a_backbone_for_others(project: Path, tmp_path: Path) -> None:

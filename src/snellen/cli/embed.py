@@ -7,7 +7,12 @@ from typing import Annotated
 
 import typer
 
+from snellen.errors import WeightsError
+
 __all__ = ["register"]
+
+_OPTIONS = {"model.weights=FILE": "--weights FILE", "model.pretrained=false": "--no-pretrained"}
+"""Settings that a hint may name, as this command takes them."""
 
 
 def register(app: typer.Typer) -> None:
@@ -51,7 +56,17 @@ def embed(  # noqa: PLR0913, PLR0917 - one parameter for each option
         "data": {"workers": "auto" if workers is None else workers},
         "cache": False if cache == "off" else cache,
     }
-    outcome, files, notes = predict_stream(
-        target_of(settings), inputs, out=out, limit=limit, engine=engine, quiet=as_json
-    )
+    try:
+        outcome, files, notes = predict_stream(
+            target_of(settings), inputs, out=out, limit=limit, engine=engine, quiet=as_json
+        )
+    except WeightsError as error:
+        raise _with_options(error) from error
     print_outcome(outcome, files, notes, out=out, as_json=as_json)
+
+
+def _with_options(error: WeightsError) -> WeightsError:
+    hint = error.hint
+    for setting, option in _OPTIONS.items():
+        hint = hint and hint.replace(setting, option)
+    return WeightsError(error.message, hint=hint, slug=error.slug)

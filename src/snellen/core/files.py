@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import contextlib
+import csv
 import dataclasses
 import enum
 import errno
+import io
+import itertools
 import json
 import math
 import os
 import secrets
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -24,6 +27,7 @@ __all__ = [
     "replacing",
     "sync",
     "write_bytes",
+    "write_csv",
     "write_json",
     "write_lines",
     "write_text",
@@ -123,6 +127,26 @@ def write_lines(path: Path, lines: Iterable[str]) -> None:
     with replacing(path) as file:
         for line in lines:
             file.write(f"{line}\n".encode(errors="backslashreplace"))
+
+
+def write_csv(path: Path, columns: Sequence[str], rows: Iterable[Sequence[Any]]) -> None:
+    """Write a table row by row, beside the file, which takes the old one's place when it is whole.
+
+    Args:
+        path: Its folder exists.
+        columns: Their names.
+        rows: Read as they are written.
+
+    Raises:
+        RunFolderError: It cannot be written.
+    """
+    write_lines(path, (_csv_line(row) for row in itertools.chain([columns], rows)))
+
+
+def _csv_line(row: Sequence[Any]) -> str:
+    text = io.StringIO()
+    csv.writer(text, lineterminator="").writerow(row)
+    return text.getvalue()
 
 
 def write_json(path: Path, data: Any) -> None:

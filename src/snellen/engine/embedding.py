@@ -287,6 +287,7 @@ def features_of(
     *,
     settings: EmbedSettings | None = None,
     cache: FeatureCache | None = None,
+    watch: Callable[[], None] | None = None,
 ) -> Features:
     """Features of a set that fits in memory, in the order of the images.
 
@@ -295,6 +296,7 @@ def features_of(
         embedder: The backbone.
         settings: How it is done.
         cache: Vectors that are known already; what is computed here is added to it.
+        watch: Is called for every image that was taken up.
 
     Example:
         >>> from snellen.models.backbones.embedders import load_embedder
@@ -305,7 +307,7 @@ def features_of(
     if cache is not None:
         cache.refresh()
     refs = (one if isinstance(one, ImageRef) else image_ref(one) for one in islice(images, settings.limit))
-    parts = list(PartEmbedder(embedder, settings, cache=cache).parts(refs))
+    parts = list(PartEmbedder(embedder, settings, cache=cache, watch=watch).parts(refs))
     return Features(
         tuple(name for part in parts for name in part.names),
         tuple(digest for part in parts for digest in part.digests),

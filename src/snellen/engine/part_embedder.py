@@ -136,7 +136,7 @@ class PartEmbedder:
         self._memory_format = torch.channels_last if self._device.type == "cpu" else torch.contiguous_format
         for module in embedder.network.modules():
             if isinstance(module, nn.Conv2d):
-                module.to(memory_format=self._memory_format)
+                module.to(memory_format=self._memory_format)  # type: ignore[call-overload]  # the stub lacks it
 
     def parts(self, refs: Iterable[ImageRef], *, rows: int | None = None) -> Iterator[FeaturePart]:
         """Cut images into parts and compute them; decoding runs ahead over the borders of parts.

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
@@ -11,7 +13,7 @@ from snellen.core.files import read_json
 from snellen.errors import RunFolderError, UsageError, WeightsError
 from snellen.models.backbones.embedders import Embedder, embedder_of, load_embedder
 
-__all__ = ["open_backbone", "trained_at"]
+__all__ = ["backbone_loader", "open_backbone", "trained_at"]
 
 _ABOVE: Final = 3
 """A run's folder, its `checkpoints`, a checkpoint, a file in it."""
@@ -72,6 +74,24 @@ def open_backbone(
             hint=f"model.backbone={weights} and no model.weights",
         )
     return embedder
+
+
+def backbone_loader(
+    name: str, *, weights: Path | None = None, pretrained: bool = True, root: Path | None = None
+) -> Callable[[], Embedder]:
+    """What makes the backbone of a run, in this process or in another one, which may start in a folder of its own.
+
+    Args:
+        name: As for `open_backbone`.
+        weights: As for `open_backbone`.
+        pretrained: As for `open_backbone`.
+        root: As for `open_backbone`.
+    """
+    trained = trained_at(name, root=root)
+    # Links are left as they are.
+    weights, root = (None if path is None else Path(os.path.abspath(path)) for path in (weights, root))  # noqa: PTH100
+    name = name if trained is None else str(trained)
+    return partial(open_backbone, name, weights=weights, pretrained=pretrained, root=root)
 
 
 def _run_of(place: Path) -> Path | None:

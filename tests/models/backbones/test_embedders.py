@@ -103,5 +103,5 @@ def test_without_a_network_the_ways_that_are_left_are_named_at_once(tmp_path: Pa
         [sys.executable, "-c", program], env=environment, capture_output=True, text=True, timeout=300, check=True
     )
     assert ended.stdout.startswith("WeightsError the published weights of resnet18")
-    assert all(way in ended.stdout for way in ("--weights FILE", "hf download timm/resnet18", "HF_ENDPOINT"))
+    assert all(way in ended.stdout for way in ("model.weights=FILE", "hf download timm/resnet18", "HF_ENDPOINT"))
     assert "Retrying" not in ended.stderr

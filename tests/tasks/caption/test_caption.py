@@ -270,7 +270,7 @@ def test_bad_input_ends_with_one_line(run_file: Path, photos: Path, tmp_path: Pa
 
     assert "did you mean caption?" in refused("prompts=[captoin]")[1]
     assert "is not there" in refused("model.weights=nowhere")[0]
-    assert "--engine local" in refused("--engine", "ray")[0]
+    assert "PART.txt" in refused("--engine", "ray")[1]
     assert "cannot be used" in refused("device=cuda:7")[0]
 
 

@@ -11,6 +11,7 @@ import torch
 from PIL import Image
 from sklearn.linear_model import RidgeClassifier
 
+from snellen.data.cache.arena import Arena
 from snellen.errors import DataError, UsageError
 from snellen.models.backbones.classifiers import Architecture, build_classifier, freeze, preprocessing_of
 from snellen.tasks.classify.config import ClassifyData
@@ -40,19 +41,22 @@ def dataset(root: Path, **options: Any) -> LabelledImages:
 
 
 def test_images_come_in_one_size_and_the_cache_changes_nothing(images: Path) -> None:
-    plain, cached = dataset(images), dataset(images, cache_bytes=10_000)
+    plain, cached = dataset(images), dataset(images)
+    arena = Arena(10_000, slots=len(cached))
+    cached.items.share(arena, first=0)
     for index in (0, 1, 0, 7):
         one, other = plain[index], cached[index]
         assert one["pixels"].shape == (3, 32, 32)
         assert one["pixels"].dtype == torch.uint8
         assert torch.equal(one["pixels"], other["pixels"])
         assert Path(one["file"]).parent.name == "ab"[one["label"]]
+    assert arena.counts().hits == 1
 
 
 @pytest.mark.parametrize("crop", ["none", "shift", "resized"])
 def test_variations_follow_from_the_seed_and_mixed_targets_are_shares(images: Path, crop: Any) -> None:
     augment = Augment(crop=crop, flip=True, randaugment=9, erase=0.5)
-    varied = dataset(images, augment=augment, cache_bytes=10_000_000)
+    varied = dataset(images, augment=augment)
     batches = []
     for _ in range(2):
         torch.manual_seed(3)
@@ -69,7 +73,7 @@ def test_variations_follow_from_the_seed_and_mixed_targets_are_shares(images: Pa
 def test_balanced_sampling_draws_classes_equally_often(images: Path) -> None:
     samples = [Labelled(str(images / "a" / "0.png"), 0)] + [Labelled(str(images / "b" / "0.png"), 1)] * 9
     preprocessing = preprocessing_of("resnet18", side=32, pretrained=False)
-    balanced = LabelledImages(samples, preprocessing, augment=Augment(), balanced=True, cache_bytes=10_000_000)
+    balanced = LabelledImages(samples, preprocessing, augment=Augment(), balanced=True)
     torch.manual_seed(0)
     labels = [balanced[index % 10]["label"] for index in range(200)]
     assert 70 <= sum(labels) <= 130

@@ -246,7 +246,10 @@ def _from_transformers(name: str, rest: str, weights: Path | None, pretrained: b
             "transformers is not installed", hint="pip install 'snellen[transformers]'", slug="missing-package"
         ) from error
     if weights is not None:
-        raise UsageError("transformers reads whole folders", hint=f"transformers:{weights.parent} instead of --weights")
+        raise UsageError(
+            "transformers reads whole folders",
+            hint=f"name transformers:{weights.parent} as the backbone, and no file of weights",
+        )
     try:
         with hub_access():
             processor, _ = library.ImageProcessingMixin.get_image_processor_dict(rest)

@@ -39,6 +39,8 @@ def hub_access() -> Iterator[None]:
 def weights_unreachable(name: str, hub: str | None, error: Exception) -> WeightsError:
     """One clear line for a download that failed, with every way that is left.
 
+    Settings are written as all verbs take them behind a run file, and as they stand in one.
+
     Args:
         name: The backbone.
         hub: Repository on the Hugging Face hub, or the address, that the weights come from; `None` when unknown.
@@ -56,13 +58,13 @@ def weights_unreachable(name: str, hub: str | None, error: Exception) -> Weights
             hint="accept the licence on the model's page, then: hf auth login",
             slug="hub-auth",
         )
-    ways = ["a local file: --weights FILE"]
+    ways = ["a local file: model.weights=FILE"]
     if hub and "/" in hub and "://" not in hub:
         ways.append(f"fetch it where there is a network: hf download {hub}, and copy HF_HOME here")
         ways.append("a mirror: HF_ENDPOINT=https://...")
     elif hub:
         ways.append(f"fetch {hub} where there is a network")
-    ways.append("random weights, on purpose: --no-pretrained")
+    ways.append("random weights, on purpose: model.pretrained=false")
     return WeightsError(
         f"the published weights of {name} could not be fetched from {where} ({type(error).__name__})",
         hint="; or ".join(ways),

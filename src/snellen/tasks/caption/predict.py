@@ -125,7 +125,11 @@ def predict_all(
     if not isinstance(config, CaptionRun):
         raise TypeError(f"expected a CaptionRun, given {type(config).__name__}")
     if engine != "local":
-        raise UsageError("the task caption predicts with --engine local only", hint="--engine local")
+        raise UsageError(
+            f"--engine {engine}: captions are written in this process alone, features go over a cluster",
+            hint="leave --engine out; for several machines give each a list of its images: "
+            "snellen predict RUN.yaml PART.txt -o OUT-PART",
+        )
     prompts = tuple(dict.fromkeys(parse_prompt(said) for said in config.prompts))
     source = open_sources(inputs)
     make_folder(out)

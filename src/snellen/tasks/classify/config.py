@@ -30,8 +30,6 @@ class ClassifyData(DataConfig):
     image_size: Count | Auto = "auto"  # type: ignore[assignment]  # a square; `auto` is a value of this task
     """Side of the square images that the network takes; `auto` is what pretrained weights were made for, or the usual
     size of the training images."""
-    cache_mb: Annotated[int, Field(ge=0)] = 1024
-    """Most memory for decoded images, in MB; those that do not fit are decoded again in each epoch."""
     sampling: Literal["plain", "balanced"] = "plain"
     """`balanced` draws every class equally often, however many images it has."""
 

@@ -1,7 +1,8 @@
-"""Labelled images as samples: listed by their layout, named by a class map, decoded once and kept in memory."""
+"""Labelled images as samples: listed by their layout, named by a class map, decoded into the cache of the run."""
 
 from __future__ import annotations
 
+import json
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -18,6 +19,8 @@ from torchvision.transforms.v2 import functional as images_v2
 
 from snellen.core.classes_of import label_of_number
 from snellen.core.facts.data import Sample
+from snellen.data.cache.arena import Arrays
+from snellen.data.cache.items import Items
 from snellen.data.class_map import ClassMap
 from snellen.data.layouts import read_layout
 from snellen.data.pictures import read_picture
@@ -27,7 +30,7 @@ from snellen.models.backbones.preprocessing import Preprocessing
 from snellen.report.progress import note
 from snellen.tasks.classify.config import ClassifyData
 
-__all__ = ["Augment", "Labelled", "LabelledImages", "PixelCache", "Pixels", "class_map", "collate", "list_labelled"]
+__all__ = ["Augment", "Labelled", "LabelledImages", "Pixels", "class_map", "collate", "list_labelled"]
 
 Pixels = npt.NDArray[np.uint8]
 
@@ -117,32 +120,6 @@ def list_labelled(data: ClassifyData, split: str, classes: ClassMap) -> list[Lab
     return [Labelled(sample.image, number) for sample, number in zip(samples, numbers, strict=True)]
 
 
-class PixelCache:
-    """Decoded images by number, up to a number of bytes; what does not fit any more is not kept.
-
-    Example:
-        >>> cache = PixelCache(10)
-        >>> cache.put(0, np.zeros((1, 2, 3), np.uint8)), cache.put(1, np.zeros((1, 2, 3), np.uint8))
-        (True, False)
-    """
-
-    def __init__(self, most_bytes: int) -> None:
-        self._left = most_bytes
-        self._kept: dict[int, Pixels] = {}
-
-    def get(self, number: int) -> Pixels | None:
-        """The image, `None` when it is not kept."""
-        return self._kept.get(number)
-
-    def put(self, number: int, pixels: Pixels) -> bool:
-        """Keep an image if there is room; whether there was."""
-        if pixels.nbytes > self._left:
-            return False
-        self._left -= pixels.nbytes
-        self._kept[number] = pixels
-        return True
-
-
 class LabelledImages(Dataset[dict[str, Any]]):
     """Images of one size as bytes, with their labels.
 
@@ -154,7 +131,6 @@ class LabelledImages(Dataset[dict[str, Any]]):
         preprocessing: Size and cut.
         augment: How they are varied; `None` for evaluation.
         balanced: Draw a class first, then one of its images.
-        cache_bytes: For decoded images.
     """
 
     def __init__(
@@ -164,12 +140,14 @@ class LabelledImages(Dataset[dict[str, Any]]):
         *,
         augment: Augment | None = None,
         balanced: bool = False,
-        cache_bytes: int = 0,
     ) -> None:
         self.samples = list(samples)
         self.augment = augment
         self._preprocessing = preprocessing
-        self._cache = PixelCache(cache_bytes)
+        # The cut is random in training: the whole image is kept, at the size that it is cut from.
+        self._kept = preprocessing if augment is None else replace(preprocessing, crop=None)
+        how = f"classify: {json.dumps(self._kept.to_dict(), default=str)}"
+        self.items = Items([[sample.path] for sample in self.samples], self._decode, how=how)
         self._bad: set[int] = set()
         self._vary = _variation(augment) if augment is not None else None
         self._by_class: list[list[int]] = []
@@ -188,7 +166,8 @@ class LabelledImages(Dataset[dict[str, Any]]):
             members = self._by_class[int(torch.randint(len(self._by_class), ()))]
             index = members[int(torch.randint(len(members), ()))]
         sample, levels = self._load(index)
-        pixels = torch.from_numpy(levels).permute(2, 0, 1)
+        # A copy: what the cache holds is shared, and channels come first in a batch.
+        pixels = torch.from_numpy(levels.transpose(2, 0, 1).copy())
         side = self._preprocessing.crop or (pixels.shape[1], pixels.shape[2])
         if self._vary is not None and self.augment is not None:
             pixels = _cut(pixels, side[0], self.augment.crop)
@@ -203,23 +182,15 @@ class LabelledImages(Dataset[dict[str, Any]]):
         }
 
     def read(self, index: int) -> Pixels:
-        """One image before it is varied, `(height, width, 3)`.
+        """One image before it is varied, `(height, width, 3)`, not to be changed.
 
         Raises:
             DataError: It cannot be read.
         """
-        kept = self._cache.get(index)
-        if kept is None:
-            kept = self._decode(self.samples[index].path)
-            self._cache.put(index, kept)
-        return kept
+        return self.items.read(index)[0]
 
-    def _decode(self, path: str) -> Pixels:
-        image = read_picture(path).image
-        if self.augment is None:
-            return self._preprocessing.levels(image)
-        # The cut is random in training: the whole image is kept, at the size that it is cut from.
-        return replace(self._preprocessing, crop=None).levels(image)
+    def _decode(self, index: int) -> Arrays:
+        return (self._kept.levels(read_picture(self.samples[index].path).image),)
 
     def _load(self, index: int) -> tuple[Labelled, Pixels]:
         problem: SnellenError | None = None

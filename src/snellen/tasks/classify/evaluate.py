@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Iterator, Sequence
+import itertools
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -13,14 +14,16 @@ from PIL import Image
 from snellen.config.schema import RunConfig
 from snellen.core.files import write_bytes
 from snellen.data.pictures import read_picture
+from snellen.data.sources import image_ref
 from snellen.data.writing import make_folder
-from snellen.errors import SnellenError, UsageError
-from snellen.report.progress import track
+from snellen.engine.embedding import features_of
+from snellen.errors import UsageError
+from snellen.report.progress import Throughput
 from snellen.tasks.base import Evaluation
 from snellen.tasks.classify.config import ClassifyRun
-from snellen.tasks.classify.data import Labelled, Pixels, list_labelled
+from snellen.tasks.classify.data import list_labelled
 from snellen.tasks.classify.metrics import Answer, answers_of, by_class, confusion_of, intervals, points
-from snellen.tasks.classify.model import Card, Classifier, load_classifier
+from snellen.tasks.classify.model import Card, answer_settings, load_answerer, load_card
 
 __all__ = ["Answered", "answer_split", "evaluate", "thumbnail", "worst"]
 
@@ -56,36 +59,18 @@ def answer_split(config: ClassifyRun, checkpoints: Path | None, split: str, *, l
             hint="train first, then give the run's folder: snellen train RUN.yaml",
             slug="missing-checkpoint",
         )
-    model, card = load_classifier(checkpoints)
+    answerer, card = load_answerer(checkpoints), load_card(checkpoints)
     samples = list_labelled(config.data, split, card.classes)[:limit]
-    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    model.to(device)
-    found, problems = [], []
-    with torch.inference_mode():
-        for chunk in track(list(_chunks(samples, config.optim.batch_size)), description=f"evaluate {split}"):
-            kept, levels = [], []
-            for sample in chunk:
-                try:
-                    levels.append(card.preprocessing.levels(read_picture(sample.path).image))
-                    kept.append(sample)
-                except SnellenError as error:
-                    problems.append(error.message)
-            if kept:
-                found += _answered(model, kept, levels, device)
-    return Answered(found, problems, card)
-
-
-def _answered(
-    model: Classifier, samples: Sequence[Labelled], levels: Sequence[Pixels], device: torch.device
-) -> list[Answer]:
-    pixels = torch.stack([torch.from_numpy(one) for one in levels]).permute(0, 3, 1, 2).to(device)
-    probabilities = model(pixels).softmax(dim=1).cpu()
-    return answers_of(probabilities, [one.label for one in samples], [one.path for one in samples])
-
-
-def _chunks(samples: Sequence[Labelled], size: int) -> Iterator[Sequence[Labelled]]:
-    for first in range(0, len(samples), size):
-        yield samples[first : first + size]
+    refs = {image_ref(sample.path).name: sample for sample in samples}
+    taken = itertools.count(1)
+    with Throughput(f"evaluate {split}", total=len(samples)) as bar:
+        found = features_of(
+            (image_ref(sample.path) for sample in samples), answerer, settings=answer_settings(),
+            watch=lambda: bar(next(taken)),
+        )  # fmt: skip
+    known = [refs[name] for name in found.names]
+    answers = answers_of(torch.from_numpy(found.vectors), [one.label for one in known], [one.path for one in known])
+    return Answered(answers, [one.sentence for one in found.unread], card)
 
 
 def worst(answers: Sequence[Answer], limit: int = _WORST) -> list[Answer]:

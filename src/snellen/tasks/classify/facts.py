@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from snellen.check.facts.cache import asked_bytes, cache_facts
 from snellen.config.load import parse_section
 from snellen.config.machines import Machine
 from snellen.config.resolve import Resolver
+from snellen.core.facts.data import FolderAudit
 from snellen.core.facts.model import NetworkFacts
 from snellen.core.facts.weights import FitFacts, SizeClash
 from snellen.core.files import read_json
 from snellen.core.plan import FactUnavailable, NotApplicable, Plan
+from snellen.core.sizes import parse_size
 from snellen.data.layouts import read_layout
 from snellen.data.opening import open_image
 from snellen.errors import ConfigError, SnellenError
@@ -167,7 +170,27 @@ def _networks(plan: Plan) -> tuple[NetworkFacts, ...]:
     return (NetworkFacts(architecture.name, "model.name", build, 3, ((side, side, why),)),)
 
 
+def _cache(plan: Plan) -> Any:
+    """Images at the size that they are cut from, and validation images as the network sees them."""
+    asked = asked_bytes(plan)
+    audits: Sequence[FolderAudit] = plan.fact("audit")
+    try:
+        side = _architecture(plan).side
+    except SnellenError as error:
+        raise FactUnavailable(error.message) from error
+    folders = [audit for audit in audits if audit.key in ("data.train", "data.val")]
+    sizes = []
+    for audit in folders:
+        for sample in audit.samples:
+            image = audit.images.get(sample.image)
+            if image is not None and image.height and not image.problem and sample.label is not None:
+                long = max(image.height, image.width) / min(image.height, image.width)
+                sizes.append(round(3 * side * side * (long if audit.key == "data.train" else 1)))
+    return cache_facts(plan, asked, sizes, [audit.key for audit in folders])
+
+
 FACTS: Mapping[str, Callable[[Plan], Any]] = {
+    "cache": _cache,
     "contracts": _contracts,
     "weights_fit": _weights_fit,
     "networks": _networks,
@@ -295,10 +318,18 @@ def _image_size(config: Any, _machine: Machine) -> tuple[int, str]:
 def _workers(config: Any, machine: Machine) -> tuple[int, str]:
     side, count = _side_of(config)[0], len(_data(config)[0])
     size = side * side * 3 * count
-    if side <= _SMALL and 2 * size <= config.data.cache_mb * 1_000_000:
-        return 0, f"{count} images of {side} pixels are decoded once and kept in memory: {size / 1e6:.0f} MB"
+    if side <= _SMALL and config.data.cache is not False and size <= _room(config, machine):
+        return 0, f"{count} images of {side} pixels are decoded once and kept in the cache: {size / 1e6:.0f} MB"
     cores = machine.cpus if machine.cpus is not None else 4
     return min(8, max(0, cores - 1)), f"{cores} cores, one kept for the training process, 8 at most"
+
+
+def _room(config: ClassifyRun, machine: Machine) -> float:
+    """Bytes that the cache may have, as far as the run file and the machine tell."""
+    asked = getattr(config.data.cache, "size", None)
+    memory = machine.host_gib or (machine.memory_gib if machine.accelerator == "cpu" else None) or 4.0
+    # Half of what is free is never more than half of what there is; a part of it is in use.
+    return parse_size(asked) if asked is not None else memory * 2**30 / 4
 
 
 def _pad_multiple(_config: Any, _machine: Machine) -> tuple[int, str]:

@@ -1,83 +1,116 @@
-"""Classes of any number of images, and one table for all of them."""
+"""Classes of any number of images: probabilities part by part on disk, and one table of the likeliest."""
 
 from __future__ import annotations
 
-import csv
-import io
-from collections.abc import Mapping, Sequence
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, Final, Literal
 
-import torch
+import numpy as np
 
 from snellen.config.schema import RunConfig
-from snellen.core.files import write_text
-from snellen.data.pictures import read_picture
+from snellen.core.files import write_csv, write_json
+from snellen.data.features import part_files, read_part
+from snellen.data.name_set import NameSet
+from snellen.data.sources import open_sources
+from snellen.data.writing import make_folder
+from snellen.engine.embedding import EmbedReport
 from snellen.errors import WeightsError
+from snellen.report.text import harmless
 from snellen.tasks.classify.config import ClassifyRun
-from snellen.tasks.classify.model import load_classifier
+from snellen.tasks.classify.model import answer_settings, load_answerer, load_card
+from snellen.tasks.streaming import source_remarks, stream_vectors
+from snellen.tasks.unread import unread_lines, write_unread
 
-__all__ = ["ClassPredictor", "build_predictor"]
+__all__ = ["Classification", "predict_all"]
 
-_LIKELIEST = 5
-TABLE = "predictions.csv"
+TABLE: Final = "predictions.csv"
+PROBABILITIES: Final = "probabilities"
+_COLUMNS: Final = ("image", "class", "probability", "second", "second_probability")
 
 
-class ClassPredictor:
-    """Answers one image after the other; `finish` writes `predictions.csv`.
+@dataclass(slots=True)
+class Classification:
+    """What a stream of answers came to.
 
     Args:
-        checkpoints: Of a trained run.
-        out: The folder.
+        report: Of the stream.
+        counts: Number of images by class.
+        remarks: What a reader must know besides.
     """
 
-    def __init__(self, checkpoints: Path, out: Path) -> None:
-        model, self.card = load_classifier(checkpoints)
-        self.out = out
-        self.device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-        self.model = model.to(self.device)
+    report: EmbedReport
+    counts: Counter[str] = field(default_factory=Counter)
+    remarks: tuple[str, ...] = ()
 
-    def predict(self, item: Path, name: str) -> dict[str, Any]:
-        """The likeliest classes of one image file.
+    @property
+    def failed(self) -> int:
+        """Images without an answer."""
+        return len(self.report.unread)
 
-        Raises:
-            DataError: The image cannot be read.
+    def to_dict(self) -> dict[str, Any]:
+        """Plain data."""
+        return {
+            "classes": dict(self.counts),
+            "failed": self.failed,
+            **self.report.to_dict(),
+            "remarks": list(self.remarks),
+        }
+
+    def lines(self, *, limit: int = 10) -> list[str]:
+        """The summary for people.
+
+        Args:
+            limit: At most this many classes and images without an answer are named.
         """
-        levels = self.card.preprocessing.levels(read_picture(item).image)
-        pixels = torch.from_numpy(levels).permute(2, 0, 1)[None].to(self.device)
-        with torch.inference_mode():
-            probabilities = self.model(pixels).softmax(dim=1)[0].cpu()
-        names = self.card.classes.names
-        top = probabilities.topk(min(_LIKELIEST, len(names)))
-        likeliest = [
-            {"class": names[number], "probability": round(value, 6)}
-            for number, value in zip(top.indices.tolist(), top.values.tolist(), strict=True)
+        report = self.report
+        earlier = f", {report.earlier} done before" if report.earlier else ""
+        took = f"{report.seconds:.1f} s ({report.images_per_second:.1f} images/s)"
+        ordered = sorted(self.counts.items(), key=lambda one: (-one[1], one[0]))
+        lines = [
+            f"{report.done} images classified in {took}{earlier}, {self.failed} could not be read",
+            *(f"  {count:6d}  {harmless(name)}" for name, count in ordered[:limit]),
         ]
-        return {"name": name, "file": str(item), "class": likeliest[0]["class"], "likeliest": likeliest}
-
-    def finish(self, names: Sequence[str], records: Mapping[str, Mapping[str, Any]]) -> list[Path]:
-        """Write the table; an image that could not be read has an empty class."""
-        table = io.StringIO()
-        writer = csv.writer(table, lineterminator="\n")
-        writer.writerow(["name", "file", "class", "probability", "second", "second_probability"])
-        for name in names:
-            record = records.get(name)
-            if record is None:
-                writer.writerow([name, "", "", "", "", ""])
-                continue
-            first, second = record["likeliest"][:2]
-            chosen = (first["class"], first["probability"], second["class"], second["probability"])
-            writer.writerow([name, record["file"], *chosen])
-        path = self.out / TABLE
-        write_text(path, table.getvalue())
-        return [path]
+        if len(ordered) > limit:
+            lines.append(f"  and {len(ordered) - limit} more classes")
+        if report.splits:
+            lines.append(f"memory ran out {report.splits} times: smaller batches were taken")
+        lines += unread_lines(report.unread, limit=limit)
+        return lines + [f"note: {harmless(one)}" for one in self.remarks]
 
 
-def build_predictor(config: RunConfig, *, checkpoints: Path | None, out: Path) -> ClassPredictor:
-    """The predictor of a trained run.
+def predict_all(
+    config: RunConfig,
+    inputs: Sequence[str | Path],
+    *,
+    out: Path,
+    limit: int | None = None,
+    engine: Literal["local", "ray"] = "local",
+    quiet: bool = False,
+    checkpoints: Path | None = None,
+) -> tuple[Classification, list[Path]]:
+    """Classes of whatever was named, in one table; the probabilities of all classes stand beside it.
+
+    Args:
+        config: The run.
+        inputs: Files, folders, patterns, lists, tables, shards.
+        out: Where everything is written; a second call goes on where the first one ended.
+        limit: Only the first images.
+        engine: `ray` spreads the images over a cluster.
+        quiet: Show no progress.
+        checkpoints: Of the trained run.
+
+    Returns:
+        What it came to, and the table.
 
     Raises:
         WeightsError: A run file alone: it has no trained classifier.
+        DataError: A source that does not exist or holds no image.
+        RunFolderError: `out` cannot be written, is in use, or holds answers of another run.
+        Interrupted: Ctrl-C; what is done is kept.
     """
     if not isinstance(config, ClassifyRun):
         raise TypeError(f"expected a ClassifyRun, given {type(config).__name__}")
@@ -87,4 +120,31 @@ def build_predictor(config: RunConfig, *, checkpoints: Path | None, out: Path) -
             hint="train first, then give the run's folder: snellen train RUN.yaml",
             slug="silent-random-weights",
         )
-    return ClassPredictor(checkpoints, out)
+    source = open_sources(inputs)
+    load = partial(load_answerer, checkpoints.absolute())
+    answerer = load()
+    make_folder(out)
+    report = stream_vectors(
+        source, answerer, out / PROBABILITIES, load=load, settings=answer_settings(limit=limit), engine=engine,
+        what=None if quiet else "classifying",
+    )  # fmt: skip
+    done = Classification(report, remarks=tuple(source_remarks(source)))
+    write_csv(out / TABLE, _COLUMNS, _rows(out / PROBABILITIES, load_card(checkpoints).classes.names, done.counts))
+    write_unread(out, report.unread)
+    write_json(out / "summary.json", done.to_dict())
+    return done, [out / TABLE]
+
+
+def _rows(folder: Path, classes: Sequence[str], counts: Counter[str]) -> Iterator[tuple[str, ...]]:
+    """One row for each image, part by part, so that memory stays flat."""
+    seen = NameSet()
+    for path in part_files(folder):
+        part = read_part(path)
+        if not part.names:
+            continue
+        best = np.argsort(-part.vectors, axis=1, kind="stable")[:, :2]
+        for image, likeliest, found in zip(part.names, best.tolist(), part.vectors, strict=True):
+            if not seen.add(image):
+                continue
+            counts[classes[likeliest[0]]] += 1
+            yield image, *(cell for number in likeliest for cell in (classes[number], f"{found[number]:.6f}"))

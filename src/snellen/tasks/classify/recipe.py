@@ -107,15 +107,11 @@ class ClassifyRecipe:
         return depth_groups(model.network, weight_decay=decay, layer_decay=factor)
 
     def _dataset(self, split: str, samples: Sequence[Labelled] | None = None, *, vary: bool = False) -> LabelledImages:
-        data = self.config.data
-        workers = data.workers if isinstance(data.workers, int) else 0
         return LabelledImages(
-            list_labelled(data, split, self.card.classes) if samples is None else samples,
+            list_labelled(self.config.data, split, self.card.classes) if samples is None else samples,
             self.card.preprocessing,
             augment=self.augment if vary else None,
-            balanced=vary and data.sampling == "balanced",
-            # Loader processes keep what they have decoded each for themselves; the splits share what there is.
-            cache_bytes=data.cache_mb * 1_000_000 // max(1, workers) // 2,
+            balanced=vary and self.config.data.sampling == "balanced",
         )
 
     @cached_property

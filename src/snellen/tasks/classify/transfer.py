@@ -63,7 +63,7 @@ def _features(model: Any, split: LabelledImages) -> tuple[Features, Features, np
             samples = []
             for index in chosen[first : first + _BATCH]:
                 try:
-                    samples.append((torch.from_numpy(split.read(index)).permute(2, 0, 1), split.samples[index].label))
+                    samples.append((torch.tensor(split.read(index)).permute(2, 0, 1), split.samples[index].label))
                 except SnellenError:
                     continue  # it is named when the split is read
             if not samples:

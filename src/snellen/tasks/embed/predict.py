@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 from typing import Any, Literal
 
@@ -12,13 +11,14 @@ from snellen.config.schema import RunConfig
 from snellen.core.files import write_json, write_text
 from snellen.data.feature_cache import FeatureCache
 from snellen.data.sources import ImageRef, ImageSource, open_sources
-from snellen.engine.embedding import EmbedReport, EmbedSettings, embed_images
+from snellen.engine.embedding import EmbedReport, EmbedSettings
 from snellen.models.backbones.embedders import Embedder
-from snellen.report.progress import Throughput, note
+from snellen.report.progress import note
 from snellen.report.text import harmless
 from snellen.tasks.embed.config import EmbedRun
 from snellen.tasks.embed.page import render_embedding
-from snellen.tasks.trained_backbone import open_backbone, trained_at
+from snellen.tasks.streaming import source_remarks, stream_vectors
+from snellen.tasks.trained_backbone import backbone_loader
 from snellen.tasks.unread import UNREAD, unread_lines, write_unread
 
 __all__ = ["Embedding", "predict_all"]
@@ -117,31 +117,19 @@ def predict_all(
         raise TypeError(f"expected an EmbedRun, given {type(config).__name__}")
     source = open_sources(inputs)
     model = config.model
-    # Absolute, since actors of a cluster start in folders of their own.
-    name = str(trained_at(model.backbone, root=config.output.parent) or model.backbone)
-    load = partial(open_backbone, name, weights=model.weights, pretrained=model.pretrained)
+    load = backbone_loader(
+        model.backbone, weights=model.weights, pretrained=model.pretrained, root=config.output.parent
+    )
     embedder = load()
     workers = config.data.workers if isinstance(config.data.workers, int) else 1
     settings = EmbedSettings(device=config.device, workers=max(1, workers), limit=limit)
     cache = FeatureCache(config.cache, embedder.fingerprint, embedder.name) if isinstance(config.cache, Path) else None
     sample = _Sample(source)
-    total = source.count()
-    total = total if total is None or limit is None else min(total, limit)
-    with Throughput("embedding", total=total, silent=quiet) as bar:
-
-        def tell(report: EmbedReport) -> None:
-            bar(report.earlier + report.taken, problems=len(report.unread), skipped=report.earlier)
-
-        if engine == "ray":
-            from snellen.engine.ray_embedding import embed_on_ray  # noqa: PLC0415 - an extra
-
-            report = embed_on_ray(sample, embedder, out, load=load, settings=settings, cache=cache, progress=tell)
-        else:
-            report = embed_images(sample, embedder, out, settings=settings, cache=cache, progress=tell)
-    remarks = [f"passed over: {count} {reason}" for reason, count in source.skipped.items() if count]
-    if cache is not None and cache.problem:
-        remarks.append(f"the cache does not help: {cache.problem}")
-    done = Embedding(report, embedder, tuple(remarks))
+    report = stream_vectors(
+        sample, embedder, out, load=load, settings=settings, engine=engine, cache=cache,
+        what=None if quiet else "embedding",
+    )  # fmt: skip
+    done = Embedding(report, embedder, tuple(source_remarks(source, cache)))
     return done, _write(done, sample.refs, out, quiet=quiet)
 
 
@@ -160,6 +148,9 @@ class _Sample:
     def __init__(self, source: ImageSource) -> None:
         self._source = source
         self.refs: list[ImageRef] = []
+
+    def count(self) -> int | None:
+        return self._source.count()
 
     def __iter__(self) -> Iterator[ImageRef]:
         step = 1

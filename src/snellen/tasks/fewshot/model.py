@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -15,9 +15,9 @@ from snellen.data.features import Features, Unread, read_features
 from snellen.engine.embedding import EmbedSettings, features_of
 from snellen.models.backbones.embedders import Embedder
 from snellen.tasks.fewshot.config import FewShotRun
-from snellen.tasks.trained_backbone import open_backbone
+from snellen.tasks.trained_backbone import backbone_loader
 
-__all__ = ["Embedded", "build_embedder", "cache_of", "embed", "settings_of"]
+__all__ = ["Embedded", "build_embedder", "cache_of", "embed", "loader_of", "settings_of"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,11 +57,16 @@ def build_embedder(config: FewShotRun, backbone: str | None = None) -> Embedder:
         UsageError: No such backbone, or no such run.
         WeightsError: Weights that cannot be had.
     """
+    return loader_of(config, backbone)()
+
+
+def loader_of(config: FewShotRun, backbone: str | None = None) -> Callable[[], Embedder]:
+    """What makes the backbone of a run, or another one, in this process or another."""
     model = config.model
     root = config.output.parent
     if backbone is not None and backbone != model.backbone:
-        return open_backbone(backbone, root=root)
-    return open_backbone(model.backbone, weights=model.weights, pretrained=model.pretrained, root=root)
+        return backbone_loader(backbone, root=root)
+    return backbone_loader(model.backbone, weights=model.weights, pretrained=model.pretrained, root=root)
 
 
 def settings_of(config: FewShotRun) -> EmbedSettings:

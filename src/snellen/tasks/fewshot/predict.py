@@ -12,17 +12,19 @@ import numpy as np
 from snellen.config.schema import RunConfig
 from snellen.data.features import part_files, read_part
 from snellen.data.sources import open_sources
-from snellen.engine.embedding import EmbedReport, EmbedSettings, embed_images
-from snellen.errors import DataError, UsageError
+from snellen.engine.embedding import EmbedReport, EmbedSettings
+from snellen.errors import DataError
 from snellen.models.backbones.embedders import Embedder
 from snellen.report.text import harmless
 from snellen.tasks.fewshot.config import FewShotRun
 from snellen.tasks.fewshot.data import read_supports
 from snellen.tasks.fewshot.episodes import UNKNOWN, Episode, available_shots, shuffled, taken
 from snellen.tasks.fewshot.evaluate import RECORD, folder_of, source_of
-from snellen.tasks.fewshot.model import build_embedder, cache_of, embed, settings_of
+from snellen.tasks.fewshot.model import build_embedder, cache_of, embed, loader_of, settings_of
 from snellen.tasks.fewshot.recognise import Comparison, Method, centre_of, vectors_of
 from snellen.tasks.fewshot.records import read_choice, write_rows
+from snellen.tasks.streaming import source_remarks, stream_vectors
+from snellen.tasks.unread import unread_lines, write_unread
 
 __all__ = ["Recognition", "predict_all"]
 
@@ -74,7 +76,7 @@ class Recognition:
         ]
         if len(ordered) > limit:
             lines.append(f"  and {len(ordered) - limit} more classes")
-        return [*lines, *(f"not read: {harmless(one.reason)}" for one in self.report.unread[:limit])]
+        return [*lines, *unread_lines(self.report.unread, limit=limit)]
 
 
 def predict_all(
@@ -93,7 +95,7 @@ def predict_all(
         inputs: Files, folders, patterns, lists, tables, shards.
         out: Where features and answers are written; a second call goes on where the first one ended.
         limit: Only the first images.
-        engine: `local`; embed with `--engine ray` first for many machines.
+        engine: `ray` spreads the features over a cluster; they are compared here.
         quiet: Show no progress.
 
     Returns:
@@ -104,29 +106,27 @@ def predict_all(
         RunFolderError: `out` cannot be written, is in use, or holds features of another backbone.
         Interrupted: Ctrl-C; what is done is kept.
     """
-    del quiet
     if not isinstance(config, FewShotRun):
         raise TypeError(f"expected a FewShotRun, given {type(config).__name__}")
-    if engine != "local":
-        raise UsageError(
-            f"--engine {engine}: recognition itself runs in this process",
-            hint="snellen embed IMAGES --engine ray, and data.features with its folder",
-        )
     source = open_sources(inputs)
     embedder = build_embedder(config)
     examples = _examples(config, embedder)
     cache = cache_of(config, embedder)
-    report = embed_images(source, embedder, out / FEATURES, settings=_limited(config, limit), cache=cache)
+    report = stream_vectors(
+        source, embedder, out / FEATURES, load=loader_of(config), settings=_limited(config, limit), engine=engine,
+        cache=cache, what=None if quiet else "recognising",
+    )  # fmt: skip
     done = Recognition(report, examples.what)
     write_rows(
         out / TABLE, ("image", "answer", "score", "margin", "best", "second"),
         _rows(out / FEATURES, examples, done.counts),
     )  # fmt: skip
-    remarks = [*examples.notes, *(f"passed over: {count} {why}" for why, count in source.skipped.items() if count)]
+    remarks = [*examples.notes, *source_remarks(source, cache)]
     recall = examples.comparison.recall
     if recall is not None:
         remarks.append(f"an index was searched: it found {recall:.1%} of the true nearest examples")
     done.remarks = tuple(remarks)
+    write_unread(out, report.unread)
     return done, [out / TABLE]
 
 

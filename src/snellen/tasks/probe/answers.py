@@ -2,23 +2,18 @@
 
 from __future__ import annotations
 
-import csv
-import io
-import itertools
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 import numpy as np
 import numpy.typing as npt
 
-from snellen.core.files import write_lines
 from snellen.data.class_map import ClassMap
 from snellen.tasks.probe.features import Vectors
 from snellen.tasks.probe.metrics import HeadFigures
 
-__all__ = ["PREDICTIONS", "HeadAnswers", "Probed", "answer_of", "columns_of", "write_table"]
+__all__ = ["PREDICTIONS", "HeadAnswers", "Probed", "answer_of", "columns_of"]
 
 PREDICTIONS: Final = "predictions.csv"
 
@@ -81,18 +76,3 @@ def columns_of(heads: Sequence[str], *, truth: bool = False) -> tuple[str, ...]:
     """
     more = ("{}_truth", "{}", "{}_probability") if truth else ("{}", "{}_probability")
     return ("image", *(one.format(head) for head in heads for one in more))
-
-
-def write_table(path: Path, columns: Sequence[str], rows: Iterable[Sequence[Any]]) -> None:
-    """Write rows as they come, beside the file, which takes the old one's place when it is whole.
-
-    Raises:
-        RunFolderError: It cannot be written.
-    """
-    write_lines(path, (_line(row) for row in itertools.chain([columns], rows)))
-
-
-def _line(row: Sequence[Any]) -> str:
-    text = io.StringIO()
-    csv.writer(text, lineterminator="").writerow(row)
-    return text.getvalue()

@@ -10,12 +10,12 @@ import numpy as np
 import numpy.typing as npt
 
 from snellen.config.schema import RunConfig
-from snellen.core.files import write_json, write_text
+from snellen.core.files import write_csv, write_json, write_text
 from snellen.data.class_map import ClassMap
 from snellen.data.writing import make_folder
 from snellen.errors import DataError
 from snellen.tasks.base import Evaluation
-from snellen.tasks.probe.answers import PREDICTIONS, HeadAnswers, Probed, answer_of, columns_of, write_table
+from snellen.tasks.probe.answers import PREDICTIONS, HeadAnswers, Probed, answer_of, columns_of
 from snellen.tasks.probe.config import ProbeRun
 from snellen.tasks.probe.data import read_splits
 from snellen.tasks.probe.features import FrozenFeatures
@@ -106,7 +106,7 @@ def _row(probed: Probed, row: int) -> dict[str, Any]:
 def _write(probed: Probed, rows: list[dict[str, Any]], metrics: Mapping[str, float], where: Path) -> None:
     make_folder(where)
     columns = columns_of([one.name for one in probed.heads], truth=True)
-    write_table(where / PREDICTIONS, columns, ([one[name] for name in columns] for one in rows))
+    write_csv(where / PREDICTIONS, columns, ([one[name] for name in columns] for one in rows))
     record = {
         "split": probed.split,
         "backbone": probed.backbone,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -19,7 +19,7 @@ from snellen.engine.embedding import EmbedSettings, features_of
 from snellen.errors import DataError, SnellenError
 from snellen.models.backbones.embedders import Embedder
 from snellen.tasks.probe.config import ProbeRun
-from snellen.tasks.trained_backbone import open_backbone
+from snellen.tasks.trained_backbone import backbone_loader
 
 __all__ = ["FrozenFeatures", "Vectors", "embed_settings"]
 
@@ -53,6 +53,14 @@ class FrozenFeatures:
     def __init__(self, config: ProbeRun) -> None:
         self._config = config
 
+    @property
+    def load(self) -> Callable[[], Embedder]:
+        """What makes the backbone, in another process, too."""
+        model = self._config.model
+        return backbone_loader(
+            model.backbone, weights=model.weights, pretrained=model.pretrained, root=self._config.output.parent
+        )
+
     @cached_property
     def embedder(self) -> Embedder:
         """The backbone.
@@ -60,10 +68,7 @@ class FrozenFeatures:
         Raises:
             WeightsError: Its weights cannot be had.
         """
-        model = self._config.model
-        return open_backbone(
-            model.backbone, weights=model.weights, pretrained=model.pretrained, root=self._config.output.parent
-        )
+        return self.load()
 
     def cache(self) -> FeatureCache | None:
         """The cache of this backbone, if the run keeps one."""

@@ -8,19 +8,18 @@ from pathlib import Path
 from typing import Any, Final, Literal
 
 from snellen.config.schema import RunConfig
-from snellen.core.files import write_json
+from snellen.core.files import write_csv, write_json
 from snellen.data.features import part_files, read_part
 from snellen.data.name_set import NameSet
 from snellen.data.sources import open_sources
 from snellen.data.writing import make_folder
-from snellen.engine.embedding import EmbedReport, embed_images
-from snellen.errors import UsageError
-from snellen.report.progress import Throughput
+from snellen.engine.embedding import EmbedReport
 from snellen.report.text import harmless
-from snellen.tasks.probe.answers import PREDICTIONS, answer_of, columns_of, write_table
+from snellen.tasks.probe.answers import PREDICTIONS, answer_of, columns_of
 from snellen.tasks.probe.config import ProbeRun
 from snellen.tasks.probe.features import FrozenFeatures, embed_settings
 from snellen.tasks.probe.model import ProbeNet, load_probe
+from snellen.tasks.streaming import source_remarks, stream_vectors
 from snellen.tasks.unread import unread_lines, write_unread
 
 __all__ = ["Probing", "predict_all"]
@@ -87,7 +86,7 @@ def predict_all(
         inputs: Files, folders, patterns, lists, tables, shards.
         out: Where everything is written; a second call goes on where the first one ended.
         limit: Only the first images.
-        engine: Only `local`.
+        engine: `ray` spreads the features over a cluster; the heads answer here.
         quiet: Show no progress.
         checkpoints: Of the trained run.
 
@@ -102,35 +101,22 @@ def predict_all(
     """
     if not isinstance(config, ProbeRun):
         raise TypeError(f"expected a ProbeRun, given {type(config).__name__}")
-    if engine != "local":
-        raise UsageError(
-            "the task probe predicts with --engine local only",
-            hint="embed over Ray, then set data.features: snellen embed IMAGES -o FEATURES --engine ray",
-        )
     features = FrozenFeatures(config)
     net, notes = load_probe(checkpoints, features.embedder)
     source = open_sources(inputs)
     make_folder(out)
     cache = features.cache()
-    total = source.count()
-    with Throughput("answering", total=total if limit is None else min(total or limit, limit), silent=quiet) as bar:
-
-        def tell(report: EmbedReport) -> None:
-            bar(report.earlier + report.taken, problems=len(report.unread), skipped=report.earlier)
-
-        report = embed_images(
-            source, features.embedder, out / FEATURES, settings=embed_settings(config, limit=limit), cache=cache,
-            progress=tell,
-        )  # fmt: skip
-    if cache is not None and cache.problem:
-        notes = (*notes, f"the cache does not help: {cache.problem}")
-    done = Probing(report, tuple(net.classes), notes)
+    report = stream_vectors(
+        source, features.embedder, out / FEATURES, load=features.load, settings=embed_settings(config, limit=limit),
+        engine=engine, cache=cache, what=None if quiet else "answering",
+    )  # fmt: skip
+    done = Probing(report, tuple(net.classes), (*notes, *source_remarks(source, cache)))
     _write(done, net, out)
     return done, [out / PREDICTIONS]
 
 
 def _write(done: Probing, net: ProbeNet, out: Path) -> None:
-    write_table(out / PREDICTIONS, columns_of(done.heads), _rows(net, out / FEATURES))
+    write_csv(out / PREDICTIONS, columns_of(done.heads), _rows(net, out / FEATURES))
     write_unread(out, done.report.unread)
     write_json(out / "summary.json", done.to_dict())
 
