@@ -82,7 +82,7 @@ def test_the_same_call_makes_the_same_files_and_goes_on_where_it_stopped(photo, 
     assert {one.split for one in report.sequences} == {"train", "val"}
     synthesise_deblurring(source, tmp_path / "three", settings=QUICK, seed=4)
     assert digest(tmp_path / "one") != digest(tmp_path / "three")
-    with pytest.raises(DataError, match="made from another seed"):
+    with pytest.raises(DataError, match="seed was 3, is now 4"):
         synthesise_deblurring(source, tmp_path / "one", settings=QUICK, seed=4)
 
 
@@ -174,4 +174,13 @@ def test_a_video_file_is_read(photo, tmp_path):
     assert "no validation split" in done.stdout
     stream = next((tmp_path / "made").rglob("*.dat"))
     assert find_format(stream).size == (24, 32)
-    assert run("voxelise", str(tmp_path / "made"), "--bins", "4").stdout.startswith("4 voxel grids of 4 bins made")
+    made = str(tmp_path / "made")
+    assert run("voxelise", made, "--bins", "4").stdout.startswith("4 voxel grids of 4 bins made, 0 made before\nnext: ")
+    assert run("voxelise", made, "--bins", "4").stdout.startswith("0 voxel grids of 4 bins made, 4 made before")
+    assert run("voxelise", made, "--bins", "4", "--again").stdout.startswith("4 voxel grids of 4 bins made")
+    refused = run("voxelise", made, "--bins", "4", "--sensor", "32x32")
+    assert refused.exit_code == 1
+    assert "4 streams not used" in refused.stdout
+    assert "hint: leave the sensor out" in refused.stderr
+    refused = run("synth-deblur", str(path), "-o", made, "--window", "5", "--sensor", "24x32")
+    assert "window was 3, is now 5" in str(refused.exception)

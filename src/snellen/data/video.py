@@ -63,7 +63,8 @@ def find_sequences(path: str | Path) -> list[FrameSequence]:
             raise DataError(f"{path} is no video by its name, expected one of {known}, or a folder of frames")
         return [_of_video(path, path.stem)]
     if not path.is_dir():
-        raise DataError(f"{path} does not exist", slug="missing-file")
+        hint = "give a video, a folder of frames such as 00000.png, or a folder of those"
+        raise DataError(f"{path} does not exist", hint=hint, slug="missing-file")
     own = sorted((entry for entry in path.iterdir() if entry.is_file() and is_image(entry.name)), key=_order)
     found = _of_frames(path.name, path, own) if own else _of_folders(path)
     videos = sorted(entry for entry in path.rglob("*") if entry.suffix.lower() in VIDEO_SUFFIXES and entry.is_file())

@@ -63,6 +63,10 @@ def test_the_sensor_is_inferred_where_only_one_fits(tmp_path):
     write_sidecar(tmp_path / "seq", SpikeFormat(40, 60, bits=8, flip=False))
     beside = stream(tmp_path / "seq" / "spike" / "e.dat", SpikeFormat(40, 60, bits=8, flip=False), 4)
     assert find_format(beside) == SpikeFormat(40, 60, bits=8, flip=False)
+    assert find_format(beside, SpikeHints(size=(40, 60))).flip is False
+    for other in (SpikeHints(size=(60, 40)), SpikeHints(bits=1)):
+        with pytest.raises(DataError, match=r"40 x 60, 8 bits a pixel by the spike_format\.json beside it"):
+            find_format(beside, other)
     (tmp_path / "seq" / "spike_format.json").write_text("[1]")
     with pytest.raises(DataError, match="states no spike format"):
         find_format(beside)

@@ -48,14 +48,15 @@ class SpikeHints:
 
 
 def find_format(path: str | Path, hints: SpikeHints | None = None) -> SpikeFormat:
-    """How a stream is stored: as stated, else as a file beside it says, else the one geometry that fits.
+    """How a stream is stored: as a file beside it says, else as stated, else the one geometry that fits.
 
     Args:
         path: The stream.
         hints: What is known.
 
     Raises:
-        DataError: Nothing fits, and what would is named; or several geometries do, and all are named.
+        DataError: Nothing fits, and what would is named; or several geometries do, and all are named; or the file
+            beside it says another one than was stated.
 
     Example:
         >>> import tempfile
@@ -73,9 +74,10 @@ def find_format(path: str | Path, hints: SpikeHints | None = None) -> SpikeForma
         raise DataError(f"{path} cannot be read: {error.strerror}", slug="missing-file") from error
     if not length:
         raise DataError(f"{path} is empty, expected a spike stream")
-    stated = read_sidecar(path.parent) if hints.size is None else None
-    if stated is not None:
-        return _fitting(path, length, stated)
+    beside = read_sidecar(path.parent)
+    if beside is not None:
+        _agree(path, beside, hints)
+        return _fitting(path, length, beside)
     bits = hints.bits or _bits_of(sample)
     if hints.size is not None:
         if bits is None:
@@ -118,6 +120,18 @@ def read_sidecar(folder: Path) -> SpikeFormat | None:
 def write_sidecar(folder: Path, form: SpikeFormat) -> None:
     """State the format of the streams below a folder."""
     write_json(folder / SIDECAR, asdict(form))
+
+
+def _agree(path: Path, beside: SpikeFormat, hints: SpikeHints) -> None:
+    """Refuse a statement that is another than that of the file beside a stream: grids of either would look alike."""
+    size = hints.size or (beside.height, beside.width)
+    bits = hints.bits or beside.bits
+    if (*size, bits) != (beside.height, beside.width, beside.bits):
+        asked = SpikeFormat(*size, bits=8 if size[0] * size[1] % 8 else bits)
+        raise DataError(
+            f"{path} is {beside} by the {SIDECAR} beside it, asked for {asked}",
+            hint=f"leave the sensor out, or mend {SIDECAR}",
+        )
 
 
 def _fitting(path: Path, length: int, form: SpikeFormat) -> SpikeFormat:

@@ -30,6 +30,7 @@ class VoxelReport:
         kept: Grids that were there and still fit.
         empty: Streams without a single spike.
         skipped: Streams that cannot be read, with the reason.
+        hints: What would make them readable.
         notes: What a reader should know, one sentence each.
     """
 
@@ -37,6 +38,7 @@ class VoxelReport:
     kept: int
     empty: tuple[Path, ...]
     skipped: tuple[tuple[Path, str], ...]
+    hints: tuple[str, ...]
     notes: tuple[str, ...]
 
 
@@ -45,16 +47,18 @@ def voxelise_folder(
     *,
     bins: int,
     hints: SpikeHints | None = None,
+    again: bool = False,
     tell: Callable[[str, int, int], None] | None = None,
 ) -> VoxelReport:
     """Sum each stream below a folder into a voxel grid: `spike/00000012.dat` into `spike_vox/00000012.npy`.
 
-    A grid that is younger than its stream and has these bins is kept.
+    A grid that is younger than its stream, with these bins and of the sensor's size, is kept.
 
     Args:
         folder: Holds streams, at any depth.
         bins: 1 to 32.
         hints: How the streams are stored, as far as it is known.
+        again: Keep none.
         tell: Is told how far it is.
 
     Raises:
@@ -72,28 +76,31 @@ def voxelise_folder(
     made = kept = torn = 0
     empty: list[Path] = []
     skipped: list[tuple[Path, str]] = []
+    advice: dict[str, None] = {}
     for number, stream in enumerate(streams):
         target = _target(stream)
-        if _fits(target, stream, bins):
-            kept += 1
-        else:
-            try:
-                form = find_format(stream, hints)
-                torn += steps_of(stream, form)[1] > 0
-                grid = read_voxels(stream, form, bins)
-            except DataError as error:
-                skipped.append((stream, error.message))
+        try:
+            form = find_format(stream, hints)
+            if not again and _fits(target, stream, (bins, *form.size)):
+                kept += 1
                 continue
-            if not grid.any():
-                empty.append(stream)
-            with writing(target.parent):
-                target.parent.mkdir(exist_ok=True)
-            write_voxel_file(target, grid)
-            made += 1
-        if tell is not None:
-            tell("voxelise", number + 1, len(streams))
+            torn += steps_of(stream, form)[1] > 0
+            grid = read_voxels(stream, form, bins)
+        except DataError as error:
+            skipped.append((stream, error.message))
+            advice |= {error.hint: None} if error.hint else {}
+            continue
+        finally:
+            if tell is not None:
+                tell("voxelise", number + 1, len(streams))
+        if not grid.any():
+            empty.append(stream)
+        with writing(target.parent):
+            target.parent.mkdir(exist_ok=True)
+        write_voxel_file(target, grid)
+        made += 1
     notes = (f"{torn} streams end within a step, which was left out",) if torn else ()
-    return VoxelReport(made, kept, tuple(empty), tuple(skipped), notes)
+    return VoxelReport(made, kept, tuple(empty), tuple(skipped), tuple(advice), notes)
 
 
 def _streams(folder: Path) -> Iterator[Path]:
@@ -106,10 +113,11 @@ def _target(stream: Path) -> Path:
     return place / name / f"{stream.stem}.npy"
 
 
-def _fits(target: Path, stream: Path, bins: int) -> bool:
+def _fits(target: Path, stream: Path, shape: tuple[int, int, int]) -> bool:
     try:
         if target.stat().st_mtime_ns < stream.stat().st_mtime_ns:
             return False
-        return bool(np.load(target, mmap_mode="r", allow_pickle=False).shape[0] == bins)
-    except (OSError, ValueError, EOFError, IndexError):
+        found: tuple[int, ...] = np.load(target, mmap_mode="r", allow_pickle=False).shape
+    except (OSError, ValueError, EOFError):
         return False
+    return found == shape

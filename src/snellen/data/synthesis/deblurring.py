@@ -136,10 +136,18 @@ def _resume(out: Path, header: dict[str, Any]) -> dict[str, int]:
     different = sorted(key for key in header if records[0].get(key) != header[key])
     if different:
         raise DataError(
-            f"{out} was made from another {' and '.join(different)}",
-            hint="choose a new folder, or repeat the settings it was made with",
+            f"{out} was made otherwise: {', '.join(_told(key, records[0].get(key), header[key]) for key in different)}",
+            hint="choose a new folder, or repeat what it was made with",
         )
     return {str(record["sequence"]): int(record["frames"]) for record in records[1:] if "sequence" in record}
+
+
+def _told(key: str, before: Any, now: Any) -> str:
+    if isinstance(before, dict) and isinstance(now, dict):
+        return ", ".join(_told(one, before.get(one), now[one]) for one in now if before.get(one) != now[one])
+    if isinstance(before, list) and len(before) > 3:
+        return f"{key} are others"
+    return f"{key} was {before}, is now {now}"
 
 
 def _shared_out(names: Sequence[str], seed: int, share: float) -> dict[str, str]:
