@@ -10,18 +10,21 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from snellen.engine.ema import WeightAverage
-from snellen.engine.fabric import Precision
 from snellen.engine.position import Position
 from snellen.engine.sampling import SamplePlan
 from snellen.engine.store import CheckpointStore, Kind, Stored
 from snellen.errors import RunFolderError, WeightsError
 from snellen.models.weights.loading import load_into, read_state_dict
+
+if TYPE_CHECKING:
+    # A check builds what is trained and trains nothing: Fabric stays out of its process.
+    from snellen.engine.fabric import Precision
 
 __all__ = ["Trained", "card_of", "load_weights", "read_card", "restore", "save_best", "save_last"]
 
