@@ -123,6 +123,7 @@ def test_sequences_with_spikes_are_restored_and_resumed(project: Path, run: Path
     assert len(list(out.glob("*.mp4"))) == 1
     page = (out / "report.html").read_text(encoding="utf-8")
     assert "resize:horizontal" in page
+    assert ".compare>div>img{width:100cqw;" in page  # as wide as the image below it, not as the part that is shown
     assert "<script" not in page
     kept = [frame.read_bytes() for frame in frames]
     # As after a kill: the ledger does not know of the video, and its last frames are not there.

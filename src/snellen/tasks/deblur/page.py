@@ -30,10 +30,10 @@ _WIDEST = 960
 _MOST = 12
 _GAP = 4
 _STYLE = (
-    ".gallery{grid-template-columns:1fr}.compare{position:relative;display:inline-block;max-width:100%;line-height:0}"
-    ".compare>img{max-width:100%;display:block}.compare>div{position:absolute;inset:0 auto 0 0;width:50%;"
-    "min-width:12px;max-width:100%;overflow:hidden;resize:horizontal;border-right:2px solid var(--s1)}"
-    ".compare>div>img{height:100%;max-width:none;display:block}"
+    ".gallery{grid-template-columns:1fr}.compare{position:relative;display:inline-block;max-width:100%;line-height:0;"
+    "container-type:inline-size}.compare>img{width:100%;display:block}.compare>div{position:absolute;"
+    "inset:0 auto 0 0;width:50%;min-width:12px;max-width:100%;overflow:hidden;resize:horizontal;"
+    "border-right:2px solid var(--s1)}.compare>div>img{width:100cqw;max-width:none;display:block}"
 )
 
 
@@ -90,6 +90,9 @@ def prediction_page(out: Path, records: Sequence[Mapping[str, Any]], problems: S
     if pictures:
         hint = text_block("Drag the right lower corner of the left image: blurred to its left, restored to its right.")
         sections.append(Section("Before and after", hint + "".join(pictures)))
+    notes = [f"{one.get('name')}: {note}" for one in records for note in one.get("notes", ())]
+    if notes:
+        sections.append(Section("To be known", "".join(text_block(harmless(one)) for one in notes)))
     if problems:
         sections.append(Section("Passed over", "".join(text_block(harmless(one)) for one in problems)))
     path = out / PAGE
@@ -107,7 +110,7 @@ def before_after(before: npt.NDArray[np.uint8], after: npt.NDArray[np.uint8], ca
     """
     under, over = (base64.b64encode(_jpeg(image)).decode() for image in (after, before))
     text = html.escape(harmless(caption))
-    # The image on top keeps the size that it has below, whatever of it is shown.
+    # The image on top is as wide as the whole (100cqw), whatever of it is shown.
     width = min(_WIDEST, before.shape[1])
     return (
         f'<figure><div class=compare style="width:{width}px">'
