@@ -152,9 +152,11 @@ def _examine_plan(plan: Plan) -> Iterator[Finding]:
     fits = int(machine.shared_memory_bytes // (need / workers))
     yield Finding(
         "shm-too-small",
-        Level.ERROR,
+        # No error: the loaders of a run use memory without a name, which /dev/shm does not bound, where there is any.
+        Level.WARNING,
         f"{workers} workers keep {_PREFETCHED} batches of {batch} images of {sides[0]} x {sides[1]} each ready: "
-        f"{_size(need)}, but /dev/shm holds {_size(machine.shared_memory_bytes)}",
+        f"{_size(need)}, but /dev/shm holds {_size(machine.shared_memory_bytes)}; loaders of your own die when it is "
+        "full, those of a run only where the system gives no memory without a name",
         Location(str(plan.path or "the settings"), plan.line_of("data.workers"), key="data.workers"),
         fix=Fix(
             f"Start the container with --shm-size={-(-need // 2**30) + 1}g or --ipc=host; or write data.workers: "
