@@ -2,12 +2,14 @@
 
     python benchmarks/vrt_compile.py                            small network on this machine, inductor
     python benchmarks/vrt_compile.py --backend aot_eager        graphs and losses only, no C++ compiler needed
+    python benchmarks/vrt_compile.py --train-flows --truth      the flow network is trained; float64 as a third
     python benchmarks/vrt_compile.py --published 006 --size 6 3 192 192     a full-size network, on a GPU
     python benchmarks/vrt_compile.py --json out.json
 
 Checkpointing, stochastic depth and the spike branch (`--spikes`) are on. `fullgraph=True` makes a graph break an error
 and `error_on_recompile` a second compilation. Both run the same steps from the same weights; random numbers are those
-of eager in both (`fallback_random`), so that the same branches are left out.
+of eager in both (`fallback_random`), so that the same branches are left out. Where losses differ, `--truth` tells whose
+rounding it is: the same steps in float64, and how far eager and compiled are from them.
 """
 
 from __future__ import annotations
@@ -20,6 +22,7 @@ import sys
 import time
 from collections.abc import Callable
 from fractions import Fraction
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -44,23 +47,27 @@ SMALL = VrtArchitecture(
 )
 
 
-def build(architecture: VrtArchitecture, spikes: bool, device: str) -> VRT:
+def build(architecture: VrtArchitecture, device: str, *, spikes: bool, train_flows: bool) -> VRT:
     """The network in training, with all that was hard to compile."""
     torch.manual_seed(0)
     branch = None
     if spikes:
         contract = SpikeContract(bins=BINS, scale=Fraction(SCALE))
         branch = SpikeBranch(architecture.embed_dims[0], contract=contract, heads=2, checkpointing=True)
-    again = Checkpointing(attention=True, feed_forward=True)
+    again = Checkpointing(attention=True, feed_forward=True, flow=train_flows)
     network = VRT(architecture, drop_path=0.2, checkpointing=again, spikes=branch).to(device).train()
-    # As training begins: while random flows are learned, rounding of positions turns 1e-7 into another pixel.
-    network.spynet.requires_grad_(requires_grad=False)
+    if train_flows:
+        # As in a run without published flow weights, which starts at no motion.
+        for level in network.spynet.basic_module:
+            for parameter in list(level.parameters())[-2:]:
+                torch.nn.init.zeros_(parameter)
+    network.spynet.requires_grad_(requires_grad=train_flows)
     return network
 
 
 def steps(network: VRT, run: Callable[..., Tensor], count: int, size: list[int]) -> tuple[list[float], list[float]]:
     """Losses and seconds of some steps."""
-    device = network.conv_first.weight.device
+    device, dtype = network.conv_first.weight.device, network.conv_first.weight.dtype
     trained = [parameter for parameter in network.parameters() if parameter.requires_grad]
     optimiser = torch.optim.AdamW(trained, lr=1e-4, foreach=False)
     generator = torch.Generator().manual_seed(1)
@@ -68,11 +75,11 @@ def steps(network: VRT, run: Callable[..., Tensor], count: int, size: list[int])
     torch.manual_seed(2)
     losses, seconds = [], []
     for _ in range(count):
-        clip, sharp = (torch.rand(1, *size, generator=generator).to(device) for _ in range(2))
+        clip, sharp = (torch.rand(1, *size, generator=generator).to(device, dtype) for _ in range(2))
         given = [clip]
         if network.spikes is not None:
             voxels = torch.rand(1, frames, BINS, height // SCALE, width // SCALE, generator=generator)
-            given.append(voxels.to(device))
+            given.append(voxels.to(device, dtype))
         start = time.perf_counter()
         loss = ((run(*given) - sharp).square() + 1e-6).sqrt().mean()
         loss.backward()  # type: ignore[no-untyped-call]
@@ -89,15 +96,21 @@ def steps(network: VRT, run: Callable[..., Tensor], count: int, size: list[int])
 def compare(options: argparse.Namespace) -> dict[str, Any]:
     """Run both and put them side by side."""
     architecture = published(options.published) if options.published else SMALL
+    made = partial(build, architecture, options.device, spikes=options.spikes, train_flows=options.train_flows)
     print("eager", file=sys.stderr)
-    network = build(architecture, options.spikes, options.device)
+    network = made()
     eager, eager_seconds = steps(network, network, options.steps, options.size)
+    truth = None
+    if options.truth:
+        print("float64", file=sys.stderr)
+        network = made().double()
+        truth, _ = steps(network, network, options.steps, options.size)
 
     torch._inductor.config.fallback_random = True
     torch._dynamo.config.error_on_recompile = True
     counters.clear()
     print(options.backend, file=sys.stderr)
-    network = build(architecture, options.spikes, options.device)
+    network = made()
     compiled_network = torch.compile(network, backend=options.backend, fullgraph=True)
     compiled, compiled_seconds = steps(network, compiled_network, options.steps, options.size)
 
@@ -108,17 +121,28 @@ def compare(options: argparse.Namespace) -> dict[str, Any]:
         "size": options.size,
         "blocks": sum(architecture.depths),
         "spikes": options.spikes,
+        "flows_trained": options.train_flows,
         "steps": options.steps,
         "graphs": counters["stats"]["unique_graphs"],
         "graph_breaks": sum(counters["graph_break"].values()),
         "operators": counters["stats"]["calls_captured"],
-        "largest_difference_of_loss": max(abs(a - b) for a, b in zip(eager, compiled, strict=True)),
-        "losses": {"eager": eager, "compiled": compiled},
+        "largest_difference_of_loss": farthest(eager, compiled),
+        **(
+            {}
+            if truth is None
+            else {"eager_from_float64": farthest(eager, truth), "compiled_from_float64": farthest(compiled, truth)}
+        ),
+        "losses": {"eager": eager, "compiled": compiled, "float64": truth},
         "first_step_seconds": compiled_seconds[0],
         "eager_seconds": median,
         "compiled_seconds": median_compiled,
         "eager_over_compiled": median / median_compiled,
     }
+
+
+def farthest(losses: list[float], others: list[float]) -> float:
+    """The largest difference of the losses of one step."""
+    return max(abs(one - other) for one, other in zip(losses, others, strict=True))
 
 
 def main() -> None:
@@ -130,6 +154,8 @@ def main() -> None:
     parser.add_argument("--size", nargs=4, type=int, default=[3, 3, 32, 48], metavar=("D", "C", "H", "W"))
     parser.add_argument("--steps", type=int, default=20)
     parser.add_argument("--spikes", action="store_true")
+    parser.add_argument("--train-flows", action="store_true", help="train the flow network, from no motion")
+    parser.add_argument("--truth", action="store_true", help="run the same steps in float64")
     parser.add_argument("--json", type=Path)
     options = parser.parse_args()
     if options.backend == "inductor" and options.device == "cpu" and not shutil.which("g++"):
