@@ -2,13 +2,15 @@
 
     python benchmarks/near_duplicates.py
     python benchmarks/near_duplicates.py --sizes 1000 10000 --json near.json
+    python benchmarks/near_duplicates.py --parts 2     a crowd: pairs that look alike grow with the square of the images
 
-The images are thumbnails of 48 x 48 made of scikit-image's photographs (two parts of them mixed, by chance); one in
-fifty is a changed copy of another: compressed, scaled, brighter or mirrored. By chance some others show the same part
-of the same photograph, mixed with sky: `same_part` counts such pairs (half of what both show of it is common),
-`other_pairs` what is left. Every size is searched in a process of its own. The peers get the same fingerprints:
-comparing all with all, and an index of usearch where it is installed; neither looks at the pictures again, so their
-pairs hold false ones. CPU seconds, because cores may be shared.
+The images are thumbnails of 48 x 48 made of scikit-image's photographs (three parts of them mixed, by chance); one in
+fifty is a changed copy of another: compressed, scaled, brighter or mirrored. So what there is to find grows with the
+number of images, as in a data set. By chance some others show the same parts of the same photographs: `same_part`
+counts such pairs (of one part half is common, and they were mixed alike or with sky), `other_pairs` what is left;
+`compared` counts the pairs that were decoded once more. Every size is searched in a process of its own. The peers get
+the same fingerprints: comparing all with all, and an index of usearch where it is installed; neither looks at the
+pictures again, so their pairs hold false ones. CPU seconds, because cores may be shared.
 """
 
 from __future__ import annotations
@@ -38,6 +40,7 @@ def main() -> None:
     """Make the images, search each number of them, print a table."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--sizes", type=int, nargs="+", default=[1_000, 10_000, 100_000])
+    parser.add_argument("--parts", type=int, default=3, help="parts of photographs that each image is mixed of")
     parser.add_argument("--json", type=Path)
     parser.add_argument("--folder", type=Path, help="where the images are made, and kept for the next time")
     parser.add_argument("--search", nargs=2, help=argparse.SUPPRESS)
@@ -47,7 +50,7 @@ def main() -> None:
         return
     with tempfile.TemporaryDirectory() as scratch:
         folder = options.folder or Path(scratch)
-        make(folder, max(options.sizes))
+        make(folder, max(options.sizes), options.parts)
         rows = []
         for size in options.sizes:
             command = [sys.executable, __file__, "--search", str(folder), str(size)]
@@ -68,10 +71,10 @@ def main() -> None:
         options.json.write_text(json.dumps(summary, indent=2) + "\n", encoding="utf-8")
 
 
-def make(folder: Path, count: int) -> None:
+def make(folder: Path, count: int, mixed: int) -> None:
     """Write so many thumbnails; the name of a changed copy ends with the number of its original.
 
-    What each shows goes into `parts.json` beside them: photograph and place of both parts.
+    What each shows goes into `parts.json` beside them: photograph and place of its parts.
     """
     import skimage
 
@@ -82,8 +85,10 @@ def make(folder: Path, count: int) -> None:
         with Image.open(path) as image:
             photos.append(np.asarray(image.convert("RGB")))
     known = folder / "parts.json"
-    if known.is_file() and len(json.loads(known.read_bytes())) == count:
-        return
+    if known.is_file():
+        there = json.loads(known.read_bytes())
+        if len(there) >= count and len(there["000000.jpg"]) == mixed:
+            return
     parts: dict[str, Any] = {}
     dice = random.Random(0)
     thumb: Image.Image | None = None
@@ -93,10 +98,10 @@ def make(folder: Path, count: int) -> None:
             parts[name] = parts[f"{number - 1:06}.jpg"]
             _changed(thumb, dice).save(folder / name, quality=dice.choice((40, 70)))
             continue
-        (one, first), (other, second) = (_part(photos, dice) for _ in range(2))
-        thumb = Image.fromarray((one // 2 + other // 2).astype(np.uint8))
+        shown = [_part(photos, dice) for _ in range(mixed)]
+        thumb = Image.fromarray(np.mean([pixels for pixels, _ in shown], axis=0).astype(np.uint8))
         thumb.save(folder / f"{number:06}.jpg", quality=90)
-        parts[f"{number:06}.jpg"] = first, second
+        parts[f"{number:06}.jpg"] = [place for _, place in shown]
     known.write_text(json.dumps(parts), encoding="ascii")
 
 
@@ -127,6 +132,7 @@ def search(folder: Path, count: int) -> dict[str, Any]:
     from snellen.data.audit.scan import scan
     from snellen.data.audit.twins import Image as Known
     from snellen.data.audit.twins import exact_twins, near_twins
+    from snellen.data.audit.verifying import Details
 
     files = sorted(str(path) for path in folder.glob("*.jpg"))[:count]
     started = time.perf_counter()
@@ -135,6 +141,14 @@ def search(folder: Path, count: int) -> dict[str, Any]:
     images = [Known(record) for record in found.images.values()]
     before, peak_before = time.process_time(), _peak()
     exact, apart = exact_twins(images)
+    compared: list[bool] = []
+    agree = Details.agree
+
+    def counted(details: Details, one: str, other: str, *, mirrored: bool = False) -> bool:
+        compared.append(agree(details, one, other, mirrored=mirrored))
+        return compared[-1]
+
+    Details.agree = counted  # type: ignore[method-assign]
     twins = near_twins(apart)
     seconds = time.process_time() - before
     peak = _peak()
@@ -158,6 +172,7 @@ def search(folder: Path, count: int) -> dict[str, Any]:
         "peak_mb_before": round(peak_before),
         "peak_mb": round(peak),
         "exact": len(exact),
+        "compared": len(compared),
         "found_of_planted": f"{len(right)}/{len(planted)}",
         "same_part": chance,
         "other_pairs": len(twins) - len(right) - chance,

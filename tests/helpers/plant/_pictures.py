@@ -10,6 +10,7 @@ import numpy as np
 from PIL import Image
 
 from plant import CannotPlant
+from snellen.data.layouts import splits_of
 
 __all__ = ["FEWEST", "few", "pictures", "repaint", "size_of", "stored_as"]
 
@@ -44,22 +45,28 @@ def pictures(folder: Path) -> list[Path]:
 def few(
     folder: Path, rng: random.Random, fits: Callable[[Path], bool] | None = None, *, of_at_least: int = 1
 ) -> list[Path]:
-    """One to three images, at most a tenth of a folder that has ten.
+    """One to three images of one split, at most a tenth of a split that has ten.
 
     Args:
         folder: A copy of a data folder.
         rng: Chooses them.
         fits: Which may be chosen.
-        of_at_least: Images that the folder must have.
+        of_at_least: Images that the split must have.
 
     Raises:
-        CannotPlant: It has too few.
+        CannotPlant: None has as many.
     """
-    found = pictures(folder)
-    fitting = [path for path in found if fits is None or fits(path)]
-    if len(found) < of_at_least or not fitting:
-        raise CannotPlant(f"it has {len(found)} images, of which {len(fitting)} fit")
-    return sorted(rng.sample(fitting, min(len(fitting), max(1, min(3, len(found) // 10)))))
+    everything = pictures(folder)
+    sets = [
+        [path for path in everything if path.is_relative_to(place)]
+        for place in dict(splits_of(folder)).values() or [folder]
+    ]
+    fitting = [(len(found), [path for path in found if fits is None or fits(path)]) for found in sets]
+    large = [(count, paths) for count, paths in fitting if count >= of_at_least and paths]
+    if not large:
+        raise CannotPlant(f"it has {len(everything)} images, of which {sum(len(paths) for _, paths in fitting)} fit")
+    count, paths = rng.choice(large)
+    return sorted(rng.sample(paths, min(len(paths), max(1, min(3, count // 10)))))
 
 
 def size_of(path: Path) -> tuple[int, int]:

@@ -29,12 +29,20 @@ def blank(folder: Path, rng: random.Random) -> Sequence[Path]:
 
 @plants("dark-image")
 def dark(folder: Path, rng: random.Random) -> Sequence[Path]:
-    return [repaint(path, lambda picture: picture * 0.05) for path in few(folder, rng, of_at_least=FEWEST)]
+    paths = few(folder, rng, lambda path: _range(path) * 0.05 > 3, of_at_least=FEWEST)
+    return [repaint(path, lambda picture: picture * 0.05) for path in paths]
 
 
 @plants("bright-image")
 def bright(folder: Path, rng: random.Random) -> Sequence[Path]:
-    return [repaint(path, lambda picture: 244 + picture * 0.04) for path in few(folder, rng, of_at_least=FEWEST)]
+    paths = few(folder, rng, lambda path: _range(path) * 0.04 > 3, of_at_least=FEWEST)
+    return [repaint(path, lambda picture: 244 + picture * 0.04) for path in paths]
+
+
+def _range(path: Path) -> float:
+    """Grey levels between the dark and the bright end: what has few of them would become blank."""
+    with Image.open(path) as image:
+        return float(np.subtract(*np.percentile(np.asarray(image.convert("L"), np.float32), (99, 1))))
 
 
 @plants("low-contrast-image")

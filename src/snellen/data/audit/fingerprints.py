@@ -19,6 +19,7 @@ __all__ = [
     "MIRROR",
     "SIGNATURE",
     "bits_apart",
+    "fine_likeness",
     "fingerprint_of",
     "likeness",
     "mirrored_signatures",
@@ -101,7 +102,7 @@ def signature_of(small: npt.NDArray[np.float32]) -> bytes:
 
 def mirrored_signatures(signatures: npt.NDArray[np.int8]) -> npt.NDArray[np.int8]:
     """The signatures, shape `(n, 256)`, of the mirrored pictures."""
-    return np.ascontiguousarray(signatures.reshape(-1, _COARSE, _COARSE)[:, :, ::-1]).reshape(len(signatures), -1)
+    return np.ascontiguousarray(signatures.reshape(-1, _COARSE, _COARSE)[:, :, ::-1]).reshape(-1, SIGNATURE)
 
 
 def steps_of(signatures: npt.NDArray[np.int8]) -> npt.NDArray[np.uint64]:
@@ -118,26 +119,33 @@ def steps_of(signatures: npt.NDArray[np.int8]) -> npt.NDArray[np.uint64]:
     return np.ascontiguousarray(bits).view(np.uint64).reshape(-1)
 
 
-def likeness(
-    one: npt.NDArray[np.int8], other: npt.NDArray[np.int8]
-) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.float32]]:
-    """How alike signatures are, pair by pair: the correlation as a whole, and that of what is left without the coarse.
-
-    The second one keeps pictures apart that share nothing but a bright middle or a dark rim.
+def likeness(one: npt.NDArray[np.int8], other: npt.NDArray[np.int8]) -> npt.NDArray[np.float32]:
+    """How alike signatures are, pair by pair: their correlation.
 
     Args:
         one: Shape `(pairs, 256)`.
         other: The same shape.
     """
-    whole = one.astype(np.float32), other.astype(np.float32)
-    return _correlation(*whole), _correlation(_fine(whole[0]), _fine(whole[1]))
+    return _correlation(one.astype(np.float32), other.astype(np.float32))
+
+
+def fine_likeness(one: npt.NDArray[np.int8], other: npt.NDArray[np.int8]) -> npt.NDArray[np.float32]:
+    """The correlation of what is left of signatures without the coarse, pair by pair.
+
+    It keeps pictures apart that share nothing but a bright middle or a dark rim.
+
+    Args:
+        one: Shape `(pairs, 256)`.
+        other: The same shape.
+    """
+    return _correlation(_fine(one.astype(np.float32)), _fine(other.astype(np.float32)))
 
 
 def _correlation(one: npt.NDArray[np.float32], other: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
     one = one - one.mean(axis=1, keepdims=True)
     other = other - other.mean(axis=1, keepdims=True)
-    norms = np.sqrt((one * one).sum(axis=1) * (other * other).sum(axis=1))
-    result: npt.NDArray[np.float32] = (one * other).sum(axis=1) / np.maximum(norms, 1e-6)
+    norms = np.sqrt(np.einsum("ij,ij->i", one, one) * np.einsum("ij,ij->i", other, other))
+    result: npt.NDArray[np.float32] = np.einsum("ij,ij->i", one, other) / np.maximum(norms, np.float32(1e-6))
     return result
 
 
@@ -151,7 +159,7 @@ def _fine(signatures: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
     around = np.zeros_like(cells)
     for shift in range(5):
         around += rows[:, :, shift : shift + _COARSE]
-    fine: npt.NDArray[np.float32] = (cells - around / np.float32(25)).reshape(len(signatures), -1)
+    fine: npt.NDArray[np.float32] = (cells - around / np.float32(25)).reshape(-1, SIGNATURE)
     return fine
 
 

@@ -18,7 +18,15 @@ import numpy.typing as npt
 
 from snellen.core.facts.data import FolderAudit, ImageRecord, Twin
 from snellen.data.audit.crops import find_crops
-from snellen.data.audit.fingerprints import MIRROR, SIGNATURE, bits_apart, likeness, mirrored_signatures, steps_of
+from snellen.data.audit.fingerprints import (
+    MIRROR,
+    SIGNATURE,
+    bits_apart,
+    fine_likeness,
+    likeness,
+    mirrored_signatures,
+    steps_of,
+)
 from snellen.data.audit.pairing import close_pairs
 from snellen.data.audit.verifying import Details
 
@@ -173,10 +181,10 @@ def _candidates(images: Sequence[Image], tell: Tell) -> Iterator[tuple[int, int,
         for portion in _portions(pairs):
             tell("comparing images", 0, 0)
             one, other = _in_proportion(*portion, ratios)
-            shown = mirrored_signatures(signatures[one]) if mirrored else signatures[one]
-            whole, fine = likeness(shown, signatures[other])
-            kept = (whole >= _ALIKE) & (fine >= _ALIKE_FINE)
-            one, other = one[kept], other[kept]
+            for alike, least in ((likeness, _ALIKE), (fine_likeness, _ALIKE_FINE)):
+                shown = mirrored_signatures(signatures[one]) if mirrored else signatures[one]
+                kept = alike(shown, signatures[other]) >= least
+                one, other = one[kept], other[kept]
             nearest.add(one, other, bits_apart(turned[one], words[other]), mirrored=mirrored)
     return nearest.pairs()
 
