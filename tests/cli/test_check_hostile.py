@@ -80,10 +80,17 @@ BOMB = "a0: &a0 [x, x, x, x, x, x, x, x, x]\n" + "".join(
         (b"- task: forgery\n", "a list"),
         (b"task: forgry\n", "did you mean forgery"),
         (b"", "no `task`"),
+        ("task: forgery\n".encode("utf-16"), "UTF-16 text, expected UTF-8"),
+        ("task: forgery\n".encode("utf-16-be"), "UTF-16BE text, expected UTF-8"),
+        ("task: forgery\n".encode("utf-32"), "UTF-32 text, expected UTF-8"),
+        (b"task:\tforgery\n", "this file has tabs"),
+        (b"task: forgery\nname: *gone\n", "undefined alias 'gone'"),
+        (b"task: forgery\n---\ntask: forgery\n", "another document"),
+        (b"task: forgery\n# " + b"x" * 50_000_000, "larger than"),
     ],
     ids=[
         "broken", "binary", "not-utf8", "huge", "billion-laughs", "self-reference", "deep", "tag", "list", "task",
-        "empty",
+        "empty", "utf-16", "utf-16-without-mark", "utf-32", "tabs", "alias", "two-documents", "50-mb",
     ],
 )  # fmt: skip
 def test_a_run_file_that_is_none_is_one_line(snellen, tmp_path, content, words):
@@ -96,6 +103,37 @@ def test_a_run_file_that_is_none_is_one_line(snellen, tmp_path, content, words):
     assert words in err or ("nested too deeply" in err and words == "YAML")
     assert len([line for line in err.splitlines() if not line.startswith("hint:")]) == 1
     assert time.monotonic() - started < 30
+
+
+def test_a_mark_before_utf_8_is_no_part_of_the_first_key(snellen, project):
+    (project / "run.yaml").write_bytes(b"\xef\xbb\xbf" + (project / "run.yaml").read_bytes())
+    code, _, _ = snellen("check", project / "run.yaml", "--max-cost", "instant")
+    assert code == 0
+
+
+def test_thousands_of_problems_are_summed_up_and_the_rest_is_checked(snellen, project):
+    keys = "".join(f"k{number}: 1\n" for number in range(15_000))
+    (project / "run.yaml").write_text(f"task: forgery\ndata: {{train: nowhere}}\nseed: {'9' * 6000}\n{keys}")
+    code, out, _ = snellen("check", project / "run.yaml", "--select", "config", "--select", "missing-file", "--json")
+    found = json.loads(out)["findings"]
+    said = [finding["message"] for finding in found]
+    assert code == 1
+    assert len(found) < 120
+    assert max(map(len, said)) < 1000
+    assert any("and 14901 more problems" in message for message in said)
+    assert sum("seed is" in message for message in said) == 1
+    assert any("nowhere" in message for message in said)
+
+
+def test_what_stands_twice_and_what_is_unknown_come_together(snellen, project):
+    (project / "run.yaml").write_text(
+        "task: forgery\nseed: 1\nseed: 2\noptim: {lr: 1e-4, lr: 2e-4}\nbogus: 3\ndata: {train: nowhere}\n"
+    )
+    code, out, _ = snellen("check", project / "run.yaml", "--json")
+    said = " ".join(finding["message"] for finding in json.loads(out)["findings"])
+    assert code == 1
+    for words in ("seed is given twice", "optim.lr is given twice", "bogus is not a key", "nowhere"):
+        assert words in said
 
 
 @needs_pipes
@@ -218,6 +256,13 @@ def test_without_gpu_tools(snellen, project, monkeypatch):
     assert json.loads(out)["counts"]["crashed"] == 0
 
 
+def worked_for(seconds: float) -> float:
+    started = time.thread_time()
+    while time.thread_time() - started < seconds:
+        sum(range(1000))
+    return time.thread_time() - started
+
+
 def test_a_fact_that_hangs_is_given_up_and_the_rest_goes_on(tmp_path):
     """What a read from a mount whose server is gone does: it never returns."""
     released = threading.Event()
@@ -225,12 +270,15 @@ def test_a_fact_that_hangs_is_given_up_and_the_rest_goes_on(tmp_path):
         "paths": lambda plan: released.wait() and (),
         "folders": lambda plan: plan.fact("paths"),
         "slow": lambda plan: [plan.notify("reading", n, 4) or time.sleep(0.15) for n in range(4)],
+        "busy": lambda plan: worked_for(1.0),
     }
-    plan = RunPlan(root=tmp_path, providers=answers, patience={"paths": 0.3, "slow": 0.3})
+    plan = RunPlan(root=tmp_path, providers=answers, patience={"paths": 0.3, "slow": 0.3, "busy": 0.6})
     try:
         with pytest.raises(FactUnavailable, match="did not answer"):
             plan.fact("folders")
         assert len(plan.fact("slow")) == 4, "one that tells how far it is has not hung"
+        assert plan.fact("busy") >= 1.0, "nor has one that computes: a million names are sorted without a word"
+        assert "did not answer" in plan.refused("folders")
         report = run_checks(plan, catalogue().values(), CheckSettings(select=["data"]))
         assert report.counts["crashed"] == 0
         empty = next(result for result in report.results if result.slug == "empty-dataset")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future
 from contextvars import ContextVar, copy_context
 from pathlib import Path
@@ -25,6 +25,8 @@ _ASKING: ContextVar[tuple[str, ...]] = ContextVar("snellen_asking", default=())
 """The facts that are being computed, each for the one before it. A given-up thread must not tangle those of others."""
 
 _POLL_SECONDS = 0.25
+_IDLE_SECONDS = 0.05
+"""Of processor time within the patience: a thread that takes less than that waits for a disk or a network."""
 
 
 class RunPlan:
@@ -104,6 +106,10 @@ class RunPlan:
         """The fact of that name if a check has asked for it and got it, else `None`; nothing is computed."""
         return self._answers.get(name)
 
+    def refused(self, name: str) -> str:
+        """Why the fact of that name could not be had when a check asked for it; `""` otherwise."""
+        return self._refusals.get(name, "")
+
     def fact(self, name: str) -> Any:
         """The fact of that name, computed once; a refusal is remembered, too.
 
@@ -150,14 +156,17 @@ class RunPlan:
         """Compute a fact in a thread of its own, which can be left behind: a read from a dead mount never returns."""
         outcome: Future[Any] = Future()
         context = copy_context()
+        clocks: list[int] = []
 
         def work() -> None:
+            clocks.extend(_own_clock())
             try:
                 outcome.set_result(context.run(provider, self))
             except BaseException as error:  # noqa: BLE001 - handed over to the thread that waits
                 outcome.set_exception(error)
 
         self._heard = time.monotonic()
+        worked = 0.0
         threading.Thread(target=work, name=f"fact {name}", daemon=True).start()
         while True:
             try:
@@ -165,7 +174,23 @@ class RunPlan:
             except TimeoutError:
                 if outcome.done():
                     raise
+                if (now := _seconds_worked(clocks)) - worked > _IDLE_SECONDS:
+                    worked, self._heard = now, time.monotonic()  # it computes: a million names take their time
                 if time.monotonic() - self._heard > patience:
                     what = name.replace("_", " ")
                     message = f"the {what} did not answer for {patience:.0f} s: a disk or a network that hangs"
                     raise FactUnavailable(message) from None
+
+
+def _own_clock() -> tuple[int, ...]:
+    """The clock that counts the processor time of this thread, where the system has one."""
+    if not hasattr(time, "pthread_getcpuclockid"):
+        return ()
+    return (time.pthread_getcpuclockid(threading.get_ident()),)
+
+
+def _seconds_worked(clocks: Sequence[int]) -> float:
+    try:
+        return time.clock_gettime(clocks[0]) if clocks else 0.0
+    except OSError:  # the thread has ended
+        return 0.0

@@ -157,7 +157,9 @@ def _check_folder(folder: Path, options: FolderOptions, settings: CheckSettings,
         data["classes"] = str(options.classes.absolute())
     plan = plan_of_folder(folder.absolute(), {"data": data}, notify=notify)
     report = check(plan, settings=replace(settings, without_code=NO_RUN))
-    report = replace(report, subject=str(folder), looked_at=looked_at(plan), forecast=forecast(plan))
+    # "No findings" alone would read as if its images were sound.
+    subject = f"{folder} (its images were not looked at)" if plan.refused("audit") else str(folder)
+    report = replace(report, subject=subject, looked_at=looked_at(plan), forecast=forecast(plan))
     return Examined(report, plan, None)
 
 

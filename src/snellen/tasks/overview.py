@@ -15,7 +15,9 @@ __all__ = ["forecast", "looked_at"]
 
 def looked_at(plan: RunPlan) -> tuple[str, ...]:
     """One sentence for each data folder, with the coverage; one for the machine."""
-    return (*_folders(plan.answered("audit") or ()), *_machine(plan))
+    refused = plan.refused("audit")
+    folders = (f"no data: {refused}",) if refused else _folders(plan.answered("audit") or ())
+    return (*folders, *_machine(plan))
 
 
 def _folders(audits: Iterable[FolderAudit]) -> Iterator[str]:

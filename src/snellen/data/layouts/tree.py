@@ -272,7 +272,7 @@ def _problems(walk: _Walk, max_entries: int) -> tuple[ListingProblem, ...]:
         *counted("unreadable-folder", places(walk.closed), len(walk.folders), f"folders cannot be read ({reasons})"),
         *counted("broken-link", places(walk.broken), walk.entries, "entries {leads} nowhere or {has} vanished"),
         *counted(
-            "circular-link", places(walk.circular), walk.entries, "folders {leads} to a folder that is listed already"
+            "circular-link", places(walk.circular), walk.entries, "entries {leads} to a folder that is listed already"
         ),
         *counted(
             "unlisted-folder",

@@ -37,7 +37,7 @@ from statistics import median
 
 from snellen.core.facts.data import FolderAudit
 from snellen.core.finding import Finding, Level
-from snellen.core.image_sets import FEW, FEWEST, image_finding, image_folders, measured, seen
+from snellen.core.image_sets import FEW, FEWEST, image_finding, image_folders, is_blank, measured, seen
 from snellen.core.plan import Cost, Plan
 from snellen.core.rule import BeforeFacet, Rule, absent
 
@@ -54,7 +54,7 @@ def _examine(plan: Plan) -> Iterator[Finding]:
         colour = [
             (pixels.colourful, record.path)
             for record, pixels in measured(folder)
-            if not record.mode.startswith(_ONE_CHANNEL)
+            if not record.mode.startswith(_ONE_CHANNEL) and not is_blank(pixels)
         ]
         if len(colour) < FEWEST:
             continue
