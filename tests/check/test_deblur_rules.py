@@ -110,3 +110,17 @@ def test_a_network_without_spikes_asks_for_no_streams(streams: list[Path], tmp_p
     run = tmp_path / "run.yaml"
     run.write_text("task: deblur\ndata: {train: train}\nmodel: {name: light}\n")
     assert damaged(run) == []
+
+
+def test_frames_without_a_number_are_found(streams: list[Path], tmp_path: Path) -> None:
+    def found() -> list[str]:
+        return [one.message for one in check_run(tmp_path / "run.yaml").findings if one.slug == "frame-without-number"]
+
+    assert found() == []
+    sequence = min(path for path in (tmp_path / "train").iterdir() if path.is_dir())
+    for kind in ("blur", "sharp", "spike"):
+        for letter, path in zip("abcd", sorted((sequence / kind).iterdir()), strict=True):
+            path.rename(path.with_name(f"{letter}{path.suffix}"))
+    (said,) = found()
+    assert "4 of 8 (50%) frames have no number" in said
+    assert sequence.name in said
