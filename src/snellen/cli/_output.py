@@ -63,7 +63,8 @@ def print_training(folder: Path, result: Any, *, as_json: bool) -> None:
     typer.echo(f"{result.steps} steps in {result.seconds:.0f} s{early}{best}")
     for name, value in result.metrics.items():
         typer.echo(f"  {name:20} {value:.4g}")
-    typer.echo(f"next: snellen evaluate {folder}")
+    # Without a figure there was no data.val: evaluating needs labelled images that are named somewhere.
+    typer.echo(f"next: snellen evaluate {folder}{'' if result.best is not None else ' data.val=FOLDER'}")
 
 
 def _plain(value: Any) -> Any:
