@@ -68,7 +68,7 @@ def _examine(plan: Plan) -> Iterator[Finding]:
 def _groups(plan: Plan, train: FolderAudit, other: FolderAudit) -> Iterator[Finding]:
     mine = Counter(sample.group for sample in train.samples if sample.group)
     theirs = Counter(sample.group for sample in other.samples if sample.group)
-    both = sorted(set(mine) & set(theirs), key=lambda group: -theirs[group])
+    both = sorted(set(mine) & set(theirs), key=lambda group: (-theirs[group], group))
     if not both or (len(mine) == len(theirs) == 1 and not any(sample.index is not None for sample in train.samples)):
         return
     images = sum(theirs[group] for group in both)
