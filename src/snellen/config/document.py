@@ -22,6 +22,8 @@ __all__ = ["Document", "Position", "join_key", "parse_document", "parse_value", 
 MAX_BYTES: Final = 256 * 1024
 MAX_VALUES: Final = 20_000
 MAX_DEPTH: Final = 40
+_LOOKED_AT: Final = 512
+_SHOWN: Final = 60
 
 _TAG = "tag:yaml.org,2002:"
 _PLAIN_TAGS = {_TAG + kind for kind in ("null", "bool", "int", "float", "str", "timestamp", "map", "seq")}
@@ -100,6 +102,10 @@ def read_document(path: str | Path) -> Document:
         raise ConfigError(f"cannot read {name}: {reason}", hint=_nearby(Path(path))) from error
     if len(raw) > MAX_BYTES:
         raise ConfigError(f"{name} is larger than {MAX_BYTES // 1024} KiB, which no run file is")
+    encoding = _wide_encoding(raw)
+    if encoding:
+        hint = f"save it as UTF-8: iconv -f {encoding} -t UTF-8 {name} > new.yaml"
+        raise ConfigError(f"{name} is {encoding} text, expected UTF-8", hint=hint)
     if b"\0" in raw:
         raise ConfigError(f"{name} is binary, expected YAML text such as `task: forgery`")
     try:
@@ -108,6 +114,19 @@ def read_document(path: str | Path) -> Document:
         line = raw.count(b"\n", 0, error.start) + 1
         raise ConfigError(f"{name}:{line} is not UTF-8 text") from error
     return parse_document(text, name)
+
+
+def _wide_encoding(raw: bytes) -> str:
+    """UTF-16 or UTF-32, by their marks or by a zero beside every letter; `""` for anything else."""
+    if raw.startswith((b"\xff\xfe\0\0", b"\0\0\xfe\xff")):
+        return "UTF-32"
+    if raw.startswith((b"\xff\xfe", b"\xfe\xff")) and len(raw) % 2 == 0:
+        return "UTF-16"
+    head = raw[: 2 * (min(len(raw), _LOOKED_AT) // 2)]
+    for zeros, letters, name in ((head[1::2], head[::2], "UTF-16LE"), (head[::2], head[1::2], "UTF-16BE")):
+        if head and not any(zeros) and letters.isascii() and all(byte >= 32 or byte in b"\t\r\n" for byte in letters):
+            return name
+    return ""
 
 
 def _read(path: Path) -> bytes:
@@ -226,7 +245,8 @@ class _Builder:
         try:
             value = self._construct(node)
         except (ValueError, YAMLError, OverflowError):
-            self._problem(node, key, "config-type", f"{key} is {node.value!r}, which cannot be read as {node.tag}")
+            kind = str(node.tag).removeprefix(_TAG)
+            self._problem(node, key, "config-type", f"{key} is {_short(node.value)}, which cannot be read as {kind}")
             return None
         if isinstance(value, dt.date):
             return str(node.value)
@@ -264,8 +284,13 @@ def _position(key: Node, value: Node) -> Position:
     )
 
 
+def _short(value: object) -> str:
+    text = repr(value)
+    return text if len(text) <= _SHOWN else f"{text[:_SHOWN]}... ({len(text)} characters)"
+
+
 def _tab_hint(text: str) -> str | None:
-    return "YAML indents with spaces; this file has tabs" if re.search(r"^ *\t", text, re.MULTILINE) else None
+    return "this file has tabs; YAML indents and separates with spaces" if "\t" in text else None
 
 
 def _nearby(path: Path) -> str | None:

@@ -23,6 +23,9 @@ COMMAND_LINE = "command line"
 
 Parts = tuple[str | int, ...]
 
+_MOST = 100
+"""Problems that are told; a file with more is another kind of file, and each takes time to look into."""
+
 _SWITCHES = {"yes": True, "on": True, "y": True, "true": True, "no": False, "off": False, "n": False, "false": False}
 
 
@@ -54,8 +57,15 @@ def validate(
         for parts, value in _leaves(document.data, ())
         if value == "" and view.takes_path(parts)
     ]
-    findings = [*document.problems, *(reporter.report(problem) for problem in problems)]
+    unread = {finding.location.key for finding in document.problems if finding.location is not None}
+    problems = [one for one in problems if _join(one.parts) not in unread or _get(document.data, one.parts) is not None]
+    told = document.problems[:_MOST]
+    findings = [*told, *(reporter.report(problem) for problem in problems[: _MOST - len(told)])]
     findings.sort(key=lambda finding: (finding.location and finding.location.line) or 0)
+    left = len(document.problems) + len(problems) - len(findings)
+    if left:
+        text = f"and {left} more problems with keys and values, which are told when some of these are mended"
+        findings.append(Finding("config-type", Level.ERROR, text, Location(document.path)))
     return (None, tuple(findings)) if findings else (config, ())
 
 

@@ -7,6 +7,7 @@
                                                      or predict_all(...): for all of them in one stream
     evaluate.py  evaluate(...): metrics on a split          data.py model.py loss.py metrics.py: parts of these
     footprint.py inference(...): what one image takes when it is not trained on
+                 smaller_parts(...): settings with which it takes less
 
 Nothing is imported before it is asked for, so that listing tasks or checking a run file costs no torch.
 """
@@ -179,6 +180,13 @@ class Task:
         if importlib.util.find_spec(f"snellen.tasks.{self.name}.footprint") is None:
             return None
         found: Inference = self._part("footprint", "inference")(config, size)
+        return found
+
+    def smaller_parts(self, config: RunConfig) -> Sequence[tuple[str, Any]]:
+        """Key path and value of settings with which one image takes less; none where it is looked at as in training."""
+        if importlib.util.find_spec(f"snellen.tasks.{self.name}.footprint") is None:
+            return ()
+        found: Sequence[tuple[str, Any]] = self._part("footprint", "smaller_parts")(config)
         return found
 
     def _part(self, module: str, attribute: str) -> Any:

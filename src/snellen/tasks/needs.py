@@ -26,7 +26,7 @@ from snellen.core.facts.model import UnusedFacts
 from snellen.core.plan import FactUnavailable, NotApplicable, Plan
 from snellen.engine.recipe import PreparedRecipe
 from snellen.engine.settings import TrainSettings
-from snellen.estimate.advice import Variant, changes_for
+from snellen.estimate.advice import changes_for
 from snellen.estimate.devices import Device, overhead
 from snellen.estimate.duration import Duration, run_time, step_duration
 from snellen.estimate.host import process_bytes, worker_bytes
@@ -34,6 +34,7 @@ from snellen.estimate.prediction import Need, Predictor
 from snellen.estimate.step import Phase, Workload
 from snellen.estimate.unused import unused_parameters
 from snellen.tasks.base import Inference, Task
+from snellen.tasks.changes import variants_of
 from snellen.tasks.workloads import PrecisionOf, budget_of, device_here, device_of, workload_of_run
 from snellen.trace.timeline import Category
 
@@ -194,24 +195,11 @@ class RunNeeds:
         return None if self.sizes is None else self.task.inference(self.config, getattr(self.sizes, which))
 
     def _changes(self) -> tuple[MemoryChange, ...]:
-        found = changes_for(self.predictor, self.device, self._batch, self._variants())
+        variants = variants_of(self.task, self.config, lambda config: self.workload(self._precision, config))
+        found = changes_for(self.predictor, self.device, self._batch, variants)
         return tuple(
             MemoryChange(one.text, one.price, one.saved, one.high, one.fits, self._apart(one.settings)) for one in found
         )
-
-    def _variants(self) -> list[Variant]:
-        """The same with smaller images, where a setting says how large they are."""
-        size = self.config.data.image_size
-        if not isinstance(size, int):
-            return []
-        multiple = self.config.data.pad_multiple if isinstance(self.config.data.pad_multiple, int) else 1
-        smaller = max(multiple, int(size * 0.7) // multiple * multiple)
-        if smaller >= size:
-            return []
-        data = self.config.data.model_copy(update={"image_size": smaller})
-        workload = self.workload(self._precision, self.config.model_copy(update={"data": data}))
-        price = "small details are seen less well"
-        return [Variant(f"images of {smaller}", price, workload, (("data.image_size", smaller),))]
 
     @property
     def _precision(self) -> PrecisionOf:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 from torch import Tensor, nn
 
@@ -9,10 +11,12 @@ from snellen.config.schema import RunConfig
 from snellen.models.light_deblur import LightDeblur
 from snellen.models.vrt import VRT
 from snellen.tasks.base import Inference
-from snellen.tasks.deblur.config import DeblurRun
+from snellen.tasks.deblur.config import DeblurRun, TileConfig
 from snellen.tasks.deblur.model import Padded, tiling_of
 
-__all__ = ["inference"]
+__all__ = ["inference", "smaller_parts"]
+
+_LEAST_SIDE, _LEAST_FRAMES = 64, 4
 
 
 def inference(config: RunConfig, size: tuple[int, int]) -> Inference:
@@ -47,3 +51,22 @@ def inference(config: RunConfig, size: tuple[int, int]) -> Inference:
 
     what = f"{frames} frames of {size[0]} x {size[1]} in {len(down) * len(across)} parts of {part[0]} x {part[1]}"
     return Inference(make, call, len(down) * len(across), what, full=True)
+
+
+def smaller_parts(config: RunConfig) -> list[tuple[str, Any]]:
+    """Parts of half the side, or of half the frames.
+
+    Args:
+        config: The run.
+    """
+    if not isinstance(config, DeblurRun):
+        raise TypeError(f"expected a DeblurRun, given {type(config).__name__}")
+    tile, usual = config.model.tile, TileConfig()
+    side = tile.side // 2 if tile.side else usual.side
+    frames = tile.frames // 2 if tile.frames else usual.frames
+    found: list[tuple[str, Any]] = []
+    if side >= max(_LEAST_SIDE, 2 * tile.overlap):
+        found.append(("model.tile.side", side))
+    if frames >= max(_LEAST_FRAMES, 2 * tile.frame_overlap):
+        found.append(("model.tile.frames", frames))
+    return found

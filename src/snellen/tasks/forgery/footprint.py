@@ -16,7 +16,10 @@ from snellen.tasks.base import Inference
 from snellen.tasks.forgery.config import ForgeryModel, ForgeryRun
 from snellen.tasks.forgery.model import detector_settings, net_detector
 
-__all__ = ["inference"]
+__all__ = ["inference", "smaller_parts"]
+
+_LEAST_CELLS = 24
+"""In smaller tiles hardly a copy and its original lie together."""
 
 _VIEWS = {"none": 1, "flips": 4, "dihedral": 8}
 
@@ -44,6 +47,21 @@ def inference(config: RunConfig, size: tuple[int, int]) -> Inference:
     planes = (size, working, working)
     what = f"{size[0]} x {size[1]} as a whole and in {count} tiles of {seen[0]} x {seen[1]}"
     return Inference(lambda: _tensors(seen, planes), _look(model), views * (count + 1), what, full=True)
+
+
+def smaller_parts(config: RunConfig) -> list[tuple[str, Any]]:
+    """Tiles of two thirds of the side.
+
+    Args:
+        config: The run.
+    """
+    if not isinstance(config, ForgeryRun):
+        raise TypeError(f"expected a ForgeryRun, given {type(config).__name__}")
+    if config.model.detector == "keypoint":
+        return []
+    backbone = describe_backbone(config.model.backbone, max_stride=config.model.max_stride)
+    cells = detector_settings(config.model).sides(backbone.stride)[0] // backbone.stride * 2 // 3
+    return [("model.tile", cells * backbone.stride)] if cells >= _LEAST_CELLS else []
 
 
 def _tensors(seen: tuple[int, int], planes: Sequence[tuple[int, int]]) -> list[Tensor]:
