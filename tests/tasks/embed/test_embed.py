@@ -97,6 +97,12 @@ def test_a_limit_and_a_cache(photos: list[Path], tmp_path: Path) -> None:
         told = json.loads(result.stdout)
         assert (result.exit_code, told["done"], told["cached"]) == (0, 10, cached)
     assert not result.stderr
+    (tmp_path / "file").write_text("no folder", encoding="utf-8")
+    told = snellen(
+        "embed", photos[0].parent, "-o", tmp_path / "c", "--backbone", "pixels", "--cache", tmp_path / "file"
+    )
+    assert told.exit_code == 0
+    assert "note: the cache does not help: " in told.output
 
 
 @pytest.mark.parametrize(

@@ -82,7 +82,7 @@ class Embedding:
                 f"{len(report.changed)} files were written after their features were, {harmless(report.changed[0])} "
                 "for one: choose another output folder to embed them anew"
             )
-        return lines
+        return lines + [f"note: {harmless(one)}" for one in self.remarks]
 
 
 def predict_all(

@@ -85,8 +85,9 @@ def evaluate(
         data = _joined(read_source(config, "val", validation=0.0), data)
     if limit is not None:
         data = _limited(data, limit)
-    outcome = evaluate_grid(config, data)
+    # Before anything is computed: it may be that nothing can be written.
     folder = make_folder(folder_of(config))
+    outcome = evaluate_grid(config, data)
     examples = [one for episode in outcome.data.episodes for one in episode.supports]
     wrong = mistakes(
         outcome.best.answers, outcome.data, outcome.embedded, outcome.best.chosen.value, outcome.classes,

@@ -42,10 +42,23 @@ def render_evaluation(outcome: Outcome, wrong: Sequence[Mistake]) -> str:
         )
     ]
     sections = [
-        Section("Figures", text_block(_sentence(outcome)) + value_table([_row(cell) for cell in outcome.cells])),
+        Section("Figures", text_block(_sentence(outcome)) + value_table(_rows(outcome.cells))),
+        Section(
+            "Notes", "".join(text_block(harmless(one)) for one in outcome.notes[:_MOST_ROWS]) or text_block("None.")
+        ),
+        Section(
+            "Worst mistakes",
+            text_block("The query has the red frame; the examples beside it are those that it is most similar to.")
+            + gallery([Picture(one.picture, one.caption) for one in wrong])
+            if wrong
+            else text_block("None."),
+        ),
+        *_matrices(outcome),
+        # The longest table is the last.
         Section(
             "Shots and thresholds",
-            charts[0]
+            text_block("Accuracy by threshold, `Unknown` counted as a class.")
+            + charts[0]
             + value_table(
                 [
                     {"method": cell.answers.method, "shots": cell.answers.shots, **row}
@@ -55,16 +68,8 @@ def render_evaluation(outcome: Outcome, wrong: Sequence[Mistake]) -> str:
                 ][:_MOST_ROWS]
             ),
         ),
-        Section("Worst mistakes", gallery([Picture(one.picture, one.caption) for one in wrong]) or text_block("None.")),
-        *_matrices(outcome),
-        Section(
-            "Notes", "".join(text_block(harmless(one)) for one in outcome.notes[:_MOST_ROWS]) or text_block("None.")
-        ),
     ]
-    subtitle = (
-        f"{outcome.embedded.backbone}, {len(outcome.classes) - 1} classes, {len(outcome.data.episodes)} episodes; "
-        f"the query has the dark frame, examples beside it are those that it is most similar to"
-    )
+    subtitle = f"{outcome.embedded.backbone}, {len(outcome.classes) - 1} classes, {len(outcome.data.episodes)} episodes"
     return render_page("Few-shot recognition", subtitle, sections)
 
 
@@ -77,14 +82,20 @@ def _sentence(outcome: Outcome) -> str:
     )
 
 
-def _row(cell: Cell) -> dict[str, Any]:
+def _rows(cells: Sequence[Cell]) -> list[dict[str, Any]]:
+    """A row for each cell; figures that none of them has are left out."""
+    names = [name for name in _NAMES if any(name in cell.figures for cell in cells)]
+    return [_row(cell, names) for cell in cells]
+
+
+def _row(cell: Cell, names: Sequence[str]) -> dict[str, Any]:
     row: dict[str, Any] = {
         "backbone": cell.answers.backbone,
         "method": cell.answers.method,
         "shots": cell.answers.shots,
         "threshold": cell.chosen.value,
     }
-    return row | {name: str(cell.figures[name]) if name in cell.figures else "" for name in _NAMES}
+    return row | {name: str(cell.figures[name]) if name in cell.figures else "" for name in names}
 
 
 def _matrices(outcome: Outcome) -> list[Section]:

@@ -76,7 +76,8 @@ class Recognition:
         ]
         if len(ordered) > limit:
             lines.append(f"  and {len(ordered) - limit} more classes")
-        return [*lines, *unread_lines(self.report.unread, limit=limit)]
+        lines += unread_lines(self.report.unread, limit=limit)
+        return lines + [f"note: {harmless(one)}" for one in self.remarks]
 
 
 def predict_all(
