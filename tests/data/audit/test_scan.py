@@ -238,6 +238,15 @@ def test_a_decoder_that_hangs_is_given_up(tmp_path: Path, monkeypatch: pytest.Mo
     assert "more than 6 seconds" in problems[files[2]]
 
 
+def test_a_disk_that_hangs_is_not_waited_for_file_by_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    files = pictures(tmp_path / "data", 60)
+    _with_a_decoder(tmp_path, monkeypatch, "time.sleep(600)", ".jpg")
+    outcomes = list(work([Job("image", path) for path in files], workers=2, patience=0.3))
+    assert sorted(outcome.job.path for outcome in outcomes) == sorted(files)
+    assert sum("was given up" in outcome.problem for outcome in outcomes) <= 6
+    assert sum("was not opened: 4 files before it" in outcome.problem for outcome in outcomes) >= 54
+
+
 def _with_a_decoder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, does: str, name: str) -> Path:
     """Let every Python that starts from here on misbehave when it opens the file of that name."""
     folder = tmp_path / "site"

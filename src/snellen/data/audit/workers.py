@@ -25,7 +25,10 @@ _AHEAD: Final = 16
 """Files that a process is asked for before it has answered."""
 _PATIENCE: Final = 30.0
 """Seconds after which a process that does not answer is given up; a photograph takes a tenth of one."""
+_HANGING: Final = 4
+"""Files in a row that were given up before no more are tried: a disk that hangs is not waited for file by file."""
 _MOST: Final = 8
+_LATE: Final = "was given up"
 _EACH: Final = 100
 """Files that make it worth while to start one process more."""
 
@@ -84,7 +87,8 @@ def work(
 ) -> Iterator[Outcome]:
     """Measure files in several processes; outcomes come as they are ready.
 
-    Processes end with the iteration, also when it is given up half-way.
+    Processes end with the iteration, also when it is given up half-way. After several files in a row that do not
+    answer, as on a disk or a network that hangs, the rest is not tried.
 
     Args:
         jobs: What to measure.
@@ -99,6 +103,7 @@ def work(
         for hand in hands:
             hand.start()
         left = len(hands)
+        late = 0
         while left:
             try:
                 found = ready.get(timeout=0.5)
@@ -111,13 +116,39 @@ def work(
             if found is None:
                 left -= 1
             else:
+                late = late + 1 if found.problem.startswith(_LATE) else 0
                 yield found
+                if late >= _HANGING:
+                    yield from _not_tried(hands, waiting, ready, patience)
+                    break
     finally:
+        _stop(hands, ready)
+
+
+def _stop(hands: Sequence[_Hand], ready: queue.Queue[Outcome | BaseException | None]) -> Iterator[Outcome]:
+    """End all processes; what was measured meanwhile."""
+    found = []
+    while any(hand.thread.is_alive() for hand in hands) or not ready.empty():
         for hand in hands:
-            hand.stop()
-        while any(hand.thread.is_alive() for hand in hands):
-            with contextlib.suppress(queue.Empty):  # a thread may wait for room
-                ready.get(timeout=0.02)
+            hand.stop()  # again and again: one may just have started a process
+        with contextlib.suppress(queue.Empty):  # a thread may wait for room
+            found.append(ready.get(timeout=0.02))
+    return (one for one in found if isinstance(one, Outcome))
+
+
+def _not_tried(
+    hands: Sequence[_Hand], waiting: deque[Job], ready: queue.Queue[Outcome | BaseException | None], patience: float
+) -> Iterator[Outcome]:
+    rest = []
+    with contextlib.suppress(IndexError):
+        while True:
+            rest.append(waiting.popleft())
+    yield from _stop(hands, ready)
+    rest += [job for hand in hands for job in hand.asked]
+    why = (
+        f"was not opened: {_HANGING} files before it took more than {patience:g} seconds each; a disk or network hangs"
+    )
+    yield from (Outcome(job, problem=why) for job in rest)
 
 
 class _Hand:
@@ -146,6 +177,11 @@ class _Hand:
         if since is not None and time.monotonic() - since > self._patience:
             self._late = True
             self._kill()
+
+    @property
+    def asked(self) -> Sequence[Job]:
+        """Files that its process was asked for and has not answered."""
+        return tuple(self._asked)
 
     def stop(self) -> None:
         self._stopped = True
@@ -224,7 +260,7 @@ class _Hand:
         code = self._end()
         self._since = None
         if late:
-            return f"was given up: decoding it took more than {self._patience:g} seconds"
+            return f"{_LATE}: decoding it took more than {self._patience:g} seconds"
         if code is not None and code < 0:
             with contextlib.suppress(ValueError):
                 return f"cannot be decoded: the decoder crashed on it ({signal.Signals(-code).name})"
