@@ -1,8 +1,9 @@
 """The configurations whose memory is predicted and measured: those the rules were found on, and those held out.
 
 The rules of thumb of `snellen.estimate.processor_kernels` were found by looking at `FITTED`. `HELD_OUT` are other
-networks, sizes and batches that nobody had looked at when their first figures were taken: a median error of 0.0%, a 90th
-percentile of 3.6% and a worst of 10.1%, which was mended by PyTorch's own choice of library. The last five came later.
+networks, sizes and batches that nobody had looked at when their first figures were taken: a median error of 0.0%, a
+90th percentile of 3.6% and a worst of 10.1%, which was mended by PyTorch's own choice of library. The last five are
+of later.
 """
 
 from __future__ import annotations
