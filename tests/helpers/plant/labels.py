@@ -143,11 +143,14 @@ def row_without_its_file(folder: Path, rng: random.Random) -> Sequence[Path]:
 
 @plants("label-missing")
 def row_without_its_label(folder: Path, rng: random.Random) -> Sequence[Path]:
+    bare = []
+
     def change(rows: list[list[str]]) -> None:
         for row in few_of(rows, rng, share=0.05):
             row[1] = ""
+            bare.append(folder / row[0])
 
-    return _table(folder, rng, change)
+    return [*_table(folder, rng, change), *bare]
 
 
 @plants("label-conflict")
