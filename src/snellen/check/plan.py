@@ -67,7 +67,7 @@ class RunPlan:
         self._lines = lines or {}
         self._providers = dict(providers or {})
         self._answers: dict[str, Any] = {}
-        self._refusals: dict[str, str] = {}
+        self._refusals: dict[str, tuple[str, str | None, str | None]] = {}
         self._notify = notify
         self._unknown = unknown
         self._patience = dict(patience or {})
@@ -108,7 +108,7 @@ class RunPlan:
 
     def refused(self, name: str) -> str:
         """Why the fact of that name could not be had when a check asked for it; `""` otherwise."""
-        return self._refusals.get(name, "")
+        return self._refusals[name][0] if name in self._refusals else ""
 
     def fact(self, name: str) -> Any:
         """The fact of that name, computed once; a refusal is remembered, too.
@@ -122,9 +122,10 @@ class RunPlan:
             try:
                 self._answers[name] = self._compute(name)
                 return self._answers[name]
-            except FactUnavailable as refusal:
-                self._refusals[name] = str(refusal)
-        raise FactUnavailable(self._refusals[name])
+            except FactUnavailable as answer:
+                self._refusals[name] = (str(answer), answer.hint, answer.slug)
+        message, hint, slug = self._refusals[name]
+        raise FactUnavailable(message, hint=hint, slug=slug)
 
     def _compute(self, name: str) -> Any:
         provider = self._providers.get(name)
@@ -145,7 +146,7 @@ class RunPlan:
         except ImportError as error:
             raise FactUnavailable(f"{error.name or error} is not installed") from error
         except SnellenError as error:
-            raise FactUnavailable(error.message) from error
+            raise FactUnavailable.because(error) from error
         except Exception as error:  # one fact that fails must not take the other checks with it
             what = name.replace("_", " ")
             raise FactUnavailable(f"the {what} could not be had: {type(error).__name__}: {error}") from error

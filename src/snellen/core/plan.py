@@ -11,6 +11,8 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Any, Protocol
 
+from snellen.errors import SnellenError
+
 __all__ = ["Cost", "FactUnavailable", "NotApplicable", "Plan"]
 
 
@@ -27,7 +29,23 @@ class NotApplicable(Exception):  # noqa: N818 - an answer, not a failure
 
 
 class FactUnavailable(NotApplicable):
-    """Raised by a plan: a fact could not be had (for example torch is not installed); the message says why."""
+    """Raised by a plan: a fact could not be had (for example torch is not installed); the message says why.
+
+    Args:
+        message: Why.
+        hint: What to type or change next, where the run itself is the reason.
+        slug: The rule that tells it, where one does; the others need not.
+    """
+
+    def __init__(self, message: str, *, hint: str | None = None, slug: str | None = None) -> None:
+        super().__init__(message)
+        self.hint = hint
+        self.slug = slug
+
+    @classmethod
+    def because(cls, error: SnellenError) -> FactUnavailable:
+        """The same, said by an error with a message for people."""
+        return cls(error.message, hint=error.hint, slug=error.slug)
 
 
 class Plan(Protocol):

@@ -12,6 +12,41 @@ import torch
 from provoke.machinery import case
 
 
+@case("unknown-model")
+def timm_has_no_such_model(folder: Path) -> None:
+    import timm
+
+    timm.create_model("resnet19", pretrained=True)
+
+
+@case("unknown-model")
+def timm_has_no_such_tag(folder: Path) -> None:
+    import timm
+
+    timm.create_model("resnet50.in22k", pretrained=True)
+
+
+@case("unknown-model")
+def torchvision_has_no_such_model(folder: Path) -> None:
+    import torchvision
+
+    torchvision.models.get_model("resnet19", weights="DEFAULT")
+
+
+@case("unknown-model")
+def torchvision_has_no_such_factory(folder: Path) -> None:
+    import torchvision
+
+    torchvision.models.resnet19(weights="DEFAULT")
+
+
+@case("unknown-model")
+def smp_has_no_such_encoder(folder: Path) -> None:
+    import segmentation_models_pytorch
+
+    segmentation_models_pytorch.Unet("resnet19", classes=2)
+
+
 @case("missing-checkpoint")
 def nothing_to_load(folder: Path) -> None:
     torch.load(folder / "checkpoints" / "model.pth", weights_only=True)

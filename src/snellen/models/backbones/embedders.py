@@ -188,7 +188,8 @@ def _from_torchvision(name: str, rest: str, weights: Path | None, pretrained: bo
     short, _, tag = rest.partition(".")
     if short not in models.list_models(module=models):
         nearest = [known for known in models.list_models(module=models) if known.startswith(short[:4])]
-        raise UsageError(f"torchvision has no classifier {short!r}", hint=f"it has {', '.join(nearest[:6])}")
+        hint = f"it has {', '.join(nearest[:6])}" if nearest else "list them with torchvision.models.list_models()"
+        raise UsageError(f"torchvision has no classifier {short!r}", hint=hint, slug="unknown-model")
     entries = models.get_model_weights(short)
     entry = entries.DEFAULT if not tag else getattr(entries, tag, None)
     if entry is None:

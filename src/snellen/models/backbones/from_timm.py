@@ -85,6 +85,7 @@ def timm_name(name: str) -> str:
     raise UsageError(
         f"no backbone named {name!r} in timm {timm.__version__}",
         hint=f"did you mean {' or '.join(nearest)}?" if nearest else "list them with timm.list_models()",
+        slug="unknown-model",
     )
 
 

@@ -74,7 +74,7 @@ def _anywhere(name: str, options: Mapping[str, Any]) -> NamedModel:
     if importlib.util.find_spec("torchvision") is not None and name in _names_of_torchvision():
         return _torchvision(name, options)
     known = [*timm.list_models(), *_names_of_torchvision()]
-    raise UsageError(f"no model is called {name!r}", hint=_nearest(name, known))
+    raise UsageError(f"no model is called {name!r}", hint=_nearest(name, known), slug="unknown-model")
 
 
 def _nearest(name: str, known: list[str]) -> str:
@@ -86,7 +86,7 @@ def _timm(name: str, options: Mapping[str, Any]) -> NamedModel:
     name = ALIASES.get(name, name)
     base = name.partition(".")[0]
     if not timm.is_model(base):
-        raise UsageError(f"timm has no model {name!r}", hint=_nearest(base, timm.list_models()))
+        raise UsageError(f"timm has no model {name!r}", hint=_nearest(base, timm.list_models()), slug="unknown-model")
     config = timm.get_pretrained_cfg(name)
     size = tuple(config.input_size) if config is not None and config.input_size else None
     return NamedModel(f"timm:{name}", lambda: timm.create_model(name, pretrained=False, **options), size)
@@ -104,7 +104,8 @@ def _torchvision(name: str, options: Mapping[str, Any]) -> NamedModel:
     models = importlib.import_module("torchvision.models")
     short = name.rpartition(".")[2]
     if short not in {known.rpartition("/")[2] for known in _names_of_torchvision()}:
-        raise UsageError(f"torchvision has no model {name!r}", hint=_nearest(short, _names_of_torchvision()))
+        hint = _nearest(short, _names_of_torchvision())
+        raise UsageError(f"torchvision has no model {name!r}", hint=hint, slug="unknown-model")
     factory = models.get_model_builder(short)
     given = {"weights": None, **options}
     if "weights_backbone" in inspect.signature(factory).parameters:
@@ -118,7 +119,8 @@ def _smp(name: str, options: Mapping[str, Any]) -> NamedModel:
     factory = getattr(library, name, None)
     if not inspect.isclass(factory) or not issubclass(factory, nn.Module):
         known = [key for key, value in vars(library).items() if inspect.isclass(value) and issubclass(value, nn.Module)]
-        raise UsageError(f"segmentation_models_pytorch has no model {name!r}", hint=_nearest(name, known))
+        hint = _nearest(name, known)
+        raise UsageError(f"segmentation_models_pytorch has no model {name!r}", hint=hint, slug="unknown-model")
     given = {"encoder_weights": None, **options}
     return NamedModel(f"smp:{name}", lambda: factory(**given))
 

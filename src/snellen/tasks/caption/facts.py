@@ -33,7 +33,7 @@ def _weights_fit(plan: Plan) -> tuple[FitFacts, ...]:
     try:
         captioner = load_captioner(model.repository, weights=plan.root / model.weights)
     except SnellenError as error:
-        raise FactUnavailable(error.message) from error
+        raise FactUnavailable.because(error) from error
     total = len(captioner.network.state_dict())
     return (FitFacts(part, "model.weights", str(model.weights), loaded=total, total=total),)
 

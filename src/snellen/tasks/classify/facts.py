@@ -118,7 +118,7 @@ def _contracts(plan: Plan) -> tuple[dict[str, Any], ...]:
         architecture, model = _architecture(plan), _model(plan)
         config = stated_config(model.name)
     except SnellenError as error:
-        raise FactUnavailable(error.message) from error
+        raise FactUnavailable.because(error) from error
     source = str(model.weights) if model.weights else str(config.get("hf_hub_id") or "timm")
     contract = Contract(
         part=f"classifier {model.name}",
@@ -143,7 +143,7 @@ def _weights_fit(plan: Plan) -> tuple[FitFacts, ...]:
     try:
         report = classifier_fit(_architecture(plan), plan.root / model.weights)
     except SnellenError as error:
-        raise FactUnavailable(error.message) from error
+        raise FactUnavailable.because(error) from error
     total = report.loaded + len(report.missing) + len(report.mismatched)
     clashes = tuple(SizeClash(*clash) for clash in report.mismatched[:12])
     return (
@@ -158,7 +158,7 @@ def _networks(plan: Plan) -> tuple[NetworkFacts, ...]:
     try:
         architecture = _architecture(plan)
     except SnellenError as error:
-        raise FactUnavailable(error.message) from error
+        raise FactUnavailable.because(error) from error
 
     def build() -> Any:
         from snellen.models.backbones.classifiers import build_classifier  # noqa: PLC0415 - see above
@@ -177,7 +177,7 @@ def _cache(plan: Plan) -> Any:
     try:
         side = _architecture(plan).side
     except SnellenError as error:
-        raise FactUnavailable(error.message) from error
+        raise FactUnavailable.because(error) from error
     folders = [audit for audit in audits if audit.key in ("data.train", "data.val")]
     sizes = []
     for audit in folders:

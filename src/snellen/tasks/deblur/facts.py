@@ -34,7 +34,7 @@ def _contracts(plan: Plan) -> tuple[dict[str, Any], ...]:
     try:
         multiple = 8 if model.name == LIGHT else architecture_of(model).side_multiple
     except SnellenError as error:
-        raise FactUnavailable(error.message) from error
+        raise FactUnavailable.because(error) from error
     source = str(model.weights) if model.weights else "random"
     # Frames go in as they are: 0 to 1, neither mean nor deviation taken.
     contract = Contract(
@@ -76,7 +76,7 @@ def _fit(plan: Plan, model: DeblurModel) -> FitFacts:
         state = read_state_dict(plan.root / str(path))
         state = dict(state.get("params", state))
     except SnellenError as error:
-        raise FactUnavailable(error.message) from error
+        raise FactUnavailable.because(error) from error
     if key == "model.spynet":
         network = network.spynet  # type: ignore[assignment]  # VRT has one
         state = {name.removeprefix("spynet."): one for name, one in state.items()}
@@ -94,7 +94,7 @@ def _perceptual(plan: Plan, loss: DeblurLoss) -> FitFacts:
     try:
         count = len(Perceptual(path).features.state_dict())
     except SnellenError as error:
-        raise FactUnavailable(error.message) from error
+        raise FactUnavailable.because(error) from error
     return FitFacts("VGG-19 of the perceptual loss", "loss.perceptual.weights", str(path), count, count)
 
 

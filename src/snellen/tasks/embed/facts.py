@@ -43,7 +43,7 @@ def _embedder(plan: Plan, model: EmbedModel) -> Embedder:
     try:
         return open_backbone(model.backbone, weights=weights, pretrained=False, root=plan.root)
     except SnellenError as error:
-        raise FactUnavailable(error.message) from error
+        raise FactUnavailable.because(error) from error
 
 
 def _trained(plan: Plan, model: EmbedModel) -> Path | None:
@@ -77,7 +77,7 @@ def _weights_fit(plan: Plan) -> tuple[FitFacts, ...]:
     try:
         state = official_state(model.backbone, read_state_dict(plan.root / model.weights), network)
     except SnellenError as error:
-        raise FactUnavailable(error.message) from error
+        raise FactUnavailable.because(error) from error
     report = compare_state(network, state)
     total = report.loaded + len(report.missing) + len(report.mismatched)
     clashes = tuple(SizeClash(*clash) for clash in report.mismatched[:12])

@@ -47,7 +47,7 @@ def _contracts(plan: Plan) -> tuple[dict[str, Any], ...]:
     try:
         return tuple(contract.to_dict() for contract in _contracts_of(_network_model(plan)))
     except SnellenError as error:
-        raise FactUnavailable(error.message) from error
+        raise FactUnavailable.because(error) from error
 
 
 def _unfold(plan: Plan) -> UnfoldFacts:
@@ -75,7 +75,7 @@ def _weights_fit(plan: Plan) -> tuple[FitFacts, ...]:
     try:
         report = fit_of_weights(model.backbone, plan.root / model.weights)
     except SnellenError as error:
-        raise FactUnavailable(error.message) from error
+        raise FactUnavailable.because(error) from error
     total = report.loaded + len(report.missing) + len(report.mismatched)
     clashes = tuple(SizeClash(*clash) for clash in report.mismatched[:12])
     return (
