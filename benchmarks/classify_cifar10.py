@@ -4,8 +4,9 @@
     python benchmarks/classify_cifar10.py --epochs 2                 a first impression
 
 Both train the same network for the same number of epochs with batches of the same size, each in a process of its own
-with one thread, at the same time: whatever else the machine does, slows both. The size of the batches was chosen for
-`snellen` on a fifth of the training images, held out. Channels come last in memory on both sides. The peer is what
+with one thread, at the same time: whatever else the machine does, slows both. The learning rate of `snellen` and the
+size of batches were chosen on a fifth of the training images, held out. Channels come last in memory on both sides.
+The peer is what
 timm's `train.py` does by default, written plainly: `create_transform`, `create_optimizer_v2`, `create_scheduler_v2`,
 label smoothing 0.1, SGD with momentum at 0.1 for 256 images; `--peer-recipe moderate` cuts at least half of each image
 and not 8%, `augmented` adds RandAugment and mixup. Neither looks at the test images before the end: both are judged by
@@ -63,7 +64,7 @@ def train_ours(data: Path, epochs: int, seed: int, work: Path) -> dict[str, Any]
             "name": "ours",
             "data": {"train": str(data / "train"), "test": str(data / "test"), "workers": 0},
             "model": {"name": "resnet18", "pretrained": False, "options": {k: list(v) for k, v in OPTIONS.items()}},
-            "optim": {"epochs": epochs, "batch_size": BATCH},
+            "optim": {"epochs": epochs, "batch_size": BATCH, "lr": 0.008},
             "track": {"tensorboard": False},
             "seed": seed,
             "output": str(work),

@@ -159,3 +159,12 @@ def photo() -> Callable[[str], np.ndarray]:
             return np.asarray(image.convert("RGB"))
 
     return lambda name: load(name).copy()
+
+
+@pytest.fixture(scope="module")
+def ray_cluster() -> Iterator[None]:
+    """A Ray cluster of two workers on this machine, kept for the tests of a module."""
+    ray = pytest.importorskip("ray")
+    ray.init(num_cpus=2, include_dashboard=False, log_to_driver=False, logging_level="ERROR")
+    yield
+    ray.shutdown()

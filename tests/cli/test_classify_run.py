@@ -123,6 +123,18 @@ def test_predictions_of_another_run_need_another_folder(project: Path, tmp_path:
     refused(snellen("predict", project / "runs" / "other", image, "-o", tmp_path), None, "choose another output folder")
 
 
+@pytest.mark.slow
+@pytest.mark.timeout(600)
+@pytest.mark.usefixtures("ray_cluster")
+@pytest.mark.filterwarnings("ignore")
+def test_predictions_over_ray_are_those_of_one_process(project: Path, tmp_path: Path) -> None:
+    images = project / "data" / "test"
+    for engine in ("local", "ray"):
+        fine(snellen("predict", project / "runs" / "scratch", images, "-o", tmp_path / engine, "--engine", engine))
+    local, over_ray = ((tmp_path / engine / "predictions.csv").read_bytes() for engine in ("local", "ray"))
+    assert local == over_ray
+
+
 def test_a_trained_run_is_a_backbone_for_others(project: Path, tmp_path: Path) -> None:
     network, preprocessing, classes = load_trained(project / "runs" / "scratch")
     assert classes == ("digit-0", "digit-1", "digit-4", "digit-7")

@@ -145,6 +145,23 @@ def test_predictions_of_new_images_use_what_the_evaluation_chose(
     assert json.loads(again.stdout)["earlier"] == 6
 
 
+@pytest.mark.slow
+@pytest.mark.timeout(600)
+@pytest.mark.usefixtures("ray_cluster")
+@pytest.mark.filterwarnings("ignore")
+def test_predictions_over_ray_are_those_of_one_process(
+    project: Path, record: dict[str, object], tmp_path: Path
+) -> None:
+    del record
+    for number in range(6):
+        draw(tmp_path / "new" / f"{number}.png", "amber", 500 + number)
+    for engine in ("local", "ray"):
+        told = snellen("predict", project / "run.yaml", tmp_path / "new", "-o", tmp_path / engine, "--engine", engine)
+        assert told.exit_code == 0, f"{told.output} {told.exception!r}"
+    local, over_ray = ((tmp_path / engine / "predictions.csv").read_bytes() for engine in ("local", "ray"))
+    assert local == over_ray
+
+
 def test_a_prediction_without_a_threshold_says_what_to_type(project: Path, tmp_path: Path) -> None:
     draw(tmp_path / "a.png", "blue", 0)
     settings = f"output={tmp_path / 'none'}"

@@ -6,7 +6,6 @@ import os
 import signal
 import threading
 import time
-from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -20,7 +19,12 @@ from snellen.engine.embedding import EmbedSettings, embed_images
 from snellen.engine.ray_embedding import embed_on_ray
 from snellen.models.backbones.embedders import load_embedder
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(600), pytest.mark.filterwarnings("ignore")]
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.timeout(600),
+    pytest.mark.filterwarnings("ignore"),
+    pytest.mark.usefixtures("ray_cluster"),
+]
 
 SETTINGS = EmbedSettings(rows=64, workers=1)
 
@@ -31,14 +35,6 @@ def photos(tmp_path_factory: pytest.TempPathFactory) -> Path:
     paths = make_pictures(folder, 1500)
     paths[77].write_bytes(b"no image")
     return folder
-
-
-@pytest.fixture(scope="module", autouse=True)
-def cluster() -> Iterator[None]:
-    ray = pytest.importorskip("ray")
-    ray.init(num_cpus=2, include_dashboard=False, log_to_driver=False, logging_level="ERROR")
-    yield
-    ray.shutdown()
 
 
 def same(one: Path, other: Path) -> bool:

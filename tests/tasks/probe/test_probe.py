@@ -183,6 +183,18 @@ def test_predictions_have_all_heads_and_go_on(trained: Path, digits: Path, tmp_p
         assert row["parity_probability"] == f"{float(evaluated[Path(row['image']).name]['parity_probability']):.6f}"
 
 
+@pytest.mark.slow
+@pytest.mark.timeout(600)
+@pytest.mark.usefixtures("ray_cluster")
+@pytest.mark.filterwarnings("ignore")
+def test_predictions_over_ray_are_those_of_one_process(trained: Path, digits: Path, tmp_path: Path) -> None:
+    images = sorted((digits / "digits" / "test").iterdir())[:10]
+    for engine in ("local", "ray"):
+        snellen("predict", trained, *images, "-o", tmp_path / engine, "--engine", engine)
+    local, over_ray = ((tmp_path / engine / "predictions.csv").read_bytes() for engine in ("local", "ray"))
+    assert local == over_ray
+
+
 def _evaluated(trained: Path) -> Path:
     place = trained / "evaluation-test"
     if not place.is_dir():
