@@ -32,7 +32,7 @@ Sources
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import PurePath
 
 from snellen.core.audits import audited, file_evidence, place_of, share, short
@@ -43,6 +43,7 @@ from snellen.core.rule import BeforeFacet, Rule, absent
 
 __all__ = ["RULE"]
 
+_LETTERS = re.compile(r"[a-z]+")
 _TELLING = 0.6
 """Share of the files whose name must carry their own class, for names to say anything at all."""
 _FEW = 0.2
@@ -56,12 +57,16 @@ def _examine(plan: Plan) -> Iterator[Finding]:
         raise NotApplicable("no data folder labels whole images with two classes")
     for folder in labelled:
         classes = {folded(name): name for name in class_counts(folder)}
+        spelled: dict[tuple[str, ...], set[str]] = {}
+        for name in classes:
+            spelled.setdefault(_words(name), set()).add(name)
+        spelled.pop((), None)
+        lengths = {len(words) for words in spelled}
         agreeing, wrong = 0, list[tuple[str, str, str]]()
         for sample in folder.samples:
             own = folded(label_of_number(sample.label or "", folder.classes))
             # Only the name of the file, split where words end: "wildcat-3" does not say "cat".
-            words = f" {re.sub(r'[^a-z]+', ' ', PurePath(sample.image).stem.casefold()).strip()} "
-            named = {name for name in classes if f" {re.sub(r'[^a-z]+', ' ', name).strip()} " in words}
+            named = _named(_words(PurePath(sample.image).stem), spelled, lengths)
             agreeing += own in named
             if len(named) == 1 and own not in named:
                 wrong.append((sample.image, classes.get(own, own), classes[named.pop()]))
@@ -77,6 +82,16 @@ def _examine(plan: Plan) -> Iterator[Finding]:
             file_evidence((one, f"labelled {given}, its name says {said}") for one, given, said in wrong),
             Fix(f"Look at them; move those that are misplaced, such as {short(path)} to {name}."),
         )
+
+
+def _words(name: str) -> tuple[str, ...]:
+    return tuple(_LETTERS.findall(name.casefold()))
+
+
+def _named(words: tuple[str, ...], spelled: Mapping[tuple[str, ...], set[str]], lengths: Iterable[int]) -> set[str]:
+    """The classes whose words stand among these: looked up, because there may be thousands of classes."""
+    runs = (words[start : start + count] for start in range(len(words)) for count in lengths)
+    return set().union(*(spelled[run] for run in runs if run in spelled))
 
 
 RULE = Rule(
