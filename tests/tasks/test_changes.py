@@ -9,10 +9,11 @@ import pytest
 
 from snellen.check.facts.machine import machine_facts
 from snellen.config.load import load_data
+from snellen.config.resolve import with_setting
 from snellen.core.facts.memory import HostMemoryFacts
 from snellen.estimate.step import Workload, record
 from snellen.tasks.catalogue import get
-from snellen.tasks.changes import variants_of, with_setting
+from snellen.tasks.changes import variants_of
 
 
 def config_of(task: str, **sections: Any) -> Any:

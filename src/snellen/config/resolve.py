@@ -15,7 +15,7 @@ from snellen.config.machines import MACHINES, Machine
 from snellen.config.schema import RunConfig
 from snellen.errors import ConfigError
 
-__all__ = ["Resolution", "Resolved", "Resolver", "resolve", "target_machine"]
+__all__ = ["Resolution", "Resolved", "Resolver", "resolve", "target_machine", "with_setting"]
 
 C = TypeVar("C", bound=RunConfig)
 
@@ -96,6 +96,26 @@ def resolve(
         elif value == "auto":
             raise ConfigError(f"{key} is auto, and nothing here can settle it", hint=f"give {key} a value")
     return Resolved(_replace(config, changes, ""), tuple(table))
+
+
+def with_setting(config: C, key: str, value: Any) -> C:
+    """The same settings with another value.
+
+    Args:
+        config: Stays as it is.
+        key: Path such as `optim.epochs`.
+        value: What the setting becomes.
+
+    Raises:
+        KeyError: There is no such setting.
+
+    Example:
+        >>> with_setting(RunConfig(task="forgery"), "optim.epochs", 3).optim.epochs
+        3
+    """
+    if key not in dict(_leaves(config, "")):
+        raise KeyError(key)
+    return _replace(config, {key: value}, "")
 
 
 def _from(base: Path, path: Path) -> Path:

@@ -5,14 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from typing import Any
 
-from pydantic import BaseModel
-
+from snellen.config.resolve import with_setting
 from snellen.config.schema import RunConfig
 from snellen.estimate.advice import Variant
 from snellen.estimate.step import Workload
 from snellen.tasks.base import Task
 
-__all__ = ["variants_of", "with_setting"]
+__all__ = ["variants_of"]
 
 
 def variants_of(task: Task, config: RunConfig, workload: Callable[[RunConfig], Workload]) -> list[Variant]:
@@ -53,27 +52,3 @@ def _recomputed(config: RunConfig) -> _Changed:
     if getattr(config.model, "checkpointing", "all") in ("none", "attention", "feed-forward"):
         text, price = "gradient checkpointing of all parts", "the forward pass runs twice: about a third more time"
         yield "model.checkpointing", "all", text, price
-
-
-def with_setting(config: RunConfig, key: str, value: Any) -> RunConfig:
-    """The same settings with another value.
-
-    Args:
-        config: Stays as it is.
-        key: Path such as `optim.epochs`.
-        value: Is taken as it is.
-
-    Example:
-        >>> with_setting(RunConfig(task="forgery"), "optim.epochs", 3).optim.epochs
-        3
-    """
-    changed: RunConfig = _with(config, key.split("."), value)
-    return changed
-
-
-def _with(section: Any, parts: list[str], value: Any) -> Any:
-    if not parts:
-        return value
-    if not isinstance(section, BaseModel) or parts[0] not in type(section).model_fields:
-        raise KeyError(parts[0])
-    return section.model_copy(update={parts[0]: _with(getattr(section, parts[0]), parts[1:], value)})
