@@ -144,8 +144,8 @@ def search(folder: Path, count: int) -> dict[str, Any]:
     compared: list[bool] = []
     agree = Details.agree
 
-    def counted(details: Details, one: str, other: str, *, mirrored: bool = False) -> bool:
-        compared.append(agree(details, one, other, mirrored=mirrored))
+    def counted(self: Details, one: str, other: str, *, mirrored: bool = False) -> bool:
+        compared.append(agree(self, one, other, mirrored=mirrored))
         return compared[-1]
 
     Details.agree = counted  # type: ignore[method-assign]
