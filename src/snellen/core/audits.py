@@ -9,7 +9,7 @@ from typing import Final
 from snellen.core.facts.data import FolderAudit
 from snellen.core.facts.names import FolderNames, NameTrouble
 from snellen.core.finding import Evidence, Finding, Fix, Level, Location
-from snellen.core.plan import NotApplicable, Plan
+from snellen.core.plan import NotApplicable, Plan, setting_place
 
 __all__ = [
     "MAX_EVIDENCE",
@@ -55,7 +55,7 @@ def clips(plan: Plan) -> Sequence[FolderAudit]:
 
 def place_of(plan: Plan, key: str) -> Location:
     """The setting that names a data folder."""
-    return Location(str(plan.path or "the settings"), plan.line_of(key), key=key)
+    return setting_place(plan, key)
 
 
 def file_evidence(files: Iterable[tuple[str, str]]) -> tuple[Evidence, ...]:

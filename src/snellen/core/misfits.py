@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from snellen.core.facts.weights import Architecture, FitFacts, SizeClash
 from snellen.core.finding import Evidence, Finding, Fix, FixSafety, Level, Location
 from snellen.core.logs.state_dicts import SizeMismatch, grid_sides
-from snellen.core.plan import NotApplicable, Plan
+from snellen.core.plan import NotApplicable, Plan, setting_place
 
 __all__ = ["clash_findings", "network_of_file"]
 
@@ -33,7 +33,7 @@ def clash_findings(plan: Plan) -> Iterator[Finding]:
         positions = [clash for clash in fit.clashes if any(word in clash.name for word in _POSITION)]
         heads = [clash for clash in fit.clashes if clash not in positions and _is_head(clash)]
         others = [clash for clash in fit.clashes if clash not in positions and clash not in heads]
-        place = Location(str(plan.path or "the settings"), plan.line_of(fit.key), key=fit.key)
+        place = setting_place(plan, fit.key)
         if others or not fit.loaded:
             yield _another_network(plan, fit, place)
             continue

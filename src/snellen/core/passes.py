@@ -7,8 +7,8 @@ from collections.abc import Iterator, Sequence
 from typing import Final
 
 from snellen.core.facts.model import FlowFacts
-from snellen.core.finding import Evidence, Finding, Fix, FixSafety, Level, Location
-from snellen.core.plan import Cost, NotApplicable, Plan
+from snellen.core.finding import Evidence, Finding, Fix, FixSafety, Level
+from snellen.core.plan import Cost, NotApplicable, Plan, setting_place
 from snellen.core.rule import BeforeFacet
 
 __all__ = ["UNKNOWN", "before_by_passing", "passes_stopped_by", "stopped_by"]
@@ -79,7 +79,7 @@ def _finding(slug: str, stopped: Sequence[FlowFacts], plan: Plan) -> Finding:
         Evidence(f"{flow.batch} x {flow.height} x {flow.width} ({flow.why}): {flow.problem}") for flow in stopped[:20]
     )
     key = "data.image_size" if first.why.startswith("data.image_size") else first.key
-    place = Location(str(plan.path or "the settings"), plan.line_of(key), key=key)
+    place = setting_place(plan, key)
     # What no rule knows may be a matter of tensors without numbers, which real ones pass.
     level = Level.WARNING if slug == UNKNOWN else Level.ERROR
     return Finding(slug, level, message, place, evidence, _fix(first, stopped))

@@ -11,9 +11,10 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Any, Protocol
 
+from snellen.core.finding import Location
 from snellen.errors import SnellenError
 
-__all__ = ["Cost", "FactUnavailable", "NotApplicable", "Plan"]
+__all__ = ["Cost", "FactUnavailable", "NotApplicable", "Plan", "setting_place"]
 
 
 class Cost(StrEnum):
@@ -87,3 +88,16 @@ class Plan(Protocol):
             total: Of how many; 0 when nobody knows.
         """
         ...
+
+
+def setting_place(plan: Plan, key: str) -> Location:
+    """Where a finding about a setting belongs: its line in the run file, or the bare data folder that was given.
+
+    Args:
+        plan: Of a run, or of a bare data folder.
+        key: Path of the setting, such as `data.train`.
+    """
+    if plan.path is not None or "task" in plan.settings:
+        return Location(str(plan.path or "the settings"), plan.line_of(key), key=key)
+    data: Any = plan.settings.get("data") or {}
+    return Location(str(data.get(key.removeprefix("data."), plan.root)))

@@ -7,7 +7,7 @@ from typing import Any
 
 from snellen.core.facts.weights import StatedPixels
 from snellen.core.finding import Evidence, Finding, Fix, Level, Location
-from snellen.core.plan import NotApplicable, Plan
+from snellen.core.plan import NotApplicable, Plan, setting_place
 
 __all__ = ["other_constants", "other_order"]
 
@@ -66,7 +66,7 @@ def _both(plan: Plan) -> tuple[Sequence[StatedPixels], Mapping[str, Any]]:
 
 
 def _place(plan: Plan, one: StatedPixels) -> Location:
-    return Location(str(plan.path or "the settings"), plan.line_of(one.key), key=one.key)
+    return setting_place(plan, one.key)
 
 
 def _shown(values: Sequence[float]) -> str:

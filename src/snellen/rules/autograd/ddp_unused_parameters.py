@@ -46,7 +46,7 @@ from snellen.core.facts.model import UnusedFacts
 from snellen.core.finding import Evidence, Finding, Fix, Level, Location
 from snellen.core.log import Log, LogLine, LogMatch
 from snellen.core.logs.messages import Message, find_message, frameworks
-from snellen.core.plan import Cost, Plan
+from snellen.core.plan import Cost, Plan, setting_place
 from snellen.core.rule import BeforeFacet, LogFacet, Rule, SourceFacet, absent
 from snellen.core.source import Assignment, CallSite, Hit, SourceFile
 
@@ -240,7 +240,7 @@ def _examine_plan(plan: Plan) -> Iterator[Finding]:
         "ddp-unused-parameters",
         Level.ERROR,
         f"the loss does not reach {first}{more}; on {facts.devices} devices the second step stops with that",
-        Location(str(plan.path or "the settings"), plan.line_of("devices"), key="devices"),
+        setting_place(plan, "devices"),
         tuple(Evidence(f"{name} gets no gradient") for name in facts.names[:_NAMED]),
         Fix("Freeze these parameters or leave them out of the model, or train on one device: devices: 1."),
     )

@@ -44,10 +44,10 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 
-from snellen.core.finding import Evidence, Finding, Fix, Level, Location
+from snellen.core.finding import Evidence, Finding, Fix, Level
 from snellen.core.log import Log, LoggedException, LogLine, LogMatch
 from snellen.core.logs.messages import narrowed
-from snellen.core.plan import Cost, NotApplicable, Plan
+from snellen.core.plan import Cost, NotApplicable, Plan, setting_place
 from snellen.core.probe import Answer, Here, Outcome
 from snellen.core.rule import BeforeFacet, LogFacet, Rule, absent
 
@@ -265,7 +265,7 @@ def _examine_plan(plan: Plan) -> Iterator[Finding]:
             Level.WARNING,
             f"{_SHARED} of {machine.name} has {size} MiB, from which NCCL takes its buffers between {machine.devices} "
             f"GPUs",
-            Location(str(plan.path or "the settings"), plan.line_of("machine"), key="machine"),
+            setting_place(plan, "machine"),
             (Evidence(f"{machine.devices} GPUs, {size} MiB of shared memory"),),
             Fix("Start the container with --ipc=host or --shm-size=8g."),
         )

@@ -37,8 +37,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from snellen.core.facts.cache import CacheFacts
-from snellen.core.finding import Finding, Fix, FixSafety, Level, Location
-from snellen.core.plan import Cost, NotApplicable, Plan
+from snellen.core.finding import Finding, Fix, FixSafety, Level
+from snellen.core.plan import Cost, NotApplicable, Plan, setting_place
 from snellen.core.rule import BeforeFacet, Rule, absent
 from snellen.core.sizes import amount
 
@@ -56,7 +56,7 @@ def _examine(plan: Plan) -> Iterator[Finding]:
         Level.WARNING,
         f"data.cache asks for {amount(cache.asked)}, {amount(cache.free or 0)} are free: it will take "
         f"{amount(cache.budget)}, which hold {cache.fits} of {cache.items} samples",
-        Location(str(plan.path or "the settings"), plan.line_of("data.cache"), key="data.cache"),
+        setting_place(plan, "data.cache"),
         fix=Fix(
             "Write data.cache: auto, or a size that is there.",
             FixSafety.SAFE,

@@ -44,7 +44,7 @@ from snellen.core.code.loaders import Loader, dataset_classes, in_workers, loade
 from snellen.core.facts.cache import CacheFacts
 from snellen.core.finding import Evidence, Finding, Fix, FixSafety, Level, Location
 from snellen.core.log import Log, LogLine, LogMatch
-from snellen.core.plan import Cost, Plan
+from snellen.core.plan import Cost, Plan, setting_place
 from snellen.core.rule import BeforeFacet, DuringFacet, LogFacet, Rule, SourceFacet
 from snellen.core.sizes import amount
 from snellen.core.source import Assignment, CallSite, ClassBlock, FunctionBlock, Hit, SourceFile, Span
@@ -350,7 +350,7 @@ def _examine_plan(plan: Plan) -> Iterator[Finding]:
         if cache.free is not None and cache.free < cache.smallest:
             fix = Fix("Free some memory, or write data.cache: false.", FixSafety.SAFE,
                       "samples are decoded in each epoch", settings=(("data.cache", False),))  # fmt: skip
-    place = Location(str(plan.path or "the settings"), plan.line_of("data.cache"), key="data.cache")
+    place = setting_place(plan, "data.cache")
     level = Level.ERROR if cache.asked is not None else Level.WARNING
     yield Finding("cache-never-filled", level, message, place, fix=fix)
 

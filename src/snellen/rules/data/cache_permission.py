@@ -44,10 +44,10 @@ from pathlib import Path
 
 from snellen.core.facts.places import PlaceFacts
 from snellen.core.file_kinds import is_image
-from snellen.core.finding import Finding, Fix, Level, Location
+from snellen.core.finding import Finding, Fix, Level
 from snellen.core.log import Frame, Log, LogMatch
 from snellen.core.logs.messages import Message, find_message
-from snellen.core.plan import Cost, NotApplicable, Plan
+from snellen.core.plan import Cost, NotApplicable, Plan, setting_place
 from snellen.core.probe import Answer, Here, Outcome
 from snellen.core.rule import BeforeFacet, LogFacet, Rule, absent
 
@@ -197,9 +197,7 @@ def _examine_plan(plan: Plan) -> Iterator[Finding]:
             "cache-permission",
             Level.ERROR if place.key in _NEEDED else Level.WARNING,
             f"{named} ({place.path}) cannot be written to: {place.problem[:1].lower()}{place.problem[1:]}",
-            Location(str(plan.path or "the settings"), plan.line_of("output"), key="output")
-            if place.key == "output"
-            else None,
+            setting_place(plan, "output") if place.key == "output" else None,
             fix=_instead(place),
         )
 

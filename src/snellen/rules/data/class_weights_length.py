@@ -44,7 +44,7 @@ from snellen.core.code.classes import ClassCount, class_counts
 from snellen.core.finding import Evidence, Finding, Fix, Level, Location
 from snellen.core.log import Log, LogMatch
 from snellen.core.logs.messages import find_message
-from snellen.core.plan import Cost, FactUnavailable, NotApplicable, Plan
+from snellen.core.plan import Cost, FactUnavailable, NotApplicable, Plan, setting_place
 from snellen.core.rule import BeforeFacet, LogFacet, Rule, SourceFacet, absent
 from snellen.core.source import Argument, CallSite, Hit, Origin, SourceFile
 
@@ -230,7 +230,7 @@ def _examine_plan(plan: Plan) -> Iterator[Finding]:
                 "class-weights-length",
                 Level.ERROR,
                 f"{key} holds {length} numbers, but {other} says {number} classes",
-                Location(str(plan.path or "the settings"), plan.line_of(key), key=key),
+                setting_place(plan, key),
                 fix=Fix(f"Write {number} weights, one for each class."),
             )
 

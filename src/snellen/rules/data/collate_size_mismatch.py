@@ -42,10 +42,10 @@ from collections import Counter
 from collections.abc import Iterator
 
 from snellen.core.code.loaders import Loader, dataset_classes, loaders
-from snellen.core.finding import Evidence, Finding, Fix, FixSafety, Level, Location
+from snellen.core.finding import Evidence, Finding, Fix, FixSafety, Level
 from snellen.core.log import Log, LogMatch
 from snellen.core.logs.messages import Message, find_message, in_loader, numbers
-from snellen.core.plan import Cost, NotApplicable, Plan
+from snellen.core.plan import Cost, NotApplicable, Plan, setting_place
 from snellen.core.rule import BeforeFacet, LogFacet, Rule, SourceFacet, absent
 from snellen.core.source import CallSite, Hit, SourceFile
 
@@ -301,7 +301,7 @@ def _examine_plan(plan: Plan) -> Iterator[Finding]:
             Level.ERROR,
             f"{folder.key} holds images of {len(sizes)} sizes, data.image_size is null and a batch holds {batch}: they "
             "cannot be stacked",
-            Location(str(plan.path or "the settings"), plan.line_of(key), key=key),
+            setting_place(plan, key),
             evidence,
             Fix(f"Write {key}: a side, or optim.batch_size: 1."),
         )

@@ -41,9 +41,9 @@ from itertools import islice
 from pathlib import Path
 
 from snellen.core.file_kinds import is_image
-from snellen.core.finding import Evidence, Finding, Fix, Level, Location
+from snellen.core.finding import Evidence, Finding, Fix, Level
 from snellen.core.log import Log, LogMatch
-from snellen.core.plan import Cost, NotApplicable, Plan
+from snellen.core.plan import Cost, NotApplicable, Plan, setting_place
 from snellen.core.probe import Answer, Here, Outcome
 from snellen.core.rule import BeforeFacet, LogFacet, Rule, absent
 
@@ -181,7 +181,7 @@ def _examine_plan(plan: Plan) -> Iterator[Finding]:
             "empty-dataset",
             Level.ERROR,
             message,
-            Location(str(plan.path or "the settings"), plan.line_of(folder.key), key=folder.key),
+            setting_place(plan, folder.key),
             fix=Fix(f"Point {folder.key} at the folder that holds the images."),
         )
 

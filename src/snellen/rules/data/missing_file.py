@@ -43,9 +43,9 @@ from pathlib import Path, PurePosixPath
 
 from snellen.core.audits import listing_findings
 from snellen.core.file_kinds import is_data, is_weights, name_of
-from snellen.core.finding import Evidence, Finding, Fix, FixSafety, Level, Location
+from snellen.core.finding import Evidence, Finding, Fix, FixSafety, Level
 from snellen.core.log import Log, LoggedException, LogMatch
-from snellen.core.plan import Cost, FactUnavailable, Plan
+from snellen.core.plan import Cost, FactUnavailable, Plan, setting_place
 from snellen.core.probe import Answer, Here, Outcome
 from snellen.core.rule import BeforeFacet, LogFacet, Rule, absent
 
@@ -170,7 +170,7 @@ def _examine_plan(plan: Plan) -> Iterator[Finding]:
             continue
         if path.problem:
             message = f"{path.key}: {path.path} cannot be looked at: {path.problem}"
-            place = Location(str(plan.path or "the settings"), plan.line_of(path.key), key=path.key)
+            place = setting_place(plan, path.key)
             fix = Fix("Mount it again, give yourself the right to read it, or name another path.")
             yield Finding("missing-file", Level.ERROR, message, place, fix=fix)
             continue
@@ -180,7 +180,7 @@ def _examine_plan(plan: Plan) -> Iterator[Finding]:
             "missing-file",
             Level.ERROR,
             f"{path.key}: there is no {path.path}{beside}",
-            Location(str(plan.path or "the settings"), plan.line_of(path.key), key=path.key),
+            setting_place(plan, path.key),
             fix=_nearest(path.key, path.given, path.nearest),
         )
     with contextlib.suppress(FactUnavailable):

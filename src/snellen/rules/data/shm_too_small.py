@@ -46,10 +46,10 @@ from typing import Any
 
 from snellen.core.facts.data import FolderAudit
 from snellen.core.facts.machine import MachineFacts
-from snellen.core.finding import Finding, Fix, FixSafety, Level, Location
+from snellen.core.finding import Finding, Fix, FixSafety, Level
 from snellen.core.log import Log, LogMatch
 from snellen.core.logs.messages import find_message, lost_worker, stated_workers
-from snellen.core.plan import Cost, NotApplicable, Plan
+from snellen.core.plan import Cost, NotApplicable, Plan, setting_place
 from snellen.core.probe import Answer, Here, Outcome
 from snellen.core.rule import BeforeFacet, LogFacet, Rule, absent
 
@@ -157,7 +157,7 @@ def _examine_plan(plan: Plan) -> Iterator[Finding]:
         f"{workers} workers keep {_PREFETCHED} batches of {batch} images of {sides[0]} x {sides[1]} each ready: "
         f"{_size(need)}, but /dev/shm holds {_size(machine.shared_memory_bytes)}; loaders of your own die when it is "
         "full, those of a run only where the system gives no memory without a name",
-        Location(str(plan.path or "the settings"), plan.line_of("data.workers"), key="data.workers"),
+        setting_place(plan, "data.workers"),
         fix=Fix(
             f"Start the container with --shm-size={-(-need // 2**30) + 1}g or --ipc=host; or write data.workers: "
             f"{fits}",

@@ -37,9 +37,9 @@ from collections.abc import Iterator
 from pathlib import PurePath
 
 from snellen.core.audits import listing_findings
-from snellen.core.finding import Finding, Fix, FixSafety, Level, Location
+from snellen.core.finding import Finding, Fix, FixSafety, Level
 from snellen.core.log import Log, LogMatch
-from snellen.core.plan import Cost, FactUnavailable, NotApplicable, Plan
+from snellen.core.plan import Cost, FactUnavailable, NotApplicable, Plan, setting_place
 from snellen.core.rule import BeforeFacet, LogFacet, Rule, absent
 
 __all__ = ["RULE"]
@@ -95,7 +95,7 @@ def _examine_plan(plan: Plan) -> Iterator[Finding]:
             "split-case",
             Level.ERROR,
             f"{path.key} is {path.given!r}, on disk it is {written!r}: Linux tells upper from lower case",
-            Location(str(plan.path or "the settings"), plan.line_of(path.key), key=path.key),
+            setting_place(plan, path.key),
             fix=Fix(
                 f"Write {path.key}: {written}",
                 FixSafety.SAFE,

@@ -43,9 +43,9 @@ from collections.abc import Iterator
 from pathlib import PurePath
 
 from snellen.core.code.flow import Flow, Trail
-from snellen.core.finding import Evidence, Finding, Fix, FixSafety, Level, Location
+from snellen.core.finding import Evidence, Finding, Fix, FixSafety, Level
 from snellen.core.known.backbones import place
-from snellen.core.plan import Cost, NotApplicable, Plan
+from snellen.core.plan import Cost, NotApplicable, Plan, setting_place
 from snellen.core.rule import BeforeFacet, Rule, SourceFacet, absent
 from snellen.core.source import UNKNOWN, Argument, Assignment, CallSite, Hit, SourceFile
 
@@ -357,7 +357,7 @@ def _examine_plan(plan: Plan) -> Iterator[Finding]:
             "split-leakage",
             Level.WARNING,
             f"{other.key}, {other.given}, {how} {train.key}, {train.given}: the same images are on both sides",
-            Location(str(plan.path or "the settings"), plan.line_of(other.key), key=other.key),
+            setting_place(plan, other.key),
             fix=Fix(f"Give {other.key} images that are not below {train.key}."),
         )
 

@@ -47,11 +47,11 @@ from pathlib import Path
 
 from snellen.core.environment import memory_limit
 from snellen.core.facts.memory import HostMemoryFacts
-from snellen.core.finding import Evidence, Finding, Fix, FixSafety, Level, Location
+from snellen.core.finding import Evidence, Finding, Fix, FixSafety, Level
 from snellen.core.log import Log, LogMatch
 from snellen.core.logs.memory import readable
 from snellen.core.logs.messages import find_message, lost_worker, stated_workers
-from snellen.core.plan import Cost, NotApplicable, Plan
+from snellen.core.plan import Cost, NotApplicable, Plan, setting_place
 from snellen.core.probe import Answer, Here, Outcome
 from snellen.core.rule import BeforeFacet, LogFacet, Rule, absent
 
@@ -147,7 +147,7 @@ def _examine_plan(plan: Plan) -> Iterator[Finding]:
         Level.ERROR if surely else Level.WARNING,
         f"with {facts.workers} loader processes the run needs {need} of main memory, and there are "
         f"{readable(facts.limit)} ({facts.limit_from})",
-        Location(str(plan.path or "the settings"), plan.line_of("data.workers"), key="data.workers"),
+        setting_place(plan, "data.workers"),
         (
             Evidence(f"the training process: {readable(facts.process[0])} to {readable(facts.process[1])}"),
             Evidence(f"each loader process: {readable(facts.worker[0])} to {readable(facts.worker[1])}, {facts.what}"),

@@ -48,10 +48,10 @@ from typing import Any
 from snellen.core.facts.machine import MachineFacts
 from snellen.core.facts.memory import CheckpointFacts
 from snellen.core.facts.places import PlaceFacts
-from snellen.core.finding import Finding, Fix, Level, Location
+from snellen.core.finding import Finding, Fix, Level
 from snellen.core.log import Log, LogMatch
 from snellen.core.logs.messages import Message, find_message
-from snellen.core.plan import Cost, FactUnavailable, NotApplicable, Plan
+from snellen.core.plan import Cost, FactUnavailable, NotApplicable, Plan, setting_place
 from snellen.core.probe import Answer, Here, Outcome
 from snellen.core.rule import BeforeFacet, LogFacet, Rule, absent
 
@@ -199,7 +199,7 @@ def _examine_plan(plan: Plan) -> Iterator[Finding]:
     if free is None:
         raise NotApplicable(f"the free disk space of {machine.name} is not known")
     output = plan.settings.get("output", "runs")
-    place = Location(str(plan.path or "the settings"), plan.line_of("output"), key="output")
+    place = setting_place(plan, "output")
     kept: CheckpointFacts | None = _optional(plan, "checkpoint_bytes") if free < _PLENTY else None
     if kept is not None and free < kept.most:
         message = (

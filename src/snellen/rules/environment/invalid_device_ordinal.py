@@ -46,10 +46,10 @@ import re
 from collections.abc import Iterator
 
 from snellen.core.facts.machine import MachineFacts
-from snellen.core.finding import Finding, Fix, FixSafety, Level, Location
+from snellen.core.finding import Finding, Fix, FixSafety, Level
 from snellen.core.log import Log, LogMatch
 from snellen.core.logs.messages import Message, find_message
-from snellen.core.plan import Cost, NotApplicable, Plan
+from snellen.core.plan import Cost, NotApplicable, Plan, setting_place
 from snellen.core.probe import Answer, Here, Outcome
 from snellen.core.rule import BeforeFacet, LogFacet, Rule, SourceFacet, absent
 from snellen.core.source import Argument, CallSite, Hit, SourceFile
@@ -284,7 +284,7 @@ def _examine_plan(plan: Plan) -> Iterator[Finding]:
             "invalid-device-ordinal",
             Level.ERROR,
             f"devices: {wanted}, and {machine.name} has {machine.devices}",
-            Location(str(plan.path or "the settings"), plan.line_of("devices"), key="devices"),
+            setting_place(plan, "devices"),
             fix=Fix(
                 f"Write devices: {machine.devices}, or auto.",
                 FixSafety.UNSAFE,

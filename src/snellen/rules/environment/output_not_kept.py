@@ -39,8 +39,8 @@ from pathlib import PurePath
 
 from snellen.core.facts.machine import MachineFacts
 from snellen.core.facts.places import PlaceFacts
-from snellen.core.finding import Finding, Fix, Level, Location
-from snellen.core.plan import Cost, NotApplicable, Plan
+from snellen.core.finding import Finding, Fix, Level
+from snellen.core.plan import Cost, NotApplicable, Plan, setting_place
 from snellen.core.rule import BeforeFacet, Rule, absent
 
 __all__ = ["RULE"]
@@ -59,7 +59,7 @@ def _examine_plan(plan: Plan) -> Iterator[Finding]:
         raise NotApplicable(f"{output.path} lies among temporary files, which nobody expects to stay")
     why, level, instead = _lost(machine, output)
     if why:
-        where = Location(str(plan.path or "the settings"), plan.line_of("output"), key="output")
+        where = setting_place(plan, "output")
         settings = (("output", instead),) if instead and plan.path is not None else ()
         advice = f"Write output: {instead}" if instead else "Give `output` a folder on a disk or a volume."
         yield Finding("output-not-kept", level, f"{output.path} {why}", where, fix=Fix(advice, settings=settings))

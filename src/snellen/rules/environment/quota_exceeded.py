@@ -40,8 +40,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from snellen.core.facts.duration import DurationFacts
-from snellen.core.finding import Evidence, Finding, Fix, FixSafety, Level, Location
-from snellen.core.plan import Cost, NotApplicable, Plan
+from snellen.core.finding import Evidence, Finding, Fix, FixSafety, Level
+from snellen.core.plan import Cost, NotApplicable, Plan, setting_place
 from snellen.core.rule import BeforeFacet, Rule, absent
 
 __all__ = ["RULE"]
@@ -68,7 +68,7 @@ def _examine_plan(plan: Plan) -> Iterator[Finding]:
         "quota-exceeded",
         Level.ERROR if surely else Level.WARNING,
         f"{facts.epochs} epochs take {takes} on {facts.machine}, and {what} has {hours:g}",
-        Location(str(plan.path or "the settings"), plan.line_of("optim.epochs"), key="optim.epochs"),
+        setting_place(plan, "optim.epochs"),
         (
             Evidence(f"{facts.steps} steps of {facts.step[0]:.3f} to {facts.step[1]:.3f} s; most is {facts.bound}"),
             *(Evidence(f"assumed: {assumption}") for assumption in facts.assumptions),

@@ -39,8 +39,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 
 from snellen.core.facts.machine import MachineFacts
-from snellen.core.finding import Finding, Fix, Level, Location
-from snellen.core.plan import Cost, NotApplicable, Plan
+from snellen.core.finding import Finding, Fix, Level
+from snellen.core.plan import Cost, NotApplicable, Plan, setting_place
 from snellen.core.rule import BeforeFacet, Rule, absent
 
 __all__ = ["RULE"]
@@ -62,7 +62,7 @@ def _examine_plan(plan: Plan) -> Iterator[Finding]:
             "thread-oversubscription",
             Level.WARNING,
             f"data.workers: {workers}, and {machine.name} has {machine.cpus} cores for this process",
-            Location(str(plan.path or "the settings"), plan.line_of("data.workers"), key="data.workers"),
+            setting_place(plan, "data.workers"),
             fix=Fix(
                 f"Write data.workers: {max(1, machine.cpus - 1)}",
                 settings=(("data.workers", max(1, machine.cpus - 1)),),

@@ -46,11 +46,11 @@ from snellen.core.environment import gpus
 from snellen.core.facts.machine import MachineFacts
 from snellen.core.facts.memory import MemoryFacts
 from snellen.core.facts.memory_fixes import fix_by_changes, memory_evidence
-from snellen.core.finding import Finding, Fix, Level, Location
+from snellen.core.finding import Finding, Fix, Level
 from snellen.core.log import Log, LogMatch
 from snellen.core.logs.memory import readable
 from snellen.core.logs.messages import Message, find_message, narrowed
-from snellen.core.plan import Cost, NotApplicable, Plan
+from snellen.core.plan import Cost, NotApplicable, Plan, setting_place
 from snellen.core.probe import Answer, Here, Outcome
 from snellen.core.rule import BeforeFacet, LogFacet, Rule, absent
 
@@ -168,7 +168,7 @@ def _examine_plan(plan: Plan) -> Iterator[Finding]:
         f"the tensors of `{phase.phase}` take {readable(phase.tensors)} of {readable(facts.budget)} "
         f"({facts.budget_from}): {readable(left)} are left, and CUDA and cuBLAS need at least "
         f"{readable(facts.context[0])} beside them",
-        Location(str(plan.path or "the settings"), plan.line_of("optim.batch_size"), key="optim.batch_size"),
+        setting_place(plan, "optim.batch_size"),
         memory_evidence(facts),
         fix_by_changes(facts.changes),
     )

@@ -53,12 +53,12 @@ from snellen.core.environment import gpus
 from snellen.core.facts.machine import MachineFacts
 from snellen.core.facts.memory import MemoryFacts
 from snellen.core.facts.memory_fixes import fix_by_changes, memory_evidence
-from snellen.core.finding import Finding, Fix, Level, Location
+from snellen.core.finding import Finding, Fix, Level
 from snellen.core.log import Frame, Log, LogMatch
 from snellen.core.logs.device_memory import DeviceMemory, read_device_memory
 from snellen.core.logs.memory import growing_memory, readable
 from snellen.core.logs.messages import Message, find_message
-from snellen.core.plan import Cost, NotApplicable, Plan
+from snellen.core.plan import Cost, NotApplicable, Plan, setting_place
 from snellen.core.probe import Answer, Here, Outcome
 from snellen.core.rule import BeforeFacet, LogFacet, Rule, absent
 
@@ -327,7 +327,7 @@ def _examine_plan(plan: Plan) -> Iterator[Finding]:
         "cuda-oom",
         Level.ERROR if surely else Level.WARNING,
         f"`{worst.phase}` on {facts.machine} {need}, and there are {there}: {worst.what}, {facts.precision}{fits}",
-        Location(str(plan.path or "the settings"), plan.line_of("optim.batch_size"), key="optim.batch_size"),
+        setting_place(plan, "optim.batch_size"),
         memory_evidence(facts),
         fix_by_changes(facts.changes),
     )

@@ -48,11 +48,11 @@ from pathlib import Path
 
 from snellen.core.environment import memory_limit
 from snellen.core.facts.memory import HostMemoryFacts
-from snellen.core.finding import Evidence, Finding, Fix, Level, Location
+from snellen.core.finding import Evidence, Finding, Fix, Level
 from snellen.core.log import Log, LoggedException, LogMatch
 from snellen.core.logs.memory import bytes_of, readable
 from snellen.core.logs.messages import Message, find_message, narrowed, numbers, stated_workers
-from snellen.core.plan import Cost, NotApplicable, Plan
+from snellen.core.plan import Cost, NotApplicable, Plan, setting_place
 from snellen.core.probe import Answer, Here, Outcome
 from snellen.core.rule import BeforeFacet, LogFacet, Rule, absent
 
@@ -318,7 +318,7 @@ def _examine_plan(plan: Plan) -> Iterator[Finding]:
         Level.ERROR if surely else Level.WARNING,
         f"the training process alone needs {need} of main memory, and there are {readable(facts.limit)} "
         f"({facts.limit_from})",
-        Location(str(plan.path or "the settings"), plan.line_of("optim.batch_size"), key="optim.batch_size"),
+        setting_place(plan, "optim.batch_size"),
         (
             Evidence(f"the process and its step: {readable(facts.process[0])} to {readable(facts.process[1])}"),
             Evidence(f"a batch that waits: {readable(facts.batch)}, {facts.what}"),

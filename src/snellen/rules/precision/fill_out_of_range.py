@@ -43,8 +43,8 @@ from dataclasses import replace
 
 from snellen.core.code.half import float16_evidence
 from snellen.core.facts.fills import FLOAT16_MAX, clamped_fill, oversized_fills
-from snellen.core.finding import Finding, Fix, FixSafety, Level, Location
-from snellen.core.plan import Cost, NotApplicable, Plan
+from snellen.core.finding import Finding, Fix, FixSafety, Level
+from snellen.core.plan import Cost, NotApplicable, Plan, setting_place
 from snellen.core.rule import BeforeFacet, Rule, SourceFacet, absent
 from snellen.core.source import Argument, Assignment, CallSite, Hit, SourceFile
 
@@ -185,7 +185,7 @@ def _examine_plan(plan: Plan) -> Iterator[Finding]:
             Level.WARNING,
             f"{key} is {value:g}: on a machine without bfloat16, `precision: auto` means float16, "
             f"whose numbers end at {FLOAT16_MAX:.0f}",
-            Location(str(plan.path or "the settings"), plan.line_of(key), key=key),
+            setting_place(plan, key),
             fix=clamped_fill(key, value, "it masks as well in every precision"),
         )
 

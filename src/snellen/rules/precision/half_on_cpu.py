@@ -43,10 +43,10 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 
-from snellen.core.finding import Evidence, Finding, Fix, FixSafety, Level, Location
+from snellen.core.finding import Evidence, Finding, Fix, FixSafety, Level
 from snellen.core.log import Log, LogMatch
 from snellen.core.logs.messages import find_message
-from snellen.core.plan import Cost, NotApplicable, Plan
+from snellen.core.plan import Cost, NotApplicable, Plan, setting_place
 from snellen.core.probe import Answer, Here, Outcome
 from snellen.core.rule import BeforeFacet, LogFacet, Rule, absent
 
@@ -184,7 +184,7 @@ def _examine_plan(plan: Plan) -> Iterator[Finding]:
         Level.WARNING,
         f"precision is fp16 and {machine.name} computes on the CPU, which is slower in float16 and lacks some "
         "operations in it",
-        Location(str(plan.path or "the settings"), plan.line_of("precision"), key="precision"),
+        setting_place(plan, "precision"),
         (Evidence(f"{machine.name}: no accelerator"),),
         Fix(
             "Write precision: auto; it is fp32 on a CPU and half precision on a GPU.",

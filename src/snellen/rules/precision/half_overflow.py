@@ -41,9 +41,9 @@ import re
 from collections.abc import Iterator
 
 from snellen.core.facts.fills import FLOAT16_MAX, clamped_fill, oversized_fills
-from snellen.core.finding import Finding, Fix, Level, Location
+from snellen.core.finding import Finding, Fix, Level
 from snellen.core.log import Log, LogMatch
-from snellen.core.plan import Cost, NotApplicable, Plan
+from snellen.core.plan import Cost, NotApplicable, Plan, setting_place
 from snellen.core.rule import BeforeFacet, LogFacet, Rule, absent
 
 __all__ = ["RULE"]
@@ -100,7 +100,7 @@ def _examine_plan(plan: Plan) -> Iterator[Finding]:
             "half-overflow",
             Level.ERROR,
             f"{key} is {value:g}, and the run computes in float16, whose numbers end at {FLOAT16_MAX:.0f}",
-            Location(str(plan.path or "the settings"), plan.line_of(key), key=key),
+            setting_place(plan, key),
             fix=clamped_fill(key, value, "the largest number that float16 holds masks as well"),
         )
 

@@ -40,9 +40,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from snellen.core.finding import Finding, Fix, Level, Location
+from snellen.core.finding import Finding, Fix, Level
 from snellen.core.passes import UNKNOWN, passes_stopped_by
-from snellen.core.plan import Cost, NotApplicable, Plan
+from snellen.core.plan import Cost, NotApplicable, Plan, setting_place
 from snellen.core.rule import BeforeFacet, Rule, absent
 
 __all__ = ["RULE"]
@@ -63,7 +63,7 @@ def _examine_plan(plan: Plan) -> Iterator[Finding]:
             raise NotApplicable(f"{reason}; of a whole step: {answer}") from answer
         return
     if stopped:
-        place = Location(str(plan.path or "the settings"), plan.line_of("model"), key="model")
+        place = setting_place(plan, "model")
         text = "Run it with real numbers: `snellen check RUN.yaml --rehearse` takes two steps on a few samples."
         yield Finding(UNKNOWN, Level.WARNING, stopped, place, fix=Fix(text))
 

@@ -42,7 +42,7 @@ from snellen.core.code.sizes import patch_of_name
 from snellen.core.finding import Evidence, Finding, Fix, FixSafety, Level, Location
 from snellen.core.log import Log, LogMatch
 from snellen.core.logs.messages import Message, find_message
-from snellen.core.plan import Cost, Plan
+from snellen.core.plan import Cost, Plan, setting_place
 from snellen.core.rule import BeforeFacet, LogFacet, Rule, SourceFacet, absent
 from snellen.core.source import Argument, Assignment, Hit, SourceFile, Span
 
@@ -216,7 +216,7 @@ def _examine_plan(plan: Plan) -> Iterator[Finding]:
         "padding-not-lcm",
         Level.ERROR,
         f"data.pad_multiple is {padded}, but {parts}: the least common multiple is {multiple}",
-        Location(str(plan.path or "the settings"), plan.line_of("data.pad_multiple"), key="data.pad_multiple"),
+        setting_place(plan, "data.pad_multiple"),
         fix=Fix(
             f"Write data.pad_multiple: {multiple}, or auto.",
             FixSafety.SAFE,

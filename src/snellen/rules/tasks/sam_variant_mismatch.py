@@ -49,7 +49,7 @@ from snellen.core.finding import Edit, Evidence, Finding, Fix, FixSafety, Level,
 from snellen.core.known.sam import FILE_BYTES, WIDTHS, file_variant, model_variant, same_variant
 from snellen.core.log import Log, LogMatch
 from snellen.core.logs.messages import Message, find_message
-from snellen.core.plan import Cost, NotApplicable, Plan
+from snellen.core.plan import Cost, NotApplicable, Plan, setting_place
 from snellen.core.probe import Answer, Here, Outcome
 from snellen.core.rule import BeforeFacet, LogFacet, Rule, SourceFacet, absent
 from snellen.core.source import Argument, CallSite, Hit, Setting, SourceFile, Span
@@ -323,7 +323,7 @@ def _examine_plan(plan: Plan) -> Iterator[Finding]:
                 "the file does not load into any other variant",
                 settings=((key, given.removeprefix("hq ")),),
             )
-            place = Location(str(plan.path or "the settings"), plan.line_of(key), key=key)
+            place = setting_place(plan, key)
             yield Finding("sam-variant-mismatch", Level.ERROR, message, place, fix=fix)
 
 

@@ -44,8 +44,8 @@ from collections import deque
 from collections.abc import Callable, Iterator, Mapping
 
 from snellen.core.audits import audited, place_of
-from snellen.core.finding import Evidence, Finding, Fix, FixSafety, Level, Location
-from snellen.core.plan import Cost, NotApplicable, Plan
+from snellen.core.finding import Evidence, Finding, Fix, FixSafety, Level
+from snellen.core.plan import Cost, NotApplicable, Plan, setting_place
 from snellen.core.rule import BeforeFacet, DuringFacet, Rule, absent
 from snellen.core.shares import wilson
 from snellen.core.step import Action, Step, Verdict
@@ -76,7 +76,7 @@ def _examine(plan: Plan) -> Iterator[Finding]:
         Level.WARNING,
         f"{name} starts at random and has {count:,} training images; plain vision transformers stay behind small "
         f"convolutional networks on fewer than {_FEW:,}",
-        Location(str(plan.path or "the settings"), plan.line_of("model.name"), key="model.name"),
+        setting_place(plan, "model.name"),
         (Evidence(f"{train.key}: {count} labelled images", place_of(plan, train.key)),),
         Fix(
             "Take pretrained weights, or a convolutional network such as model.name: resnet18.",

@@ -45,10 +45,10 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from snellen.core.facts.places import TrackerFacts
-from snellen.core.finding import Evidence, Finding, Fix, FixSafety, Level, Location
+from snellen.core.finding import Evidence, Finding, Fix, FixSafety, Level
 from snellen.core.log import Log, LoggedException, LogMatch
 from snellen.core.logs.messages import Message, find_message
-from snellen.core.plan import Cost, Plan
+from snellen.core.plan import Cost, Plan, setting_place
 from snellen.core.probe import Answer, Here, Outcome
 from snellen.core.rule import BeforeFacet, LogFacet, Rule, SourceFacet, absent
 from snellen.core.source import CallSite, Hit, SourceFile, Span
@@ -291,7 +291,7 @@ def _examine_plan(plan: Plan) -> Iterator[Finding]:
         "tracker-network",
         Level.WARNING,
         f"curves cannot be uploaded to {facts.address} while the run goes on: {facts.problem}",
-        Location(str(plan.path or "the settings"), plan.line_of(facts.key), key=facts.key),
+        setting_place(plan, facts.key),
         (Evidence("the run keeps them in metrics.jsonl of its folder"),),
         Fix(f"{_way_out(facts.problem)} Or leave it: `snellen sync RUN` uploads them at any later time."),
     )

@@ -49,10 +49,10 @@ from pathlib import Path
 
 from snellen.core.checkpoints import begins_a_pickle, inspect_weights, named_weights
 from snellen.core.facts.weights import WeightsFacts
-from snellen.core.finding import Finding, Fix, Level, Location
+from snellen.core.finding import Finding, Fix, Level
 from snellen.core.log import Log, LogMatch
 from snellen.core.logs.messages import Message, find_message, narrowed
-from snellen.core.plan import Cost, NotApplicable, Plan
+from snellen.core.plan import Cost, NotApplicable, Plan, setting_place
 from snellen.core.probe import Answer, Here, Outcome
 from snellen.core.rule import BeforeFacet, LogFacet, Rule, absent
 
@@ -292,7 +292,7 @@ def _examine_plan(plan: Plan) -> Iterator[Finding]:
     if not checkpoints:
         raise NotApplicable("the run names no checkpoint that is there")
     for weights in checkpoints:
-        place = Location(str(plan.path or "the settings"), plan.line_of(weights.key), key=weights.key)
+        place = setting_place(plan, weights.key)
         for level, what, fix in _wrong(weights):
             yield Finding("corrupt-checkpoint", level, f"{weights.key}: {weights.path}: {what}", place, fix=Fix(fix))
 

@@ -42,11 +42,11 @@ import re
 from collections.abc import Iterator
 
 from snellen.core.facts.places import HubFacts
-from snellen.core.finding import Finding, Fix, FixSafety, Level, Location
+from snellen.core.finding import Finding, Fix, FixSafety, Level
 from snellen.core.log import Log, LogMatch
 from snellen.core.logs.hub import TRACKERS, repository, target_file
 from snellen.core.logs.messages import Message, find_message
-from snellen.core.plan import Cost, NotApplicable, Plan
+from snellen.core.plan import Cost, NotApplicable, Plan, setting_place
 from snellen.core.probe import Answer, Here, Outcome
 from snellen.core.rule import BeforeFacet, LogFacet, Rule, SourceFacet, absent
 from snellen.core.source import Hit, SourceFile, Span
@@ -221,7 +221,7 @@ def _examine_plan(plan: Plan) -> Iterator[Finding]:
         "hub-auth",
         Level.ERROR,
         f"the weights of {hub.wanted} are given only to those who accepted their licence, and there is no token here",
-        Location(str(plan.path or "the settings"), plan.line_of(hub.key), key=hub.key),
+        setting_place(plan, hub.key),
         fix=Fix("Accept the licence on the model's page, then `hf auth login`.", command="hf auth login"),
     )
 

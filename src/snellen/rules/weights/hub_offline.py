@@ -48,7 +48,7 @@ from snellen.core.finding import Evidence, Finding, Fix, Level, Location
 from snellen.core.log import Log, LogMatch
 from snellen.core.logs.hub import HOSTS, TRACKERS, repository, target_file
 from snellen.core.logs.messages import Message, find_message
-from snellen.core.plan import Cost, Plan
+from snellen.core.plan import Cost, Plan, setting_place
 from snellen.core.probe import Answer, Here, Outcome
 from snellen.core.rule import BeforeFacet, LogFacet, Rule, SourceFacet, absent
 from snellen.core.source import Hit, Import, SourceFile, Span
@@ -253,7 +253,7 @@ def _examine_plan(plan: Plan) -> Iterator[Finding]:
     hub: HubFacts = plan.fact("hub")
     if hub.cached or hub.reached:
         return
-    where = Location(str(plan.path or "the settings"), plan.line_of(hub.key), key=hub.key)
+    where = setting_place(plan, hub.key)
     through = f" through the proxy {hub.proxy}" if hub.proxy else ""
     why = f"{hub.offline} forbids to ask for them" if hub.offline else f"{hub.endpoint}{through}: {hub.reason}"
     if "kaggle" in plan.fact("machine").surroundings:

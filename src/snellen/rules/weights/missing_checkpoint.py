@@ -39,10 +39,10 @@ from pathlib import Path
 
 from snellen.core.checkpoints import named_weights
 from snellen.core.file_kinds import is_weights, name_of, nearest
-from snellen.core.finding import Evidence, Finding, Fix, Level, Location
+from snellen.core.finding import Evidence, Finding, Fix, Level
 from snellen.core.log import Log, LoggedException, LogMatch
 from snellen.core.logs.messages import narrowed
-from snellen.core.plan import Cost, NotApplicable, Plan
+from snellen.core.plan import Cost, NotApplicable, Plan, setting_place
 from snellen.core.probe import Answer, Here, Outcome
 from snellen.core.rule import BeforeFacet, LogFacet, Rule, SourceFacet, absent
 from snellen.core.source import Hit, SourceFile
@@ -199,7 +199,7 @@ def _examine_plan(plan: Plan) -> Iterator[Finding]:
             "missing-checkpoint",
             Level.ERROR,
             f"{weights.key}: there is no {weights.path}{beside}",
-            Location(str(plan.path or "the settings"), plan.line_of(weights.key), key=weights.key),
+            setting_place(plan, weights.key),
             fix=Fix(f"Put it there, or correct {weights.key}."),
         )
 

@@ -38,8 +38,8 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 
-from snellen.core.finding import Evidence, Finding, Fix, Level, Location
-from snellen.core.plan import Cost, NotApplicable, Plan
+from snellen.core.finding import Evidence, Finding, Fix, Level
+from snellen.core.plan import Cost, NotApplicable, Plan, setting_place
 from snellen.core.rule import BeforeFacet, Rule, absent
 
 __all__ = ["RULE"]
@@ -57,7 +57,7 @@ def _examine_plan(plan: Plan) -> Iterator[Finding]:
                 "noncommercial-weights",
                 Level.NOTE,
                 f"{key}: the published weights of {what} are under {licence}, which restricts commercial use",
-                Location(str(plan.path or "the settings"), plan.line_of(key), key=key),
+                setting_place(plan, key),
                 (Evidence(f"stated by {source}"),) if source else (),
                 Fix("Nothing in research; else take weights under another licence: timm.list_pretrained lists them."),
             )

@@ -36,10 +36,10 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 
-from snellen.core.finding import Evidence, Finding, Fix, Level, Location
+from snellen.core.finding import Evidence, Finding, Fix, Level
 from snellen.core.log import Log, LogMatch
 from snellen.core.logs.state_dicts import renaming
-from snellen.core.plan import Cost, Plan
+from snellen.core.plan import Cost, Plan, setting_place
 from snellen.core.rule import BeforeFacet, LogFacet, Rule, SourceFacet, absent
 from snellen.core.source import CallSite, Hit, SourceFile
 
@@ -157,7 +157,7 @@ def _examine_plan(plan: Plan) -> Iterator[Finding]:
         # Another network, or tensors of another shape, are refused loudly: state-dict-mismatch.
         if fit.loaded == fit.total or (fit.source and (fit.clashes or not fit.loaded)):
             continue
-        place = Location(str(plan.path or "the settings"), plan.line_of(fit.key), key=fit.key)
+        place = setting_place(plan, fit.key)
         if not fit.source:
             role = "frozen, so it stays random for good" if fit.frozen else "trained from a random start"
             level = Level.ERROR if fit.frozen else Level.WARNING

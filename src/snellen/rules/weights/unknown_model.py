@@ -38,10 +38,10 @@ import re
 from collections.abc import Iterator
 
 from snellen.core.file_kinds import nearest
-from snellen.core.finding import Finding, Fix, Level, Location
+from snellen.core.finding import Finding, Fix, Level
 from snellen.core.log import Log, LogMatch
 from snellen.core.logs.messages import Message, find_message
-from snellen.core.plan import Cost, FactUnavailable, NotApplicable, Plan
+from snellen.core.plan import Cost, FactUnavailable, NotApplicable, Plan, setting_place
 from snellen.core.rule import BeforeFacet, LogFacet, Rule, absent
 
 __all__ = ["RULE"]
@@ -88,7 +88,7 @@ def _examine_plan(plan: Plan) -> Iterator[Finding]:
                 continue
             keys = ("model.backbone", "model.name", "model")
             key = next((key for key in keys if plan.line_of(key) is not None), "model")
-            place = Location(str(plan.path or "the settings"), plan.line_of(key), key=key)
+            place = setting_place(plan, key)
             text = f"{answer.hint[0].upper()}{answer.hint[1:]}" if answer.hint else "Write a name that exists."
             yield Finding("unknown-model", Level.ERROR, str(answer), place, fix=Fix(text))
             return

@@ -42,8 +42,8 @@ import re
 from collections.abc import Iterator
 
 from snellen.core.checkpoints import used_as_module
-from snellen.core.finding import Edit, Evidence, Finding, Fix, FixSafety, Level, Location
-from snellen.core.plan import Cost, NotApplicable, Plan
+from snellen.core.finding import Edit, Evidence, Finding, Fix, FixSafety, Level
+from snellen.core.plan import Cost, NotApplicable, Plan, setting_place
 from snellen.core.rule import BeforeFacet, Rule, SourceFacet, absent
 from snellen.core.source import UNKNOWN, Argument, CallSite, Hit, Origin, SourceFile, Span
 
@@ -252,7 +252,7 @@ def _examine_plan(plan: Plan) -> Iterator[Finding]:
                 "unsafe-load",
                 Level.ERROR,
                 f"{weights.key}: unpickling {weights.path} imports {names}: it is no checkpoint, it runs a program",
-                Location(str(plan.path or "the settings"), plan.line_of(weights.key), key=weights.key),
+                setting_place(plan, weights.key),
                 tuple(Evidence(f"it imports {name}") for name in weights.pickle.imports[:20]),
                 Fix("Delete it, and fetch the weights from whoever made them, as .safetensors."),
             )

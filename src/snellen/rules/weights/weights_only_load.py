@@ -41,10 +41,10 @@ import re
 from collections.abc import Iterator
 
 from snellen.core.checkpoints import begins_a_pickle, named_weights, used_as_module
-from snellen.core.finding import Evidence, Finding, Fix, FixSafety, Level, Location
+from snellen.core.finding import Evidence, Finding, Fix, FixSafety, Level
 from snellen.core.log import Log, LogMatch
 from snellen.core.logs.messages import Message, find_message
-from snellen.core.plan import Cost, NotApplicable, Plan
+from snellen.core.plan import Cost, NotApplicable, Plan, setting_place
 from snellen.core.probe import Answer, Here, Outcome
 from snellen.core.rule import BeforeFacet, LogFacet, Rule, SourceFacet, absent
 from snellen.core.source import Hit, SourceFile
@@ -210,7 +210,7 @@ def _examine_plan(plan: Plan) -> Iterator[Finding]:
             "weights-only-load",
             Level.ERROR,
             f"{weights.key}: torch.load(weights_only=True) refuses {weights.path}: {what}",
-            Location(str(plan.path or "the settings"), plan.line_of(weights.key), key=weights.key),
+            setting_place(plan, weights.key),
             tuple(Evidence(f"not on torch's list: {name}") for name in weights.pickle.foreign[:20]),
             _fix_of_file(weights.format),
         )
