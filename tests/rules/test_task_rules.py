@@ -82,7 +82,7 @@ def test_an_overlap_that_rises_and_other_numbers_are_left_alone():
 class Settings:
     """A plan of nothing but settings."""
 
-    path = None
+    path, root = None, Path()
 
     def __init__(self, **settings):
         self.settings = settings
