@@ -112,7 +112,7 @@ def _held_out() -> list[Case]:
         Case("ghostnet", "timm:ghostnet_100", image, 20, phase="predict"),
         Case("mnasnet", "torchvision:mnasnet0_5", (3, 160, 160), 20, "sgd"),
         Case("linknet", "smp:Linknet", (3, 192, 256), 5, precision="bf16"),
-        Case("s3d", "torchvision:video.s3d", (3, 16, 96, 96), 2),
+        Case("s3d", "torchvision:video.s3d", (3, 16, 224, 224), 1),
     ]
 
 
