@@ -161,6 +161,27 @@ def test_a_hundred_equal_pictures_are_joined_by_ninety_nine_pairs(
     assert len(twins) == 29
 
 
+def test_an_answer_is_kept_for_the_same_images_of_the_same_content(
+    tmp_path: Path, photo: Callable[[str], np.ndarray]
+) -> None:
+    paths = photographs(tmp_path, photo)
+    copy = tmp_path / "copy.png"
+    Image.open(paths[0]).resize((160, 120)).save(copy)
+    cache, steps = tmp_path / "cache", list[str]()
+
+    def tell(what: str, _done: int, _total: int) -> None:
+        steps.append(what)
+
+    first = find_twins([audit([*paths, copy])], tell=tell, cache=cache)
+    assert named(first) == {("near", "astronaut.png", "copy.png")}
+    assert steps
+    steps.clear()
+    assert find_twins([audit([*paths, copy])], tell=tell, cache=cache) == first
+    assert not steps
+    Image.open(paths[1]).resize((160, 120)).save(copy)
+    assert named(find_twins([audit([*paths, copy])], tell=tell, cache=cache)) == {("near", "coffee.png", "copy.png")}
+
+
 def test_close_pairs_are_those_of_all_with_all() -> None:
     dice = np.random.default_rng(5)
     words = dice.integers(0, 2**64, 400, dtype=np.uint64)

@@ -52,7 +52,7 @@ def provide_twins(plan: Plan) -> tuple[Twin, ...]:
     """The fact `twins`: images that show the same, within and across the data folders."""
     from snellen.data.audit.twins import find_twins  # noqa: PLC0415
 
-    return find_twins(plan.fact("audit"), tell=plan.notify)
+    return find_twins(plan.fact("audit"), tell=plan.notify, cache=cache_folder())
 
 
 def _data_paths(plan: Plan) -> list[PathFacts]:

@@ -7,16 +7,20 @@ enough to join it: within images of one folder, role and group; and between two 
 
 from __future__ import annotations
 
+import hashlib
+import json
 from collections import defaultdict
 from collections.abc import Callable, Hashable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import chain
+from pathlib import Path
 from typing import Final
 
 import numpy as np
 import numpy.typing as npt
 
 from snellen.core.facts.data import FolderAudit, ImageRecord, Twin
+from snellen.data.audit.cache import AuditCache
 from snellen.data.audit.crops import find_crops
 from snellen.data.audit.fingerprints import (
     MIRROR,
@@ -68,7 +72,9 @@ class Image:
     part: Hashable = ""
 
 
-def find_twins(audits: Sequence[FolderAudit], *, tell: Tell | None = None) -> tuple[Twin, ...]:
+def find_twins(
+    audits: Sequence[FolderAudit], *, tell: Tell | None = None, cache: Path | None = None
+) -> tuple[Twin, ...]:
     """Images of data folders that show the same, within and across the folders.
 
     A file that several folders hold counts once, for the first of them. Blurred frames and their sharp partners are no
@@ -77,12 +83,35 @@ def find_twins(audits: Sequence[FolderAudit], *, tell: Tell | None = None) -> tu
     Args:
         audits: The folders.
         tell: Is told how far it is.
+        cache: Folder of what was measured before: the answer for the same images of the same content is kept there.
     """
-    tell = tell or _say_nothing
     images = list(_images_of(audits))
     partners = {
         frozenset((sample.image, sample.partner)) for audit in audits for sample in audit.samples if sample.partner
     }
+    asked = _digest_of(images, partners)
+    with AuditCache(cache) as remembered:
+        told = remembered.get("twins", asked)
+        if told is not None:
+            return tuple(Twin(*one) for one in json.loads(told))
+    twins = _find(images, partners, tell or _say_nothing)
+    with AuditCache(cache) as remembered:
+        remembered.put("twins", asked, json.dumps([[one.one, one.other, one.kind, one.distance] for one in twins]))
+    return twins
+
+
+def _digest_of(images: Iterable[Image], partners: Iterable[frozenset[str]]) -> str:
+    """Of everything that the answer rests on: which images, what they hold, what belongs together."""
+    digest = hashlib.blake2b(digest_size=16)
+    for image in images:
+        record = image.record
+        shown = record.pixels.digest if record.pixels is not None else ""
+        digest.update(repr((record.path, record.digest, shown, record.upright_size, image.part)).encode())
+    digest.update(repr(sorted(sorted(pair) for pair in partners)).encode())
+    return digest.hexdigest()
+
+
+def _find(images: Sequence[Image], partners: set[frozenset[str]], tell: Tell) -> tuple[Twin, ...]:
     exact, apart = exact_twins(images)
     known = partners | {frozenset((twin.one, twin.other)) for twin in exact}
     near = near_twins(apart, known, tell=tell)
