@@ -33,6 +33,7 @@ SET_BY_LIBRARIES = {
     "LD_LIBRARY_PATH",
     "OMP_WAIT_POLICY",
     "PYTEST_CURRENT_TEST",
+    "RAY_ENABLE_UV_RUN_RUNTIME_ENV",
     "PYTORCH_NVML_BASED_CUDA_CHECK",
     "TORCHINDUCTOR_CACHE_DIR",
 }
@@ -164,6 +165,7 @@ def photo() -> Callable[[str], np.ndarray]:
 @pytest.fixture(scope="module")
 def ray_cluster() -> Iterator[None]:
     """A Ray cluster of two workers on this machine, kept for the tests of a module."""
+    os.environ.setdefault("RAY_ENABLE_UV_RUN_RUNTIME_ENV", "0")  # as the engine does; the tests run under `uv run`
     ray = pytest.importorskip("ray")
     ray.init(num_cpus=2, include_dashboard=False, log_to_driver=False, logging_level="ERROR")
     yield

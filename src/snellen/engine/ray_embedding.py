@@ -10,6 +10,7 @@ import importlib
 import itertools
 import json
 import logging
+import os
 import platform
 import time
 from collections.abc import Callable, Iterable, Iterator
@@ -93,6 +94,9 @@ def embed_on_ray(
 
 
 def _ray() -> Any:
+    # Started by `uv run`, Ray would pack the current folder and start workers by the same command in the unpacked copy,
+    # where this environment is not: they end before they have begun, and everything waits for ever.
+    os.environ.setdefault("RAY_ENABLE_UV_RUN_RUNTIME_ENV", "0")
     try:
         ray = importlib.import_module("ray")
         importlib.import_module("ray.data")
