@@ -18,7 +18,6 @@ __all__ = [
     "file_evidence",
     "listed",
     "listing_findings",
-    "place_of",
     "share",
     "short",
     "trouble_findings",
@@ -51,11 +50,6 @@ def clips(plan: Plan) -> Sequence[FolderAudit]:
     if not found:
         raise NotApplicable("no data folder holds sequences of frames")
     return found
-
-
-def place_of(plan: Plan, key: str) -> Location:
-    """The setting that names a data folder."""
-    return setting_place(plan, key)
 
 
 def file_evidence(files: Iterable[tuple[str, str]]) -> tuple[Evidence, ...]:
@@ -121,7 +115,7 @@ def listing_findings(
                 slug,
                 level,
                 f"{folder.key}: {problem.message}",
-                place_of(plan, folder.key),
+                setting_place(plan, folder.key),
                 file_evidence((path, said) for path in problem.paths),
                 Fix(remedy),
             )
@@ -158,7 +152,7 @@ def trouble_findings(
             slug,
             Level.WARNING if folder.count(*harmful) else Level.NOTE,
             f"{folder.key}: {count} of {folder.entries} {said}: {listed([short(name.path) for name in found])}",
-            place_of(plan, folder.key),
+            setting_place(plan, folder.key),
             file_evidence((name.path, name.why) for name in found),
             fix,
         )

@@ -8,10 +8,10 @@ from dataclasses import dataclass
 from statistics import median
 from typing import Final, TypeAlias
 
-from snellen.core.audits import file_evidence, listed, place_of, share, short
+from snellen.core.audits import file_evidence, listed, share, short
 from snellen.core.facts.data import FolderAudit, ImageRecord, Pixels
 from snellen.core.finding import Finding, Fix, Level
-from snellen.core.plan import NotApplicable, Plan
+from snellen.core.plan import NotApplicable, Plan, setting_place
 
 __all__ = [
     "FEW",
@@ -217,7 +217,7 @@ def image_finding(
         slug,
         level,
         f"{folder.key}: {message}: {names}" if files else f"{folder.key}: {message}",
-        place_of(plan, folder.key),
+        setting_place(plan, folder.key),
         file_evidence(files),
         Fix(fix),
     )

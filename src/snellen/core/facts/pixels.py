@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from snellen.core.facts.weights import StatedPixels
-from snellen.core.finding import Evidence, Finding, Fix, Level, Location
+from snellen.core.finding import Evidence, Finding, Fix, Level
 from snellen.core.plan import NotApplicable, Plan, setting_place
 
 __all__ = ["other_constants", "other_order"]
@@ -29,7 +29,7 @@ def other_constants(plan: Plan) -> Iterator[Finding]:
             Level.WARNING,
             f"{one.source} beside {one.weights} states mean {_shown(one.mean)} and deviation {_shown(one.std)}, and "
             f"the run takes {_shown(taken[0])} and {_shown(taken[1])}, those of {network.get('part', 'its network')}",
-            _place(plan, one),
+            setting_place(plan, one.key),
             (Evidence(f"{one.source}: mean {list(one.mean)}, std {list(one.std)}"),),
             Fix(f"Take the weights of the network that the run names, or name the one that they are of.{named}"),
         )
@@ -46,7 +46,7 @@ def other_order(plan: Plan) -> Iterator[Finding]:
             "colour-order",
             Level.ERROR,
             f"{one.source} beside {one.weights} says that images come as {one.colour}, the run gives them as {given}",
-            _place(plan, one),
+            setting_place(plan, one.key),
             (Evidence(f"{one.source}: do_flip_channel_order"),),
             Fix(
                 "Take weights that were trained on the order of the run, or turn these once: reverse the three input "
@@ -63,10 +63,6 @@ def _both(plan: Plan) -> tuple[Sequence[StatedPixels], Mapping[str, Any]]:
     if not contracts:
         raise NotApplicable("the task names no network that takes images")
     return stated, contracts[0]
-
-
-def _place(plan: Plan, one: StatedPixels) -> Location:
-    return setting_place(plan, one.key)
 
 
 def _shown(values: Sequence[float]) -> str:

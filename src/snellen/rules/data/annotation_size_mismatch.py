@@ -35,10 +35,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from snellen.core.audits import audited, file_evidence, place_of, share, short
+from snellen.core.audits import audited, file_evidence, share, short
 from snellen.core.facts.data import ImageRecord
 from snellen.core.finding import Finding, Fix, Level
-from snellen.core.plan import Cost, NotApplicable, Plan
+from snellen.core.plan import Cost, NotApplicable, Plan, setting_place
 from snellen.core.rule import BeforeFacet, Rule, absent
 
 __all__ = ["RULE"]
@@ -70,7 +70,7 @@ def _examine(plan: Plan) -> Iterator[Finding]:
             Level.ERROR,
             f"{folder.key}: {share(len(wrong), compared)} annotations are for another size of their image: "
             f"{short(path)}: {text}",
-            place_of(plan, folder.key),
+            setting_place(plan, folder.key),
             file_evidence((name, why) for name, why, _ in wrong),
             Fix(fix),
         )

@@ -43,7 +43,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 
-from snellen.core.audits import MAX_EVIDENCE, audited, place_of, share, short
+from snellen.core.audits import MAX_EVIDENCE, audited, share, short
 from snellen.core.boxes import READINGS, fault, other_reading, placed_boxes
 from snellen.core.code.flow import Flow, Step, Trail
 from snellen.core.code.trails import parts_of
@@ -51,7 +51,7 @@ from snellen.core.finding import Edit, Evidence, Finding, Fix, FixSafety, Level,
 from snellen.core.known.backbones import place
 from snellen.core.log import Log, LogMatch
 from snellen.core.logs.messages import find_message
-from snellen.core.plan import Cost, NotApplicable, Plan
+from snellen.core.plan import Cost, NotApplicable, Plan, setting_place
 from snellen.core.rule import BeforeFacet, LogFacet, Rule, SourceFacet, absent
 from snellen.core.source import Argument, Assignment, CallSite, Hit, SourceFile, Span
 
@@ -374,7 +374,7 @@ def _examine_plan(plan: Plan) -> Iterator[Finding]:
             Level.ERROR,
             f"{folder.key}: {share(wrong, of)} boxes are impossible as {READINGS[boxes[0].box.convention]}, and all "
             f"make sense as {READINGS[reading]}: {short(bad[0][0].box.path)}: {told[0]}",
-            place_of(plan, folder.key),
+            setting_place(plan, folder.key),
             tuple(
                 Evidence(text, Location(one.box.path, one.box.line)) for (one, _), text in zip(bad, told, strict=False)
             ),

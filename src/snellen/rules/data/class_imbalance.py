@@ -35,10 +35,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from snellen.core.audits import MAX_EVIDENCE, audited, place_of
+from snellen.core.audits import MAX_EVIDENCE, audited
 from snellen.core.classes_of import class_counts
 from snellen.core.finding import Evidence, Finding, Fix, Level
-from snellen.core.plan import Cost, NotApplicable, Plan
+from snellen.core.plan import Cost, NotApplicable, Plan, setting_place
 from snellen.core.rule import BeforeFacet, Rule, absent
 
 __all__ = ["RULE"]
@@ -69,7 +69,7 @@ def _examine(plan: Plan) -> Iterator[Finding]:
             Level.WARNING,
             f"{folder.key}: {most} has {many} samples, {least} has {few}: {many / few:.0f} times as many; "
             f"answering {most} alone is right for {100 * many / total:.0f}%",
-            place_of(plan, folder.key),
+            setting_place(plan, folder.key),
             tuple(Evidence(f"{name}: {counts[name]} samples") for name in [most, *sorted(rare)][:MAX_EVIDENCE]),
             Fix(
                 f"Weigh the loss by class: {{{shown}{', ...' if len(weights) > 12 else ''}}}, or draw rare classes "

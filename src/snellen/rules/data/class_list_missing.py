@@ -32,10 +32,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 
-from snellen.core.audits import audited, place_of
+from snellen.core.audits import audited
 from snellen.core.facts.data import FolderAudit
 from snellen.core.finding import Finding, Fix, Level
-from snellen.core.plan import Cost, NotApplicable, Plan
+from snellen.core.plan import Cost, NotApplicable, Plan, setting_place
 from snellen.core.rule import BeforeFacet, Rule, absent
 
 __all__ = ["RULE"]
@@ -58,7 +58,7 @@ def _examine(plan: Plan) -> Iterator[Finding]:
             Level.WARNING,
             f"{folder.key}: boxes carry the {len(numbers)} class numbers {numbers[0]} to {numbers[-1]}, "
             "and no list names them",
-            place_of(plan, folder.key),
+            setting_place(plan, folder.key),
             fix=Fix(
                 f"Write classes.txt into {folder.path}, one name a line, at least {numbers[-1] + 1} lines, "
                 "in the order of the numbers."

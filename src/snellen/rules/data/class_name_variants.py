@@ -32,10 +32,10 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterator
 
-from snellen.core.audits import MAX_EVIDENCE, audited, listed, place_of
+from snellen.core.audits import MAX_EVIDENCE, audited, listed
 from snellen.core.classes_of import class_counts, variants
 from snellen.core.finding import Evidence, Finding, Fix, Level
-from snellen.core.plan import Cost, NotApplicable, Plan
+from snellen.core.plan import Cost, NotApplicable, Plan, setting_place
 from snellen.core.rule import BeforeFacet, Rule, absent
 
 __all__ = ["RULE"]
@@ -61,7 +61,7 @@ def _examine(plan: Plan) -> Iterator[Finding]:
         Level.ERROR,
         f"{listed(keys)}: {len(groups)} {'class is' if len(groups) == 1 else 'classes are'} spelled in more than one "
         f"way: {'; '.join(' and '.join(map(repr, group)) for group in groups[:4])}",
-        place_of(plan, keys[0]),
+        setting_place(plan, keys[0]),
         tuple(Evidence(f"{name!r}: {counts[name]} samples") for group in groups for name in group)[:MAX_EVIDENCE],
         Fix(f"Rename: {', '.join(f'{old!r} to {new!r}' for old, new in changed.items())}."),
     )

@@ -37,10 +37,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from snellen.core.audits import audited, listed, place_of, share
+from snellen.core.audits import audited, listed, share
 from snellen.core.classes_of import class_counts, folded
 from snellen.core.finding import Evidence, Finding, Fix, Level
-from snellen.core.plan import Cost, NotApplicable, Plan
+from snellen.core.plan import Cost, NotApplicable, Plan, setting_place
 from snellen.core.rule import BeforeFacet, Rule, absent
 
 __all__ = ["RULE"]
@@ -70,7 +70,7 @@ def _examine(plan: Plan) -> Iterator[Finding]:
             Level.ERROR,
             f"{folder.key}: {share(len(unknown), len(counts))} classes with {samples} samples never occur in "
             f"{train[0].key}: {listed(unknown, 6)}",
-            place_of(plan, folder.key),
+            setting_place(plan, folder.key),
             tuple(Evidence(f"{name}: {counts[name]} in {folder.key}, 0 in {train[0].key}") for name in unknown[:20]),
             Fix(f"Move samples of {listed(unknown, 6)} to {train[0].key}, or take them out of {folder.key}."),
         )

@@ -35,11 +35,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from snellen.core.audits import listed, place_of, share
+from snellen.core.audits import listed, share
 from snellen.core.classes_of import class_counts, folded
 from snellen.core.facts.data import FolderAudit
 from snellen.core.finding import Finding, Fix, Level
-from snellen.core.plan import Cost, NotApplicable, Plan
+from snellen.core.plan import Cost, NotApplicable, Plan, setting_place
 from snellen.core.rule import BeforeFacet, Rule, absent
 
 __all__ = ["RULE"]
@@ -68,7 +68,7 @@ def _examine(plan: Plan) -> Iterator[Finding]:
             Level.ERROR if by_folder else Level.WARNING,
             f"{folder.key}: {share(len(missing), len(folder.classes))} declared classes have no sample: "
             f"{listed(missing, 6)}" + (f" ({folder.classes_from} declares them)" if folder.classes_from else ""),
-            place_of(plan, folder.key),
+            setting_place(plan, folder.key),
             fix=Fix(f"Add samples of {listed(missing, 6)}, or take the name off the list and renumber the others."),
         )
     if not declared:

@@ -38,10 +38,10 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterator
 
-from snellen.core.audits import audited, file_evidence, place_of, share, short
+from snellen.core.audits import audited, file_evidence, share, short
 from snellen.core.facts.data import MaskRecord
 from snellen.core.finding import Finding, Fix, Level
-from snellen.core.plan import Cost, NotApplicable, Plan
+from snellen.core.plan import Cost, NotApplicable, Plan, setting_place
 from snellen.core.rule import BeforeFacet, Rule, absent
 
 __all__ = ["RULE"]
@@ -70,7 +70,7 @@ def _examine(plan: Plan) -> Iterator[Finding]:
             Level.ERROR,
             f"{folder.key}: {share(len(coloured), len(folder.masks))} masks show {len(colours)} colours, "
             f"not class numbers, such as {short(coloured[0].path)}",
-            place_of(plan, folder.key),
+            setting_place(plan, folder.key),
             file_evidence((mask.path, f"mode {mask.mode}, {mask.distinct} colours") for mask in coloured),
             Fix(f"Write class numbers by a table from colour to number: {{{table}}}, in the order of your classes."),
         )

@@ -37,12 +37,12 @@ import re
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from snellen.core.audits import file_evidence, place_of, share, short
+from snellen.core.audits import file_evidence, share, short
 from snellen.core.facts.data import FolderAudit, ImageRecord, MaskRecord
 from snellen.core.finding import Evidence, Finding, Fix, Level
 from snellen.core.log import Log, LoggedException, LogMatch
 from snellen.core.logs.messages import TOO_MANY_PIXELS
-from snellen.core.plan import Cost, NotApplicable, Plan
+from snellen.core.plan import Cost, NotApplicable, Plan, setting_place
 from snellen.core.probe import Answer, Here, Outcome
 from snellen.core.rule import BeforeFacet, LogFacet, Rule, SourceFacet, absent
 from snellen.core.source import CallSite, Hit, SourceFile
@@ -180,7 +180,7 @@ def _examine_plan(plan: Plan) -> Iterator[Finding]:
             Level.ERROR,
             f"{folder.key}: {' and '.join(parts)} cannot be decoded ({folder.coverage()}): "
             f"{short(path)} {reason}{more}",
-            place_of(plan, folder.key),
+            setting_place(plan, folder.key),
             file_evidence(broken),
             Fix("Fetch these files again, or move them away."),
         )

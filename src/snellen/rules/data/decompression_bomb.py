@@ -39,12 +39,12 @@ import math
 import re
 from collections.abc import Iterator, Sequence
 
-from snellen.core.audits import file_evidence, place_of, share, short
+from snellen.core.audits import file_evidence, share, short
 from snellen.core.facts.data import FolderAudit, ImageRecord, MaskRecord
 from snellen.core.finding import Finding, Fix, FixSafety, Level
 from snellen.core.log import Log, LogMatch
 from snellen.core.logs.messages import TOO_MANY_PIXELS, find_message
-from snellen.core.plan import Cost, NotApplicable, Plan
+from snellen.core.plan import Cost, NotApplicable, Plan, setting_place
 from snellen.core.rule import BeforeFacet, LogFacet, Rule, SourceFacet, absent
 from snellen.core.source import Hit, SourceFile
 
@@ -128,7 +128,7 @@ def _examine_plan(plan: Plan) -> Iterator[Finding]:
                 Level.ERROR,
                 f"{folder.key}: {share(len(bombs), len(records))} images have more pixels than are opened: "
                 f"{short(path)} {why}",
-                place_of(plan, folder.key),
+                setting_place(plan, folder.key),
                 file_evidence(bombs),
                 Fix("Cut these images into tiles, or store them smaller, before training."),
             )

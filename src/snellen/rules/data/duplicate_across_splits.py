@@ -35,10 +35,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 
-from snellen.core.audits import audited, file_evidence, listed, place_of, share, short
+from snellen.core.audits import audited, file_evidence, listed, share, short
 from snellen.core.facts.data import FolderAudit, Twin
 from snellen.core.finding import Finding, Fix, Level
-from snellen.core.plan import Cost, NotApplicable, Plan
+from snellen.core.plan import Cost, NotApplicable, Plan, setting_place
 from snellen.core.rule import BeforeFacet, Rule, absent
 
 __all__ = ["RULE"]
@@ -70,7 +70,7 @@ def _examine(plan: Plan) -> Iterator[Finding]:
             Level.ERROR if hard else Level.WARNING,
             f"{other.key}: {share(images, count)} images lie in {train.key} as well, {hard} of them exactly: "
             f"{short(theirs)} and {short(mine)} {_HOW[twin.kind]}",
-            place_of(plan, other.key),
+            setting_place(plan, other.key),
             file_evidence((name, f"{short(source)} and it {_told(one)}") for source, name, one in pairs),
             Fix(f"Remove the copies from {train.key}: {listed([short(source) for source, _, _ in pairs])}."),
         )

@@ -31,10 +31,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from snellen.core.audits import MAX_EVIDENCE, audited, place_of, share, short
+from snellen.core.audits import MAX_EVIDENCE, audited, share, short
 from snellen.core.facts.data import Box
 from snellen.core.finding import Evidence, Finding, Fix, Level, Location
-from snellen.core.plan import Cost, NotApplicable, Plan
+from snellen.core.plan import Cost, NotApplicable, Plan, setting_place
 from snellen.core.rule import BeforeFacet, Rule, absent
 
 __all__ = ["RULE"]
@@ -61,7 +61,7 @@ def _examine(plan: Plan) -> Iterator[Finding]:
             Level.WARNING,
             f"{folder.key}: {share(len(twice), total)} boxes stand a second time in their annotation, "
             f"in {images} {'file' if images == 1 else 'files'}: {_told(twice[0][1])}",
-            place_of(plan, folder.key),
+            setting_place(plan, folder.key),
             tuple(Evidence(_told(box), Location(box.path, box.line)) for _, box in twice[:MAX_EVIDENCE]),
             Fix(f"Remove the {len(twice)} repeated boxes; the evidence names file and line."),
         )

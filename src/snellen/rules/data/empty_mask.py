@@ -34,9 +34,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from snellen.core.audits import audited, file_evidence, place_of, share, short
+from snellen.core.audits import audited, file_evidence, share, short
 from snellen.core.finding import Finding, Fix, Level
-from snellen.core.plan import Cost, NotApplicable, Plan
+from snellen.core.plan import Cost, NotApplicable, Plan, setting_place
 from snellen.core.rule import BeforeFacet, Rule, absent
 
 __all__ = ["RULE"]
@@ -69,7 +69,7 @@ def _examine(plan: Plan) -> Iterator[Finding]:
             Level.ERROR if forged else Level.WARNING,
             f"{folder.key}: {share(len(found), judged)} masks mark nothing or everything: {short(path)} {text}"
             + (f"; {forged} of them belong to forged images" if forged else ""),
-            place_of(plan, folder.key),
+            setting_place(plan, folder.key),
             file_evidence(found),
             Fix(
                 "Export these masks again, or move forged images that have none away."

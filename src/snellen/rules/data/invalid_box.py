@@ -39,10 +39,10 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterator
 
-from snellen.core.audits import MAX_EVIDENCE, audited, place_of, share, short
+from snellen.core.audits import MAX_EVIDENCE, audited, share, short
 from snellen.core.boxes import PlacedBox, fault, other_reading, placed_boxes
 from snellen.core.finding import Evidence, Finding, Fix, Level, Location
-from snellen.core.plan import Cost, NotApplicable, Plan
+from snellen.core.plan import Cost, NotApplicable, Plan, setting_place
 from snellen.core.rule import BeforeFacet, Rule, absent
 
 __all__ = ["RULE"]
@@ -66,7 +66,7 @@ def _examine(plan: Plan) -> Iterator[Finding]:
             Level.ERROR,
             f"{folder.key}: {share(len(wrong), len(boxes))} boxes are impossible "
             f"({', '.join(f'{count} {kind}' for kind, count in kinds.most_common())}): {_told(one, text)}",
-            place_of(plan, folder.key),
+            setting_place(plan, folder.key),
             tuple(Evidence(_told(box, why), Location(box.box.path, box.box.line)) for box, why in wrong[:MAX_EVIDENCE]),
             Fix(" ".join(_remedies(kinds))),
         )

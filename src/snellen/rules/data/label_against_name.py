@@ -35,10 +35,10 @@ import re
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import PurePath
 
-from snellen.core.audits import audited, file_evidence, place_of, share, short
+from snellen.core.audits import audited, file_evidence, share, short
 from snellen.core.classes_of import class_counts, folded, label_of_number
 from snellen.core.finding import Finding, Fix, Level
-from snellen.core.plan import Cost, NotApplicable, Plan
+from snellen.core.plan import Cost, NotApplicable, Plan, setting_place
 from snellen.core.rule import BeforeFacet, Rule, absent
 
 __all__ = ["RULE"]
@@ -78,7 +78,7 @@ def _examine(plan: Plan) -> Iterator[Finding]:
             Level.WARNING,
             f"{folder.key}: {share(len(wrong), len(folder.samples))} files are named after another class than their "
             f"label: {short(path)} is labelled {label}, its name says {name}",
-            place_of(plan, folder.key),
+            setting_place(plan, folder.key),
             file_evidence((one, f"labelled {given}, its name says {said}") for one, given, said in wrong),
             Fix(f"Look at them; move those that are misplaced, such as {short(path)} to {name}."),
         )

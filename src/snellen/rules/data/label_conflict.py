@@ -34,11 +34,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from snellen.core.audits import audited, file_evidence, listed, place_of, short
+from snellen.core.audits import audited, file_evidence, listed, short
 from snellen.core.classes_of import folded, label_of_number
 from snellen.core.facts.data import FolderAudit
 from snellen.core.finding import Finding, Fix, Level
-from snellen.core.plan import Cost, NotApplicable, Plan
+from snellen.core.plan import Cost, NotApplicable, Plan, setting_place
 from snellen.core.rule import BeforeFacet, Rule, absent
 
 __all__ = ["RULE"]
@@ -80,7 +80,7 @@ def _examine(plan: Plan) -> Iterator[Finding]:
         Level.ERROR,
         f"{folder.key}: {len(found)} {'image stands' if len(found) == 1 else 'images stand'} under two labels "
         f"(of {len(labels)} labelled): {told[0]}, and they are the same picture",
-        place_of(plan, folder.key),
+        setting_place(plan, folder.key),
         file_evidence((twin.one, text) for twin, text in zip(found, told, strict=True)),
         Fix(
             "Look at each, keep the right label, and remove the other copy: "
@@ -99,7 +99,7 @@ def _torn(plan: Plan, folder: FolderAudit) -> Iterator[Finding]:
                 "label-conflict",
                 Level.ERROR,
                 f"{folder.key}: {problem.message}",
-                place_of(plan, folder.key),
+                setting_place(plan, folder.key),
                 evidence,
                 fix,
             )

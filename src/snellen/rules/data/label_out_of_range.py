@@ -40,14 +40,14 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 
-from snellen.core.audits import audited, listed, place_of, share, short
+from snellen.core.audits import audited, listed, share, short
 from snellen.core.classes_of import folded, stated_classes
 from snellen.core.code.classes import ClassCount, ClassMap, class_counts, class_maps, is_map_name
 from snellen.core.facts.data import FolderAudit
 from snellen.core.finding import Evidence, Finding, Fix, FixSafety, Level, Location
 from snellen.core.log import Log, LogMatch
 from snellen.core.logs.messages import Message, find_message
-from snellen.core.plan import Cost, NotApplicable, Plan
+from snellen.core.plan import Cost, NotApplicable, Plan, setting_place
 from snellen.core.rule import BeforeFacet, LogFacet, Rule, SourceFacet, absent
 from snellen.core.source import CallSite, Hit, SourceFile
 
@@ -277,7 +277,7 @@ def _examine_plan(plan: Plan) -> Iterator[Finding]:
                 if stated[0].endswith(("num_classes", "n_classes")):
                     setting = ((stated[0], needed),)
                     fix = Fix(f"Write {stated[0]}: {needed}", FixSafety.UNSAFE, "the head changes", settings=setting)
-                yield Finding("label-out-of-range", Level.ERROR, message, place_of(plan, stated[0]), fix=fix)
+                yield Finding("label-out-of-range", Level.ERROR, message, setting_place(plan, stated[0]), fix=fix)
     if not judged:
         raise NotApplicable("nothing says which classes there are, or no data folder carries labels")
 
@@ -307,7 +307,7 @@ def _unknown(plan: Plan, folder: FolderAudit, wrong: list[tuple[str, Location]],
         f"{folder.key}: {share(len(wrong), of)} labels are none of the {count} classes"
         + (f" of {folder.classes_from}" if folder.classes_from else "")
         + f": {listed(names, 6)}, such as {label} in {short(where.path)}",
-        place_of(plan, folder.key),
+        setting_place(plan, folder.key),
         tuple(Evidence(f"is labelled {name}", place) for name, place in wrong[:20]),
         Fix(fix),
     )

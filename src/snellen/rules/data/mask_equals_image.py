@@ -34,10 +34,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from snellen.core.audits import audited, file_evidence, listed, place_of, share, short
+from snellen.core.audits import audited, file_evidence, listed, share, short
 from snellen.core.facts.data import ImageRecord, MaskRecord
 from snellen.core.finding import Finding, Fix, Level
-from snellen.core.plan import Cost, NotApplicable, Plan
+from snellen.core.plan import Cost, NotApplicable, Plan, setting_place
 from snellen.core.rule import BeforeFacet, Rule, absent
 
 __all__ = ["RULE"]
@@ -70,7 +70,7 @@ def _examine(plan: Plan) -> Iterator[Finding]:
                 Level.ERROR,
                 f"{folder.key}: {share(len(same), compared)} masks show their image, not a mask: "
                 f"{listed([short(path) for path, _ in same])}",
-                place_of(plan, folder.key),
+                setting_place(plan, folder.key),
                 file_evidence(same),
                 Fix("Export these masks again; until then move their images away."),
             )

@@ -42,7 +42,7 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from snellen.core.audits import audited, file_evidence, place_of, share, short
+from snellen.core.audits import audited, file_evidence, share, short
 from snellen.core.code.flow import Flow
 from snellen.core.code.masks import names_mask, names_no_classes
 from snellen.core.code.trails import parts_of
@@ -50,7 +50,7 @@ from snellen.core.facts.data import MaskRecord
 from snellen.core.finding import Edit, Evidence, Finding, Fix, FixSafety, Level
 from snellen.core.known.backbones import place
 from snellen.core.masks import is_smoothed
-from snellen.core.plan import Cost, NotApplicable, Plan
+from snellen.core.plan import Cost, NotApplicable, Plan, setting_place
 from snellen.core.rule import BeforeFacet, Rule, SourceFacet, absent
 from snellen.core.source import Argument, CallSite, Hit, SourceFile, Span
 
@@ -328,7 +328,7 @@ def _examine_plan(plan: Plan) -> Iterator[Finding]:
             Level.ERROR if classes else Level.WARNING,
             f"{folder.key}: {share(len(smoothed), len(folder.masks))} masks were smoothed: {short(worst.path)} "
             f"{_told(worst)}",
-            place_of(plan, folder.key),
+            setting_place(plan, folder.key),
             file_evidence((mask.path, _told(mask)) for mask in smoothed),
             Fix(fix),
         )

@@ -36,10 +36,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-from snellen.core.audits import audited, file_evidence, place_of, share, short
+from snellen.core.audits import audited, file_evidence, share, short
 from snellen.core.facts.data import ImageRecord, MaskRecord
 from snellen.core.finding import Finding, Fix, Level
-from snellen.core.plan import Cost, NotApplicable, Plan
+from snellen.core.plan import Cost, NotApplicable, Plan, setting_place
 from snellen.core.rule import BeforeFacet, Rule, absent
 
 __all__ = ["RULE"]
@@ -68,7 +68,7 @@ def _examine(plan: Plan) -> Iterator[Finding]:
                 Level.ERROR,
                 f"{folder.key}: {share(len(wrong), compared)} masks have another size than their image: "
                 f"{short(path)} {text}",
-                place_of(plan, folder.key),
+                setting_place(plan, folder.key),
                 file_evidence(wrong),
                 Fix(_remedy([text for _, text in wrong])),
             )

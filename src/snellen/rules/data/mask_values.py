@@ -44,7 +44,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import pairwise
 
-from snellen.core.audits import audited, file_evidence, listed, place_of, share, short
+from snellen.core.audits import audited, file_evidence, listed, share, short
 from snellen.core.classes_of import stated_classes
 from snellen.core.code.classes import class_counts
 from snellen.core.code.flow import Flow, Step, Trail
@@ -54,7 +54,7 @@ from snellen.core.facts.data import FolderAudit, MaskRecord
 from snellen.core.finding import Edit, Evidence, Finding, Fix, FixSafety, Level
 from snellen.core.known.backbones import place
 from snellen.core.masks import class_number_masks, ignored_values, is_black_and_white, values_of
-from snellen.core.plan import Cost, NotApplicable, Plan
+from snellen.core.plan import Cost, NotApplicable, Plan, setting_place
 from snellen.core.rule import BeforeFacet, Rule, SourceFacet, absent
 from snellen.core.source import CallSite, Hit, SourceFile
 
@@ -350,7 +350,7 @@ def _on_disk(
         Level.ERROR if classes > 1 else Level.WARNING,
         f"{folder.key}: {share(len(wrong), of)} masks hold {listed([str(value) for value in found], 6)}; {why}: "
         f"{short(first.path)} holds {listed([str(value) for value in sorted(values)], 6)}",
-        place_of(plan, folder.key),
+        setting_place(plan, folder.key),
         file_evidence((mask.path, f"holds {listed([str(value) for value in sorted(own)], 8)}") for mask, own in wrong),
         Fix(_remap(found, classes, [mask for mask, _ in wrong])),
     )

@@ -35,10 +35,10 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterator
 
-from snellen.core.audits import MAX_EVIDENCE, audited, file_evidence, listed, place_of, share, short
+from snellen.core.audits import MAX_EVIDENCE, audited, file_evidence, listed, share, short
 from snellen.core.facts.data import FolderAudit
 from snellen.core.finding import Evidence, Finding, Fix, Level
-from snellen.core.plan import Cost, NotApplicable, Plan
+from snellen.core.plan import Cost, NotApplicable, Plan, setting_place
 from snellen.core.rule import BeforeFacet, Rule, absent
 
 __all__ = ["RULE"]
@@ -78,7 +78,7 @@ def _groups(plan: Plan, train: FolderAudit, other: FolderAudit) -> Iterator[Find
         Level.WARNING,
         f"{other.key}: {share(images, len(other.samples))} images come from {len(both)} sources that {train.key} "
         f"holds, too: {listed(both, 4)}",
-        place_of(plan, other.key),
+        setting_place(plan, other.key),
         tuple(
             Evidence(f"{group}: {mine[group]} images in {train.key}, {theirs[group]} in {other.key}")
             for group in both[:MAX_EVIDENCE]
@@ -101,7 +101,7 @@ def _crops(plan: Plan, train: FolderAudit, other: FolderAudit) -> Iterator[Findi
             Level.WARNING,
             f"{other.key}: {share(len({name for _, name in pairs}), len(theirs))} images show a part of a photograph "
             f"that {train.key} shows, too: {short(pairs[0][1])} and {short(pairs[0][0])}",
-            place_of(plan, other.key),
+            setting_place(plan, other.key),
             file_evidence((name, f"shares a part with {short(source)}") for source, name in pairs),
             Fix(f"Keep crops of one photograph on one side: move {listed([short(name) for _, name in pairs])}."),
         )

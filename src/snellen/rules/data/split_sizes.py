@@ -34,9 +34,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from snellen.core.audits import audited, place_of
+from snellen.core.audits import audited
 from snellen.core.finding import Finding, Fix, Level
-from snellen.core.plan import Cost, NotApplicable, Plan
+from snellen.core.plan import Cost, NotApplicable, Plan, setting_place
 from snellen.core.rule import BeforeFacet, Rule, absent
 
 __all__ = ["RULE"]
@@ -65,7 +65,7 @@ def _examine(plan: Plan) -> Iterator[Finding]:
                 f"Move samples from {train.key} until {folder.key} holds every class: "
                 "train_test_split(..., stratify=labels)."
             )
-        yield Finding("split-sizes", Level.WARNING, f"{folder.key} {text}", place_of(plan, folder.key), fix=fix)
+        yield Finding("split-sizes", Level.WARNING, f"{folder.key} {text}", setting_place(plan, folder.key), fix=fix)
 
 
 RULE = Rule(

@@ -34,10 +34,10 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Sequence
 
-from snellen.core.audits import file_evidence, listed, place_of, share, short
+from snellen.core.audits import file_evidence, listed, share, short
 from snellen.core.facts.data import FolderAudit
 from snellen.core.finding import Finding, Fix, Level
-from snellen.core.plan import Cost, NotApplicable, Plan
+from snellen.core.plan import Cost, NotApplicable, Plan, setting_place
 from snellen.core.rule import BeforeFacet, Rule, absent
 
 __all__ = ["RULE"]
@@ -66,7 +66,7 @@ def _examine(plan: Plan) -> Iterator[Finding]:
             "unreadable-file",
             Level.ERROR,
             f"{folder.key}: {' and '.join(parts)} may not be read: {listed([short(path) for path in closed + denied])}",
-            place_of(plan, folder.key),
+            setting_place(plan, folder.key),
             file_evidence((path, "permission denied") for path in closed + denied),
             Fix("Let their owner allow it.", command=f"chmod -R a+rX {folder.path}"),
         )

@@ -46,11 +46,10 @@ import math
 import re
 from collections.abc import Callable, Iterator
 
-from snellen.core.audits import place_of
 from snellen.core.finding import Evidence, Finding, Fix, FixSafety, Level, Location
 from snellen.core.log import Log, LogLine, LogMatch, MetricRecord
 from snellen.core.logs.messages import narrowed
-from snellen.core.plan import Cost, NotApplicable, Plan
+from snellen.core.plan import Cost, NotApplicable, Plan, setting_place
 from snellen.core.rule import BeforeFacet, DuringFacet, LogFacet, Rule, SourceFacet
 from snellen.core.settings import numbers_in
 from snellen.core.source import CallSite, Hit, Origin, SourceFile
@@ -314,7 +313,7 @@ def _examine_plan(plan: Plan) -> Iterator[Finding]:
         if key.startswith("loss.") and _EPSILON.search(key) and 0 < value <= _NOTHING:
             text = f"{key} is {value:g}, and its square is 0 in float32: the slope of the root at 0 is NaN"
             fix = Fix(f"Write {key}: 1e-3.", FixSafety.SAFE, "the loss was no number", settings=((key, 1e-3),))
-            yield Finding("nan-loss", Level.ERROR, text, place_of(plan, key), fix=fix)
+            yield Finding("nan-loss", Level.ERROR, text, setting_place(plan, key), fix=fix)
     rate, optim = numbers.get("optim.lr", 0.0), plan.settings.get("optim") or {}
     # A head alone on fixed features takes such rates.
     if (
@@ -325,7 +324,7 @@ def _examine_plan(plan: Plan) -> Iterator[Finding]:
         clips = " and nothing clips the gradient" if optim.get("clip_norm", 1.0) is None else ""
         text = f"optim.lr is {rate:g} with Adam: each step moves every weight by about that much{clips}"
         fix = Fix("Write optim.lr: 1e-4.", FixSafety.UNSAFE, "it is another run", settings=(("optim.lr", 1e-4),))
-        yield Finding("nan-loss", Level.WARNING, text, place_of(plan, "optim.lr"), fix=fix)
+        yield Finding("nan-loss", Level.WARNING, text, setting_place(plan, "optim.lr"), fix=fix)
 
 
 _OVERFLOWS_IN_A_ROW = 25

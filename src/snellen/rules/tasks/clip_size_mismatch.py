@@ -32,9 +32,9 @@ from __future__ import annotations
 from collections import Counter, defaultdict
 from collections.abc import Iterator
 
-from snellen.core.audits import clips, file_evidence, place_of, short
+from snellen.core.audits import clips, file_evidence, short
 from snellen.core.finding import Finding, Fix, Level
-from snellen.core.plan import Cost, NotApplicable, Plan
+from snellen.core.plan import Cost, NotApplicable, Plan, setting_place
 from snellen.core.rule import BeforeFacet, Rule, absent
 
 __all__ = ["RULE"]
@@ -64,7 +64,7 @@ def _examine(plan: Plan) -> Iterator[Finding]:
                 "clip-size-mismatch",
                 Level.ERROR,
                 f"{folder.key}: {len(odd)} frames differ in size from their sequence: {short(path)} {text}",
-                place_of(plan, folder.key),
+                setting_place(plan, folder.key),
                 file_evidence(odd),
                 Fix("Export these frames again at the size of their sequence, or split the sequence there."),
             )

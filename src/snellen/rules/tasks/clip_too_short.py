@@ -36,9 +36,9 @@ from collections.abc import Iterator, Mapping
 from statistics import median
 from typing import Any
 
-from snellen.core.audits import MAX_EVIDENCE, clips, listed, place_of, share
+from snellen.core.audits import MAX_EVIDENCE, clips, listed, share
 from snellen.core.finding import Evidence, Finding, Fix, FixSafety, Level
-from snellen.core.plan import Cost, NotApplicable, Plan
+from snellen.core.plan import Cost, NotApplicable, Plan, setting_place
 from snellen.core.rule import BeforeFacet, Rule, absent
 
 __all__ = ["RULE"]
@@ -77,7 +77,7 @@ def _examine(plan: Plan) -> Iterator[Finding]:
             Level.ERROR if stated else Level.WARNING,
             f"{folder.key}: {share(len(brief), len(frames))} sequences are too short for a clip: {group} has {count} "
             f"{'frame' if count == 1 else 'frames'}, {asked}",
-            place_of(plan, key or folder.key),
+            setting_place(plan, key or folder.key),
             tuple(Evidence(f"{name}: {number} frames") for number, name in brief[:MAX_EVIDENCE]),
             fix,
         )

@@ -35,9 +35,9 @@ from collections import Counter, defaultdict
 from collections.abc import Iterator
 from itertools import pairwise
 
-from snellen.core.audits import clips, file_evidence, place_of
+from snellen.core.audits import clips, file_evidence
 from snellen.core.finding import Finding, Fix, Level
-from snellen.core.plan import Cost, NotApplicable, Plan
+from snellen.core.plan import Cost, NotApplicable, Plan, setting_place
 from snellen.core.rule import BeforeFacet, Rule, absent
 
 __all__ = ["RULE"]
@@ -75,7 +75,7 @@ def _examine(plan: Plan) -> Iterator[Finding]:
             Level.WARNING,
             f"{folder.key}: {missing} {'frame is' if missing == 1 else 'frames are'} missing inside of "
             f"{len({text.partition(':')[0] for _, text, _ in gaps})} of {sequences} sequences: {gaps[0][1]}",
-            place_of(plan, folder.key),
+            setting_place(plan, folder.key),
             file_evidence((path, text) for path, text, _ in gaps),
             Fix("Copy the missing frames again, or split the sequences there."),
         )

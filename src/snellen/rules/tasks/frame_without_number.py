@@ -32,9 +32,9 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterator
 
-from snellen.core.audits import clips, file_evidence, listed, place_of, share
+from snellen.core.audits import clips, file_evidence, listed, share
 from snellen.core.finding import Finding, Fix, Level
-from snellen.core.plan import Cost, NotApplicable, Plan
+from snellen.core.plan import Cost, NotApplicable, Plan, setting_place
 from snellen.core.rule import BeforeFacet, Rule, absent
 
 __all__ = ["RULE"]
@@ -55,7 +55,7 @@ def _examine(plan: Plan) -> Iterator[Finding]:
             Level.WARNING,
             f"{folder.key}: {share(len(odd), len(frames))} frames have no number in their names, so that their order "
             f"is not known: {listed(list(groups))}",
-            place_of(plan, folder.key),
+            setting_place(plan, folder.key),
             file_evidence((sample.image, "no number before the suffix") for sample in odd),
             Fix("Rename them in the order of time, 00000.png and so on, their partners and spikes alike."),
         )

@@ -33,10 +33,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from snellen.core.audits import audited, file_evidence, place_of, share, short
+from snellen.core.audits import audited, file_evidence, share, short
 from snellen.core.facts.data import FolderAudit
 from snellen.core.finding import Finding, Fix, Level
-from snellen.core.plan import Cost, NotApplicable, Plan
+from snellen.core.plan import Cost, NotApplicable, Plan, setting_place
 from snellen.core.rule import BeforeFacet, Rule, absent
 
 __all__ = ["RULE"]
@@ -61,7 +61,7 @@ def _examine(plan: Plan) -> Iterator[Finding]:
             Level.ERROR if swapped else Level.WARNING,
             f"{folder.key}: in {share(len(wrong), len(ratios))} measured pairs the sharp frame is blurrier than the "
             f"blurred one: {short(path)} has sharpness {blur:.3g}, its sharp partner {sharp:.3g}",
-            place_of(plan, folder.key),
+            setting_place(plan, folder.key),
             file_evidence((name, f"sharpness {b:.3g}, of its sharp partner {s:.3g}") for _, name, b, s in wrong),
             Fix(
                 "Swap the two folders: nearly all pairs are the wrong way round."

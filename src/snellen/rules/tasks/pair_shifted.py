@@ -37,10 +37,10 @@ from collections import defaultdict
 from collections.abc import Iterator, Mapping
 from itertools import pairwise
 
-from snellen.core.audits import audited, file_evidence, place_of
+from snellen.core.audits import audited, file_evidence
 from snellen.core.facts.data import FolderAudit
 from snellen.core.finding import Finding, Fix, Level
-from snellen.core.plan import Cost, NotApplicable, Plan
+from snellen.core.plan import Cost, NotApplicable, Plan, setting_place
 from snellen.core.rule import BeforeFacet, Rule, absent
 
 __all__ = ["RULE"]
@@ -77,7 +77,7 @@ def _examine(plan: Plan) -> Iterator[Finding]:
             f"{folder.key}: {len(wrong)} of {len(_sequences(folder))} sequences are paired with another moment: in "
             f"{group or folder.path} blurred frame k looks like sharp frame k{shift:+d} "
             f"({there:.1f} of 64 bits differ on average, {here:.1f} for its stated partner)",
-            place_of(plan, folder.key),
+            setting_place(plan, folder.key),
             file_evidence(
                 (path, f"{name}: shift {by:+d}, {far:.1f} against {near:.1f} bits")
                 for name, by, far, near, path in wrong

@@ -33,10 +33,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from snellen.core.audits import audited, file_evidence, place_of, share, short
+from snellen.core.audits import audited, file_evidence, share, short
 from snellen.core.facts.data import FolderAudit
 from snellen.core.finding import Finding, Fix, Level
-from snellen.core.plan import Cost, NotApplicable, Plan
+from snellen.core.plan import Cost, NotApplicable, Plan, setting_place
 from snellen.core.rule import BeforeFacet, Rule, absent
 
 __all__ = ["RULE"]
@@ -60,7 +60,7 @@ def _examine(plan: Plan) -> Iterator[Finding]:
             Level.ERROR,
             f"{folder.key}: in {share(len(wrong), len(sizes))} pairs the two sizes differ: {short(path)} is "
             f"{blur[1]} x {blur[0]}, its sharp partner {sharp[1]} x {sharp[0]}",
-            place_of(plan, folder.key),
+            setting_place(plan, folder.key),
             file_evidence((one, f"{b[1]} x {b[0]}, sharp {s[1]} x {s[0]}") for one, b, s in wrong),
             Fix("Export these pairs again at one size, or remove them; do not resize one side to the other."),
         )

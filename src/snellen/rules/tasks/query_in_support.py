@@ -31,9 +31,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from snellen.core.audits import audited, file_evidence, listed, place_of, share, short
+from snellen.core.audits import audited, file_evidence, listed, share, short
 from snellen.core.finding import Finding, Fix, Level
-from snellen.core.plan import Cost, NotApplicable, Plan
+from snellen.core.plan import Cost, NotApplicable, Plan, setting_place
 from snellen.core.rule import BeforeFacet, Rule, absent
 
 __all__ = ["RULE"]
@@ -57,7 +57,7 @@ def _examine(plan: Plan) -> Iterator[Finding]:
         Level.ERROR,
         f"{queries[query].key}: {share(len(names), len(queries))} queries are in a support set as well: {short(query)} "
         f"is {short(known)}",
-        place_of(plan, queries[query].key),
+        setting_place(plan, queries[query].key),
         file_evidence((name, f"has the pixels of {short(other)}") for name, other in pairs),
         Fix(f"Remove these queries: {listed([short(name) for name in names])}."),
     )

@@ -45,11 +45,11 @@ import re
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
 
-from snellen.core.audits import audited, place_of
+from snellen.core.audits import audited
 from snellen.core.code.outputs import one_class_outputs
 from snellen.core.finding import Evidence, Finding, Fix, Level, Location
 from snellen.core.log import Log, LogLine, LogMatch
-from snellen.core.plan import Cost, NotApplicable, Plan
+from snellen.core.plan import Cost, NotApplicable, Plan, setting_place
 from snellen.core.rule import BeforeFacet, DuringFacet, LogFacet, Rule, SourceFacet
 from snellen.core.source import Hit, SourceFile
 from snellen.core.step import Action, Step, Verdict
@@ -311,7 +311,7 @@ def _examine_plan(plan: Plan) -> Iterator[Finding]:
                 Level.ERROR,
                 f"{folder.key}: all {len(folder.samples)} samples are of one class, {names.pop()}: a model can only "
                 "learn to answer it",
-                place_of(plan, folder.key),
+                setting_place(plan, folder.key),
                 fix=Fix(f"Point {folder.key} at the folder above, which holds one folder for each class."),
             )
 

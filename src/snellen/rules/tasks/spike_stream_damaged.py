@@ -41,10 +41,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-from snellen.core.audits import file_evidence, place_of, share
+from snellen.core.audits import file_evidence, share
 from snellen.core.facts.spikes import SpikeStreams
 from snellen.core.finding import Finding, Fix, Level
-from snellen.core.plan import Cost, Plan
+from snellen.core.plan import Cost, Plan, setting_place
 from snellen.core.rule import BeforeFacet, Rule, absent
 
 __all__ = ["RULE"]
@@ -53,7 +53,7 @@ __all__ = ["RULE"]
 def _examine(plan: Plan) -> Iterator[Finding]:
     audits: Sequence[SpikeStreams] = plan.fact("spike_streams")
     for found in audits:
-        place = place_of(plan, found.key)
+        place = setting_place(plan, found.key)
         if found.broken:
             first, why = found.broken[0]
             text = f"{share(len(found.broken), found.streams)} spike streams cannot be read: {_name(first)} {why}"

@@ -36,9 +36,9 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterator, Mapping
 
-from snellen.core.audits import MAX_EVIDENCE, audited, listed, place_of, share
+from snellen.core.audits import MAX_EVIDENCE, audited, listed, share
 from snellen.core.finding import Evidence, Finding, Fix, FixSafety, Level
-from snellen.core.plan import Cost, NotApplicable, Plan
+from snellen.core.plan import Cost, NotApplicable, Plan, setting_place
 from snellen.core.rule import BeforeFacet, Rule, absent
 
 __all__ = ["RULE"]
@@ -75,7 +75,7 @@ def _examine(plan: Plan) -> Iterator[Finding]:
             Level.ERROR,
             f"{folder.key}: {share(len(least), len(frames))} frames have no {' or '.join(kinds)} beside them, and "
             f"model.spikes is {wanted}: {listed(list(groups))}",
-            place_of(plan, folder.key),
+            setting_place(plan, folder.key),
             tuple(Evidence(f"{group}: {count} frames") for group, count in list(groups.items())[:MAX_EVIDENCE]),
             fix,
         )

@@ -34,10 +34,10 @@ from __future__ import annotations
 from collections import Counter, defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 
-from snellen.core.audits import MAX_EVIDENCE, audited, place_of
+from snellen.core.audits import MAX_EVIDENCE, audited
 from snellen.core.classes_of import folded
 from snellen.core.finding import Evidence, Finding, Fix, Level
-from snellen.core.plan import Cost, NotApplicable, Plan
+from snellen.core.plan import Cost, NotApplicable, Plan, setting_place
 from snellen.core.rule import BeforeFacet, Rule, absent
 
 __all__ = ["RULE"]
@@ -81,7 +81,7 @@ def _examine(plan: Plan) -> Iterator[Finding]:
             Level.ERROR,
             f"{folder.key}: in {len(brief)} {'case' if len(brief) == 1 else 'cases'} a support set is too small: "
             f"{brief[0]}",
-            place_of(plan, folder.key),
+            setting_place(plan, folder.key),
             tuple(Evidence(text) for text in brief[:MAX_EVIDENCE]),
             Fix(
                 "Add images of another class, `other` for one."

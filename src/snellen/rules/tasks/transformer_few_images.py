@@ -43,7 +43,7 @@ import re
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping
 
-from snellen.core.audits import audited, place_of
+from snellen.core.audits import audited
 from snellen.core.finding import Evidence, Finding, Fix, FixSafety, Level
 from snellen.core.plan import Cost, NotApplicable, Plan, setting_place
 from snellen.core.rule import BeforeFacet, DuringFacet, Rule, absent
@@ -77,7 +77,7 @@ def _examine(plan: Plan) -> Iterator[Finding]:
         f"{name} starts at random and has {count:,} training images; plain vision transformers stay behind small "
         f"convolutional networks on fewer than {_FEW:,}",
         setting_place(plan, "model.name"),
-        (Evidence(f"{train.key}: {count} labelled images", place_of(plan, train.key)),),
+        (Evidence(f"{train.key}: {count} labelled images", setting_place(plan, train.key)),),
         Fix(
             "Take pretrained weights, or a convolutional network such as model.name: resnet18.",
             FixSafety.UNSAFE,

@@ -35,11 +35,11 @@ from collections import Counter
 from collections.abc import Iterator
 from pathlib import PurePath
 
-from snellen.core.audits import MAX_EVIDENCE, audited, listed, place_of, share
+from snellen.core.audits import MAX_EVIDENCE, audited, listed, share
 from snellen.core.classes_of import folded
 from snellen.core.facts.data import Sample
 from snellen.core.finding import Evidence, Finding, Fix, Level
-from snellen.core.plan import Cost, NotApplicable, Plan
+from snellen.core.plan import Cost, NotApplicable, Plan, setting_place
 from snellen.core.rule import BeforeFacet, Rule, absent
 
 __all__ = ["RULE"]
@@ -81,7 +81,7 @@ def _examine(plan: Plan) -> Iterator[Finding]:
             Level.ERROR,
             f"{folder.key}: {share(count, sum(asked.values()))} queries are of {len(unknown)} "
             f"{'class' if len(unknown) == 1 else 'classes'} that no support set holds: {listed(unknown, 6)}",
-            place_of(plan, folder.key),
+            setting_place(plan, folder.key),
             tuple(Evidence(f"{name}: {asked[name]} queries, 0 support images") for name in unknown[:MAX_EVIDENCE]),
             Fix(fix),
         )

@@ -34,9 +34,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from snellen.core.audits import file_evidence, listed, place_of, short
+from snellen.core.audits import file_evidence, listed, short
 from snellen.core.finding import Finding, Fix, Level
-from snellen.core.plan import Cost, NotApplicable, Plan
+from snellen.core.plan import Cost, NotApplicable, Plan, setting_place
 from snellen.core.rule import BeforeFacet, Rule, absent
 
 __all__ = ["RULE"]
@@ -71,7 +71,7 @@ def _examine(plan: Plan) -> Iterator[Finding]:
             Level.ERROR,
             f"{folder.key}: {count} frames or folders lack their other half (of {len(folder.samples)} frames): "
             f"{short(path)} {text}",
-            place_of(plan, folder.key),
+            setting_place(plan, folder.key),
             file_evidence(found),
             Fix(f"Copy the missing halves again, or remove {listed([short(name) for name, _ in found])}."),
         )
