@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import io
 import pickletools
+import warnings
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any, Final
@@ -108,13 +109,16 @@ def read_pickle(data: bytes, *, start: int = 0, max_opcodes: int = MAX_OPCODES) 
     stream.seek(start)
     problem, value = "it does not end", None
     try:
-        for opcode, argument, _position in pickletools.genops(stream):
-            if machine.opcodes >= max_opcodes:
-                problem = f"only its first {max_opcodes:,} instructions were looked at"
-                break
-            machine.step(opcode.name, argument)
-            if opcode.name == "STOP":
-                problem, value = "", machine.stack[-1] if machine.stack else None
+        with warnings.catch_warnings():
+            # A broken file may hold names with odd escapes, of which Python would warn the reader of this message.
+            warnings.simplefilter("ignore", DeprecationWarning)
+            for opcode, argument, _position in pickletools.genops(stream):
+                if machine.opcodes >= max_opcodes:
+                    problem = f"only its first {max_opcodes:,} instructions were looked at"
+                    break
+                machine.step(opcode.name, argument)
+                if opcode.name == "STOP":
+                    problem, value = "", machine.stack[-1] if machine.stack else None
     except (ValueError, IndexError, KeyError, TypeError, AttributeError, OverflowError, MemoryError) as error:
         problem = f"its instructions are broken: {str(error)[:120] or type(error).__name__}"
     return ReadPickle(value, machine.facts(problem), stream.tell())
