@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -30,9 +31,8 @@ def audit_streams(key: str, streams: Mapping[str, tuple[int, int] | None], hints
     torn: list[tuple[str, str]] = []
     readable: list[str] = []
     for path, frames in streams.items():
-        known = SpikeHints(hints.size, hints.bits, hints.flip, hints.bit_order, hints.columns, frames)
         try:
-            form = find_format(path, known)
+            form = find_format(path, replace(hints, frames=frames))
             steps, left = steps_of(path, form)
         except DataError as error:
             broken.append((path, error.message.removeprefix(path).strip()))

@@ -5,24 +5,20 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from snellen.config.load import parse_section
 from snellen.config.machines import Machine
 from snellen.config.resolve import Resolver
 from snellen.core.facts.weights import FitFacts
-from snellen.core.plan import FactUnavailable, NotApplicable, Plan
-from snellen.errors import ConfigError, SnellenError
+from snellen.core.plan import NotApplicable, Plan
 from snellen.tasks.caption.config import CaptionModel
 from snellen.tasks.embed import facts as embedding
+from snellen.tasks.sections import section_of
 
 __all__ = ["FACTS", "RESOLVERS"]
 
 
 def _weights_fit(plan: Plan) -> tuple[FitFacts, ...]:
     """Loads a local folder whole: that is what the run would do first."""
-    try:
-        model = parse_section(CaptionModel, plan.settings.get("model") or {})
-    except ConfigError as error:
-        raise FactUnavailable("the model section of the run file has problems of its own") from error
+    model = section_of(plan, CaptionModel, "model")
     part = f"Florence-2 {model.repository}"
     if not model.pretrained:
         raise NotApplicable("model.pretrained is false on purpose: its weights are random")
@@ -30,10 +26,7 @@ def _weights_fit(plan: Plan) -> tuple[FitFacts, ...]:
         return (FitFacts(part, "model.repository", "the hub", loaded=1, total=1),)
     from snellen.models.captioning.florence import load_captioner  # noqa: PLC0415 - torch only when it is asked for
 
-    try:
-        captioner = load_captioner(model.repository, weights=plan.root / model.weights)
-    except SnellenError as error:
-        raise FactUnavailable.because(error) from error
+    captioner = load_captioner(model.repository, weights=plan.root / model.weights)
     total = len(captioner.network.state_dict())
     return (FitFacts(part, "model.weights", str(model.weights), loaded=total, total=total),)
 

@@ -8,19 +8,20 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from snellen.check.facts.cache import asked_bytes, cache_facts
-from snellen.config.load import parse_section
 from snellen.config.machines import Machine
 from snellen.config.resolve import Resolver
 from snellen.core.facts.data import FolderAudit
 from snellen.core.facts.model import NetworkFacts
-from snellen.core.facts.weights import FitFacts, SizeClash
+from snellen.core.facts.weights import FitFacts
 from snellen.core.files import read_json
-from snellen.core.plan import FactUnavailable, NotApplicable, Plan
+from snellen.core.plan import NotApplicable, Plan
 from snellen.core.sizes import parse_size
 from snellen.data.layouts import read_layout
 from snellen.data.opening import open_image
-from snellen.errors import ConfigError, SnellenError
+from snellen.errors import SnellenError
 from snellen.tasks.classify.config import ClassifyModel, ClassifyRun
+from snellen.tasks.sections import section_of
+from snellen.tasks.weights_fit import fit_facts
 
 if TYPE_CHECKING:
     # torch and timm load in seconds: only a run with a network waits for them.
@@ -39,10 +40,7 @@ _FEW, _SOME = 20, 200
 
 
 def _model(plan: Plan) -> ClassifyModel:
-    try:
-        return parse_section(ClassifyModel, plan.settings.get("model") or {})
-    except ConfigError as error:
-        raise FactUnavailable("the model section of the run file has problems of its own") from error
+    return section_of(plan, ClassifyModel, "model")
 
 
 def _architecture(plan: Plan) -> Architecture:
@@ -114,11 +112,8 @@ def _contracts(plan: Plan) -> tuple[dict[str, Any], ...]:
     from snellen.models.backbones.classifiers import stated_config  # noqa: PLC0415 - see above
     from snellen.models.contract import Contract  # noqa: PLC0415 - see above
 
-    try:
-        architecture, model = _architecture(plan), _model(plan)
-        config = stated_config(model.name)
-    except SnellenError as error:
-        raise FactUnavailable.because(error) from error
+    architecture, model = _architecture(plan), _model(plan)
+    config = stated_config(model.name)
     source = str(model.weights) if model.weights else str(config.get("hf_hub_id") or "timm")
     contract = Contract(
         part=f"classifier {model.name}",
@@ -140,25 +135,12 @@ def _weights_fit(plan: Plan) -> tuple[FitFacts, ...]:
         return (FitFacts(part, "model.weights", "the hub", loaded=1, total=1),)
     from snellen.models.backbones.classifiers import classifier_fit  # noqa: PLC0415 - see above
 
-    try:
-        report = classifier_fit(_architecture(plan), plan.root / model.weights)
-    except SnellenError as error:
-        raise FactUnavailable.because(error) from error
-    total = report.loaded + len(report.missing) + len(report.mismatched)
-    clashes = tuple(SizeClash(*clash) for clash in report.mismatched[:12])
-    return (
-        FitFacts(
-            part, "model.weights", str(model.weights), report.loaded, total, report.missing[:12], False,
-            report.unexpected[:12], clashes, "model.name", model.name,
-        ),
-    )  # fmt: skip
+    report = classifier_fit(_architecture(plan), plan.root / model.weights)
+    return (fit_facts(part, str(model.weights), report, "model.name", model.name),)
 
 
 def _networks(plan: Plan) -> tuple[NetworkFacts, ...]:
-    try:
-        architecture = _architecture(plan)
-    except SnellenError as error:
-        raise FactUnavailable.because(error) from error
+    architecture = _architecture(plan)
 
     def build() -> Any:
         from snellen.models.backbones.classifiers import build_classifier  # noqa: PLC0415 - see above
@@ -174,10 +156,7 @@ def _cache(plan: Plan) -> Any:
     """Images at the size that they are cut from, and validation images as the network sees them."""
     asked = asked_bytes(plan)
     audits: Sequence[FolderAudit] = plan.fact("audit")
-    try:
-        side = _architecture(plan).side
-    except SnellenError as error:
-        raise FactUnavailable.because(error) from error
+    side = _architecture(plan).side
     folders = [audit for audit in audits if audit.key in ("data.train", "data.val")]
     sizes = []
     for audit in folders:

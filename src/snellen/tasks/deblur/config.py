@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from pydantic import Field
 
 from snellen.config.schema import Auto, Count, DataConfig, ModelConfig, OptimConfig, Positive, RunConfig, Section, Share
+
+if TYPE_CHECKING:
+    from snellen.data.spikes.geometry import SpikeHints
 
 __all__ = [
     "SCHEMA",
@@ -36,6 +39,12 @@ class SpikeConfig(Section):
     """Of packed pixels."""
     columns: Count | None = None
     """Columns that are kept from the left."""
+
+    def hints(self) -> SpikeHints:
+        """The same for those who read streams."""
+        from snellen.data.spikes.geometry import SpikeHints  # noqa: PLC0415 - loads numpy
+
+        return SpikeHints(self.size, self.bits, self.flip, self.bit_order, self.columns)
 
 
 class DeblurData(DataConfig):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fractions import Fraction
 from math import lcm
 from pathlib import Path
@@ -128,10 +128,7 @@ class FrameReader:
         if self.motion == "voxels":
             grid = read_voxel_file(path)
         else:
-            hints = SpikeHints(
-                self.hints.size, self.hints.bits, self.hints.flip, self.hints.bit_order, self.hints.columns, size
-            )
-            form = find_format(path, hints)
+            form = find_format(path, replace(self.hints, frames=size))
             steps = steps_of(path, form)[0]
             place, of = window
             begin, end = steps * place // of, steps * (place + 1) // of
@@ -154,10 +151,10 @@ class FrameReader:
 
 def frame_reader(config: DeblurRun) -> FrameReader:
     """The reader that the settings ask for."""
-    spikes = config.data.spikes
     motion: Motion = config.data.motion if config.data.motion != "auto" else "none"
-    hints = SpikeHints(spikes.size, spikes.bits, spikes.flip, spikes.bit_order, spikes.columns)
-    return FrameReader(motion if config.model.spikes != "none" else "none", config.model.bins, hints)
+    return FrameReader(
+        motion if config.model.spikes != "none" else "none", config.model.bins, config.data.spikes.hints()
+    )
 
 
 def largest_count(config: DeblurRun, motion: Literal["spikes", "voxels"]) -> tuple[float, str]:

@@ -6,24 +6,21 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from snellen.check.facts.cache import asked_bytes, cache_facts
-from snellen.config.load import parse_section
 from snellen.config.machines import Machine
 from snellen.config.resolve import Resolver
 from snellen.core.facts.data import FolderAudit
 from snellen.core.facts.spikes import SpikeStreams
 from snellen.core.facts.weights import FitFacts
-from snellen.core.plan import FactUnavailable, NotApplicable, Plan
-from snellen.errors import ConfigError, DataError, SnellenError
+from snellen.core.plan import NotApplicable, Plan
+from snellen.errors import DataError
 from snellen.tasks.deblur.config import DeblurLoss, DeblurModel, SpikeConfig
+from snellen.tasks.sections import section_of
 
 __all__ = ["FACTS", "RESOLVERS"]
 
 
 def _model(plan: Plan) -> DeblurModel:
-    try:
-        return parse_section(DeblurModel, plan.settings.get("model") or {})
-    except ConfigError as error:
-        raise FactUnavailable("the model section of the run file has problems of its own") from error
+    return section_of(plan, DeblurModel, "model")
 
 
 def _contracts(plan: Plan) -> tuple[dict[str, Any], ...]:
@@ -31,10 +28,7 @@ def _contracts(plan: Plan) -> tuple[dict[str, Any], ...]:
     from snellen.tasks.deblur.model import LIGHT, architecture_of  # noqa: PLC0415 - as above
 
     model = _model(plan)
-    try:
-        multiple = 8 if model.name == LIGHT else architecture_of(model).side_multiple
-    except SnellenError as error:
-        raise FactUnavailable.because(error) from error
+    multiple = 8 if model.name == LIGHT else architecture_of(model).side_multiple
     source = str(model.weights) if model.weights else "random"
     # Frames go in as they are: 0 to 1, neither mean nor deviation taken.
     contract = Contract(
@@ -53,10 +47,7 @@ def _weights_fit(plan: Plan) -> tuple[FitFacts, ...]:
     found = []
     if model.weights is not None or model.spynet is not None:
         found.append(_fit(plan, model))
-    try:
-        loss = parse_section(DeblurLoss, plan.settings.get("loss") or {})
-    except ConfigError as error:
-        raise FactUnavailable("the loss section of the run file has problems of its own") from error
+    loss = section_of(plan, DeblurLoss, "loss")
     if loss.perceptual.weight > 0 and loss.perceptual.weights is not None:
         found.append(_perceptual(plan, loss))
     if not found:
@@ -70,13 +61,10 @@ def _fit(plan: Plan, model: DeblurModel) -> FitFacts:
     from snellen.trace.fake import build_without_weights  # noqa: PLC0415 - as above
 
     key, path = ("model.weights", model.weights) if model.weights is not None else ("model.spynet", model.spynet)
-    try:
-        bare = model.model_copy(update={"weights": None, "spynet": None})
-        network = build_without_weights(lambda: build_network(bare))
-        state = read_state_dict(plan.root / str(path))
-        state = dict(state.get("params", state))
-    except SnellenError as error:
-        raise FactUnavailable.because(error) from error
+    bare = model.model_copy(update={"weights": None, "spynet": None})
+    network = build_without_weights(lambda: build_network(bare))
+    state = read_state_dict(plan.root / str(path))
+    state = dict(state.get("params", state))
     if key == "model.spynet":
         network = network.spynet  # type: ignore[assignment]  # VRT has one
         state = {name.removeprefix("spynet."): one for name, one in state.items()}
@@ -91,10 +79,7 @@ def _perceptual(plan: Plan, loss: DeblurLoss) -> FitFacts:
     from snellen.tasks.deblur.loss import Perceptual  # noqa: PLC0415 - loads torch
 
     path = plan.root / str(loss.perceptual.weights)
-    try:
-        count = len(Perceptual(path).features.state_dict())
-    except SnellenError as error:
-        raise FactUnavailable.because(error) from error
+    count = len(Perceptual(path).features.state_dict())
     return FitFacts("VGG-19 of the perceptual loss", "loss.perceptual.weights", str(path), count, count)
 
 
@@ -121,16 +106,10 @@ def _cache(plan: Plan) -> Any:
 def _spike_streams(plan: Plan) -> tuple[SpikeStreams, ...]:
     """The streams beside the frames, where the network is given any."""
     from snellen.data.spikes.auditing import audit_streams  # noqa: PLC0415 - loads numpy
-    from snellen.data.spikes.geometry import SpikeHints  # noqa: PLC0415 - as above
 
     if _model(plan).spikes == "none":
         raise NotApplicable("the network takes no spikes")
-    section = plan.settings.get("data") or {}
-    try:
-        stated = parse_section(SpikeConfig, section.get("spikes") or {})
-    except ConfigError as error:
-        raise FactUnavailable("the data section of the run file has problems of its own") from error
-    hints = SpikeHints(stated.size, stated.bits, stated.flip, stated.bit_order, stated.columns)
+    hints = section_of(plan, SpikeConfig, "data", "spikes").hints()
     found = []
     audits: Sequence[FolderAudit] = plan.fact("audit")
     for audit in audits:

@@ -7,14 +7,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from snellen._env import cache_folder
-from snellen.config.load import parse_section
 from snellen.config.machines import Machine
 from snellen.config.resolve import Resolver
 from snellen.core.facts.model import NetworkFacts
-from snellen.core.facts.weights import FitFacts, SizeClash
-from snellen.core.plan import FactUnavailable, NotApplicable, Plan
-from snellen.errors import ConfigError, SnellenError
+from snellen.core.facts.weights import FitFacts
+from snellen.core.plan import NotApplicable, Plan
 from snellen.tasks.embed.config import EmbedModel
+from snellen.tasks.sections import section_of
+from snellen.tasks.weights_fit import fit_facts
 
 if TYPE_CHECKING:
     # torch and timm load in seconds: only a run with a network waits for them.
@@ -26,10 +26,7 @@ _WITHOUT_WEIGHTS = frozenset({"pixels", "colour-histogram", "hog", "hog-colour"}
 
 
 def _model(plan: Plan) -> EmbedModel:
-    try:
-        model = parse_section(EmbedModel, plan.settings.get("model") or {})
-    except ConfigError as error:
-        raise FactUnavailable("the model section of the run file has problems of its own") from error
+    model = section_of(plan, EmbedModel, "model")
     if model.backbone in _WITHOUT_WEIGHTS:
         raise NotApplicable(f"{model.backbone} has no weights and no network to speak of")
     return model
@@ -40,10 +37,7 @@ def _embedder(plan: Plan, model: EmbedModel) -> Embedder:
     from snellen.tasks.trained_backbone import open_backbone  # noqa: PLC0415 - see above
 
     weights = _trained(plan, model) if model.weights is not None else None
-    try:
-        return open_backbone(model.backbone, weights=weights, pretrained=False, root=plan.root)
-    except SnellenError as error:
-        raise FactUnavailable.because(error) from error
+    return open_backbone(model.backbone, weights=weights, pretrained=False, root=plan.root)
 
 
 def _trained(plan: Plan, model: EmbedModel) -> Path | None:
@@ -74,19 +68,9 @@ def _weights_fit(plan: Plan) -> tuple[FitFacts, ...]:
     from snellen.models.weights.loading import compare_state, read_state_dict  # noqa: PLC0415 - see above
 
     network = _embedder(plan, model).network
-    try:
-        state = official_state(model.backbone, read_state_dict(plan.root / model.weights), network)
-    except SnellenError as error:
-        raise FactUnavailable.because(error) from error
+    state = official_state(model.backbone, read_state_dict(plan.root / model.weights), network)
     report = compare_state(network, state)
-    total = report.loaded + len(report.missing) + len(report.mismatched)
-    clashes = tuple(SizeClash(*clash) for clash in report.mismatched[:12])
-    return (
-        FitFacts(
-            part, "model.weights", str(model.weights), report.loaded, total, report.missing[:12], False,
-            report.unexpected[:12], clashes, "model.backbone", model.backbone,
-        ),
-    )  # fmt: skip
+    return (fit_facts(part, str(model.weights), report, "model.backbone", model.backbone),)
 
 
 def _networks(plan: Plan) -> tuple[NetworkFacts, ...]:

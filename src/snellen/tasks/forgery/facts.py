@@ -5,15 +5,15 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
-from snellen.config.load import parse_section
 from snellen.config.machines import Machine
 from snellen.config.resolve import Resolver
 from snellen.core.facts.memory import UnfoldFacts
 from snellen.core.facts.model import NetworkFacts
-from snellen.core.facts.weights import FitFacts, SizeClash
+from snellen.core.facts.weights import FitFacts
 from snellen.core.plan import FactUnavailable, NotApplicable, Plan
-from snellen.errors import ConfigError, SnellenError
 from snellen.tasks.forgery.config import ForgeryModel, ForgeryRun
+from snellen.tasks.sections import section_of
+from snellen.tasks.weights_fit import fit_facts
 
 if TYPE_CHECKING:
     # torch and timm load in seconds: only a run with a network waits for them.
@@ -23,10 +23,7 @@ __all__ = ["FACTS", "RESOLVERS"]
 
 
 def _model(plan: Plan) -> ForgeryModel:
-    try:
-        return parse_section(ForgeryModel, plan.settings.get("model") or {})
-    except ConfigError as error:
-        raise FactUnavailable("the model section of the run file has problems of its own") from error
+    return section_of(plan, ForgeryModel, "model")
 
 
 def _network_model(plan: Plan) -> ForgeryModel:
@@ -44,10 +41,7 @@ def _contracts_of(model: ForgeryModel) -> tuple[Contract, Contract]:
 
 
 def _contracts(plan: Plan) -> tuple[dict[str, Any], ...]:
-    try:
-        return tuple(contract.to_dict() for contract in _contracts_of(_network_model(plan)))
-    except SnellenError as error:
-        raise FactUnavailable.because(error) from error
+    return tuple(contract.to_dict() for contract in _contracts_of(_network_model(plan)))
 
 
 def _unfold(plan: Plan) -> UnfoldFacts:
@@ -72,18 +66,8 @@ def _weights_fit(plan: Plan) -> tuple[FitFacts, ...]:
         return (FitFacts(part, "model.weights", source, loaded=1 if model.pretrained else 0, total=1),)
     from snellen.models.backbones.from_timm import fit_of_weights  # noqa: PLC0415 - see above
 
-    try:
-        report = fit_of_weights(model.backbone, plan.root / model.weights)
-    except SnellenError as error:
-        raise FactUnavailable.because(error) from error
-    total = report.loaded + len(report.missing) + len(report.mismatched)
-    clashes = tuple(SizeClash(*clash) for clash in report.mismatched[:12])
-    return (
-        FitFacts(
-            part, "model.weights", str(model.weights), report.loaded, total, report.missing[:12], False,
-            report.unexpected[:12], clashes, "model.backbone", model.backbone,
-        ),
-    )  # fmt: skip
+    report = fit_of_weights(model.backbone, plan.root / model.weights)
+    return (fit_facts(part, str(model.weights), report, "model.backbone", model.backbone),)
 
 
 def _networks(plan: Plan) -> tuple[NetworkFacts, ...]:
