@@ -65,13 +65,14 @@ def live_tensors() -> int:
 
 
 def main() -> None:
-    """Measure, print, write JSON and a page."""
+    """Measure and print; write JSON and a page where they are asked for."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--images", type=int, default=100_000)
     parser.add_argument("--backbone", default="hog")
     parser.add_argument("--workers", type=int, default=2)
     parser.add_argument("--tiff", type=float, default=0.0)
-    parser.add_argument("--json", type=Path, default=Path("embedding_memory.json"))
+    parser.add_argument("--json", type=Path)
+    parser.add_argument("--html", type=Path, help="a page with the curve")
     chosen = parser.parse_args()
     tensors: list[tuple[int, int]] = []
 
@@ -94,11 +95,11 @@ def main() -> None:
         )
         parts = len(part_files(place / "features"))
     result = summary(report, tensors, parts)
-    chosen.json.write_text(json.dumps(result, indent=2) + "\n", encoding="utf-8")
-    page = chosen.json.with_suffix(".html")
-    page.write_text(render(result), encoding="utf-8")
+    if chosen.json:
+        chosen.json.write_text(json.dumps(result, indent=2) + "\n", encoding="utf-8")
+    if chosen.html:
+        chosen.html.write_text(render(result), encoding="utf-8")
     print(json.dumps({name: value for name, value in result.items() if name not in ("memory", "tensors")}, indent=2))
-    print(f"wrote {chosen.json} and {page}")
 
 
 def summary(report: EmbedReport, tensors: list[tuple[int, int]], parts: int) -> dict[str, Any]:

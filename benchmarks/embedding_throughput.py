@@ -179,7 +179,7 @@ def pipeline_of(model: str, embedder: Embedder) -> Callable[[Embedder, list[Path
 
 
 def main() -> None:
-    """Measure, print, write JSON."""
+    """Measure and print; write JSON where it is asked for."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--images", type=int, default=20_000, help="of a repetition")
     parser.add_argument("--large", type=float, default=0.2, help="share of larger photos")
@@ -188,7 +188,7 @@ def main() -> None:
     parser.add_argument("--workers", type=int, default=2)
     parser.add_argument("--threads", type=int, default=torch.get_num_threads())
     parser.add_argument("--leave-out", nargs="*", default=[], choices=["dataloader", "pipeline"])
-    parser.add_argument("--json", type=Path, default=Path("embedding_throughput.json"))
+    parser.add_argument("--json", type=Path)
     chosen = parser.parse_args()
     torch.set_num_threads(chosen.threads)
     ways: dict[str, Callable[[Embedder, list[Path], Path, int], None]] = {
@@ -216,7 +216,8 @@ def main() -> None:
             print("  ".join(f"{name} {len(paths) / wall:.1f}/s ({1e3 * cpu / len(paths):.1f} ms of processor)"
                             for name, (wall, cpu) in rounds[-1].items()), flush=True)  # fmt: skip
     result = summary(rounds, chosen)
-    chosen.json.write_text(json.dumps(result, indent=2) + "\n", encoding="utf-8")
+    if chosen.json:
+        chosen.json.write_text(json.dumps(result, indent=2) + "\n", encoding="utf-8")
     print(json.dumps({name: value for name, value in result.items() if name != "rounds"}, indent=2))
 
 
