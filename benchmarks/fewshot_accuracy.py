@@ -3,7 +3,7 @@
     python benchmarks/fewshot_accuracy.py
     python benchmarks/fewshot_accuracy.py --backbone runs/cifar --sets cifar10 --json accuracy.json
     python benchmarks/fewshot_accuracy.py --learn          with small networks that are trained first, on other classes
-    python benchmarks/fewshot_accuracy.py --repeat 100     also: the same totals for any batches, workers and order
+    python benchmarks/fewshot_accuracy.py --repeat 100     each set so often: the same for any workers and batches
 
 Data is taken from SNELLEN_SHARED. Figures have 95% intervals; thresholds are chosen on queries that no figure is of.
 BCCD is cut into crops first, and those of one photograph never lie on both sides of an episode. Differences to the
@@ -76,8 +76,9 @@ def main() -> None:
             record = read_json(folder_of(run) / RECORD)
             summary[name] = {**record["best"], "better_than": record["better_than"], "cells": brief(record)}
             show(name, record)
-        if options.repeat:
-            summary["repeated"] = repeat(options, scratch)
+            if options.repeat:
+                centre = not options.no_centre
+                summary[name]["repeated"] = repeat(name, backbone, options.repeat, scratch, centre=centre)
     if options.json:
         options.json.write_text(json.dumps(summary, indent=2), encoding="utf-8")
 
@@ -167,27 +168,36 @@ def interval(values: list[float]) -> str:
     return f"{values[0]:.3f} [{values[1]:.3f}, {values[2]:.3f}]"
 
 
-def repeat(options: argparse.Namespace, scratch: Path) -> dict[str, Any]:
-    """The same run again and again with other numbers of workers and sizes of passes, without a cache."""
+def repeat(name: str, backbone: str, times: int, scratch: Path, *, centre: bool) -> dict[str, Any]:
+    """The same run again and again with other numbers of workers, sizes of passes and of parts, without a cache."""
     from snellen.engine import part_embedder
 
-    digests: dict[str, int] = {}
-    name = "omniglot_runs"
-    usual = part_embedder.PART_ROWS
-    for number in range(options.repeat):
-        run = make_run(name, options.backbone, scratch, centre=not options.no_centre, cache=False)
-        data = run.data.model_copy(update={"workers": 1 + number % 5})
+    usual, batch = part_embedder.PART_ROWS, part_embedder._PASS["cpu"]
+    totals: set[str] = set()
+    files: set[str] = set()
+    settings: set[tuple[int, ...]] = set()
+    for number in range(times):
+        run = make_run(name, backbone, scratch, centre=centre, cache=False)
+        workers = 1 + number % 5
+        data = run.data.model_copy(update={"workers": workers})
         # Baselines are other backbones through the same code.
         recognition = run.recognition.model_copy(update={"baselines": ()})
         run = run.model_copy(update={"data": data, "recognition": recognition})
         part_embedder.PART_ROWS = (usual, 7, 64, 100, 333)[number // 5 % 5]  # type: ignore[misc]
+        part_embedder._PASS["cpu"] = (batch, 1, 5, 64)[number // 25 % 4]
+        settings.add((workers, part_embedder.PART_ROWS, part_embedder._PASS["cpu"]))
         evaluate(run, checkpoints=None, split="test")
+        record = read_json(folder_of(run) / RECORD)
+        totals.add(json.dumps([record["best"], record["cells"]], sort_keys=True))
         content = (folder_of(run) / RECORD).read_bytes() + (folder_of(run) / "predictions.csv").read_bytes()
-        digest = hashlib.sha256(content).hexdigest()
-        digests[digest] = digests.get(digest, 0) + 1
-    part_embedder.PART_ROWS = usual  # type: ignore[misc]
-    print(f"\n{options.repeat} repetitions: {len(digests)} different results")
-    return {"repetitions": options.repeat, "different": len(digests)}
+        files.add(hashlib.sha256(content).hexdigest())
+    part_embedder.PART_ROWS, part_embedder._PASS["cpu"] = usual, batch  # type: ignore[misc]
+    print(
+        f"  {times} repetitions with {len(settings)} different settings of workers, parts and batches: "
+        f"{len(totals)} different totals, {len(files)} different files",
+        flush=True,
+    )
+    return {"repetitions": times, "settings": len(settings), "totals": len(totals), "files": len(files)}
 
 
 if __name__ == "__main__":
