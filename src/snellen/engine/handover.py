@@ -13,6 +13,7 @@ import os
 import secrets
 import threading
 import weakref
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -76,7 +77,7 @@ class Lender:
             return batch
         if slot is None:
             return batch
-        left = _Filler(slot).filled(batch)
+        left = _changed(batch, _Filler(slot).placed)
         slot.memory[0] = 1
         return Handed(_Address(os.getpid(), slot.number, slot.token, slot.file.where), left)
 
@@ -113,7 +114,8 @@ class _Filler:
     def __init__(self, slot: _Slot) -> None:
         self._slot, self._at = slot, _HEADER
 
-    def filled(self, value: Any) -> Any:
+    def placed(self, value: Any) -> Any:
+        """The place in the slot that an array was copied to; anything else as it is."""
         if _is_tensor(value):
             begin = self._reserve(value.numel() * value.element_size())
             into = torch.frombuffer(self._slot.memory, dtype=value.dtype, count=value.numel(), offset=begin)
@@ -123,10 +125,6 @@ class _Filler:
             begin = self._reserve(value.nbytes)
             np.ndarray(value.shape, value.dtype, self._slot.memory, begin)[...] = value
             return _Place(begin, value.shape, value.dtype.str)
-        if type(value) is dict:
-            return {name: self.filled(part) for name, part in value.items()}
-        if type(value) in (list, tuple):
-            return type(value)(self.filled(part) for part in value)
         return value
 
     def _reserve(self, size: int) -> int:
@@ -172,11 +170,12 @@ class Handed:
 
     def __setstate__(self, sent: tuple[_Address, Any]) -> None:
         address, left = self._sent = sent
-        self.batch = _found(left, _lease(_mapped(address)))
+        whole = _lease(_mapped(address))
+        self.batch = _changed(left, lambda value: _found(value, whole))
 
     def pin_memory(self, _device: str | None = None) -> Any:
         """Called by torch's loader: the batch in page-locked memory."""
-        return _pinned(self.batch)
+        return _changed(self.batch, lambda value: value.pin_memory() if isinstance(value, Tensor) else value)
 
 
 _KNOWN: dict[tuple[int, int], tuple[bytes, mmap.mmap]] = {}
@@ -221,29 +220,25 @@ def _lease(memory: mmap.mmap) -> npt.NDArray[np.uint8]:
 
 
 def _found(value: Any, whole: npt.NDArray[np.uint8]) -> Any:
-    if isinstance(value, _Place):
-        if isinstance(value.dtype, torch.dtype):
-            size = int(np.prod(value.shape, dtype=np.int64)) * value.dtype.itemsize
-            part = torch.from_numpy(whole[value.begin : value.begin + size])
-            return part.view(value.dtype).view(value.shape)
-        dtype = np.dtype(value.dtype)
-        size = int(np.prod(value.shape, dtype=np.int64)) * dtype.itemsize
-        return whole[value.begin : value.begin + size].view(dtype).reshape(value.shape)
-    if type(value) is dict:
-        return {name: _found(part, whole) for name, part in value.items()}
-    if type(value) in (list, tuple):
-        return type(value)(_found(part, whole) for part in value)
-    return value
+    """The array at a place; anything else as it is."""
+    if not isinstance(value, _Place):
+        return value
+    if isinstance(value.dtype, torch.dtype):
+        size = int(np.prod(value.shape, dtype=np.int64)) * value.dtype.itemsize
+        part = torch.from_numpy(whole[value.begin : value.begin + size])
+        return part.view(value.dtype).view(value.shape)
+    dtype = np.dtype(value.dtype)
+    size = int(np.prod(value.shape, dtype=np.int64)) * dtype.itemsize
+    return whole[value.begin : value.begin + size].view(dtype).reshape(value.shape)
 
 
-def _pinned(value: Any) -> Any:
-    if isinstance(value, Tensor):
-        return value.pin_memory()
+def _changed(value: Any, change: Callable[[Any], Any]) -> Any:
+    """A batch with everything in it changed that is no dictionary, list or tuple."""
     if type(value) is dict:
-        return {name: _pinned(part) for name, part in value.items()}
+        return {name: _changed(part, change) for name, part in value.items()}
     if type(value) in (list, tuple):
-        return type(value)(_pinned(part) for part in value)
-    return value
+        return type(value)(_changed(part, change) for part in value)
+    return change(value)
 
 
 def _size(value: Any) -> int:
