@@ -8,7 +8,7 @@ known without looking at it: an exclusive or with a constant.
 
 from __future__ import annotations
 
-from typing import Final
+from typing import Any, Final
 
 import numpy as np
 import numpy.typing as npt
@@ -119,14 +119,23 @@ def steps_of(signatures: npt.NDArray[np.int8]) -> npt.NDArray[np.uint64]:
     return np.ascontiguousarray(bits).view(np.uint64).reshape(-1)
 
 
-def likeness(one: npt.NDArray[np.int8], other: npt.NDArray[np.int8]) -> npt.NDArray[np.float32]:
-    """How alike signatures are, pair by pair: their correlation.
+def likeness(one: npt.NDArray[Any], other: npt.NDArray[Any]) -> npt.NDArray[np.float32]:
+    """How alike signatures, or details of one place, are, pair by pair: their correlation.
 
     Args:
-        one: Shape `(pairs, 256)`.
+        one: Shape `(pairs, values)`; 256 values are a signature.
         other: The same shape.
+
+    Example:
+        >>> rows = np.array([[1, 2, 4], [1, 2, 4]], dtype=np.int8)
+        >>> likeness(rows, rows * np.array([[3], [-3]], dtype=np.int8)).round(3).tolist()
+        [1.0, -1.0]
     """
-    return _correlation(one.astype(np.float32), other.astype(np.float32))
+    one = one - one.mean(axis=1, keepdims=True, dtype=np.float32)
+    other = other - other.mean(axis=1, keepdims=True, dtype=np.float32)
+    norms = np.sqrt(np.einsum("ij,ij->i", one, one) * np.einsum("ij,ij->i", other, other))
+    result: npt.NDArray[np.float32] = np.einsum("ij,ij->i", one, other) / np.maximum(norms, np.float32(1e-6))
+    return result
 
 
 def fine_likeness(one: npt.NDArray[np.int8], other: npt.NDArray[np.int8]) -> npt.NDArray[np.float32]:
@@ -138,15 +147,7 @@ def fine_likeness(one: npt.NDArray[np.int8], other: npt.NDArray[np.int8]) -> npt
         one: Shape `(pairs, 256)`.
         other: The same shape.
     """
-    return _correlation(_fine(one.astype(np.float32)), _fine(other.astype(np.float32)))
-
-
-def _correlation(one: npt.NDArray[np.float32], other: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
-    one = one - one.mean(axis=1, keepdims=True)
-    other = other - other.mean(axis=1, keepdims=True)
-    norms = np.sqrt(np.einsum("ij,ij->i", one, one) * np.einsum("ij,ij->i", other, other))
-    result: npt.NDArray[np.float32] = np.einsum("ij,ij->i", one, other) / np.maximum(norms, np.float32(1e-6))
-    return result
+    return likeness(_fine(one.astype(np.float32)), _fine(other.astype(np.float32)))
 
 
 def _fine(signatures: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:

@@ -16,6 +16,7 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
+from snellen.data.audit.fingerprints import likeness
 from snellen.data.audit.shrinking import read_grey
 from snellen.errors import SnellenError
 
@@ -64,12 +65,12 @@ def details_agree(one: Detail, other: Detail) -> bool:
 
 def _found_in(one: Detail, other: Detail) -> bool:
     places = _parts(one)
-    places = places - places.mean(axis=1, keepdims=True)
-    full = np.flatnonzero((places * places).mean(axis=1) >= _PLAIN**2)
+    centred = places - places.mean(axis=1, keepdims=True)
+    full = np.flatnonzero((centred * centred).mean(axis=1) >= _PLAIN**2)
     if len(full) < _FEWEST:
         return False
     # Most copies lie in place; only the others are looked for around it, which costs most of the time.
-    still = _correlations(places[full], _parts(other)[full]).tolist()
+    still = likeness(places[full], _parts(other)[full]).tolist()
     if _quantile(still, 2) >= _SAME_PLACE and _quantile(still, 1) >= _SAME_PLACE_WORST:
         return True
     return len(full) >= _MANY and _found_nearby(one, other, full.tolist())
@@ -79,14 +80,6 @@ def _parts(detail: Detail) -> Detail:
     height, width = detail.shape[0] // _PARTS, detail.shape[1] // _PARTS
     cells = detail[: height * _PARTS, : width * _PARTS].reshape(_PARTS, height, _PARTS, width)
     return cells.swapaxes(1, 2).reshape(_PARTS * _PARTS, height * width)
-
-
-def _correlations(one: Detail, other: Detail) -> npt.NDArray[np.floating[Any]]:
-    """Row by row; of the first the means are 0."""
-    other = other - other.mean(axis=1, keepdims=True)
-    norms = np.sqrt(np.einsum("ij,ij->i", one, one) * np.einsum("ij,ij->i", other, other))
-    result: npt.NDArray[np.floating[Any]] = np.einsum("ij,ij->i", one, other) / np.maximum(norms, 1e-6)
-    return result
 
 
 def _found_nearby(one: Detail, other: Detail, parts: Sequence[int]) -> bool:
