@@ -29,6 +29,7 @@ __all__ = [
     "FeaturePart",
     "Features",
     "Unread",
+    "distinct_parts",
     "part_files",
     "read_features",
     "read_part",
@@ -227,11 +228,8 @@ def read_features(folder: str | Path, *, fingerprint: str | None = None) -> Feat
             f"{folder} holds features of {parts[0].backbone} ({found}), expected {fingerprint}",
             hint="choose another folder, or compute them anew with the backbone that is meant",
         )
-    _drop_repeated(parts)
     read = NameSet()
-    for part in parts:
-        for name in part.names:
-            read.add(name)
+    parts = [_without_repeated(part, read) for part in parts]
     return Features(
         tuple(name for part in parts for name in part.names),
         tuple(digest for part in parts for digest in part.digests),
@@ -242,18 +240,32 @@ def read_features(folder: str | Path, *, fingerprint: str | None = None) -> Feat
     )
 
 
-def _drop_repeated(parts: list[FeaturePart]) -> None:
-    """Leave each name its first row: two processes may have computed the same image."""
+def distinct_parts(folder: Path) -> Iterator[FeaturePart]:
+    """The parts of a folder one after the other, for what does not fit in memory; each name is there once.
+
+    Parts without rows are passed over.
+
+    Raises:
+        DataError: A part is damaged.
+    """
     seen = NameSet()
-    for index, part in enumerate(parts):
-        rows = [row for row, name in enumerate(part.names) if seen.add(name)]
-        if len(rows) < len(part.names):
-            parts[index] = replace(
-                part,
-                names=tuple(part.names[row] for row in rows),
-                digests=tuple(part.digests[row] for row in rows),
-                vectors=part.vectors[rows],
-            )
+    for path in part_files(folder):
+        part = _without_repeated(read_part(path), seen)
+        if part.names:
+            yield part
+
+
+def _without_repeated(part: FeaturePart, seen: NameSet) -> FeaturePart:
+    """The rows of names that were not seen before: two processes may have computed the same image."""
+    rows = [row for row, name in enumerate(part.names) if seen.add(name)]
+    if len(rows) == len(part.names):
+        return part
+    return replace(
+        part,
+        names=tuple(part.names[row] for row in rows),
+        digests=tuple(part.digests[row] for row in rows),
+        vectors=part.vectors[rows],
+    )
 
 
 def refuse_other(folder: Path, fingerprint: str, backbone: str) -> None:

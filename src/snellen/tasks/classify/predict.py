@@ -13,8 +13,7 @@ import numpy as np
 
 from snellen.config.schema import RunConfig
 from snellen.core.files import write_csv, write_json
-from snellen.data.features import part_files, read_part
-from snellen.data.name_set import NameSet
+from snellen.data.features import distinct_parts
 from snellen.data.sources import open_sources
 from snellen.data.writing import make_folder
 from snellen.engine.embedding import EmbedReport
@@ -137,14 +136,8 @@ def predict_all(
 
 def _rows(folder: Path, classes: Sequence[str], counts: Counter[str]) -> Iterator[tuple[str, ...]]:
     """One row for each image, part by part, so that memory stays flat."""
-    seen = NameSet()
-    for path in part_files(folder):
-        part = read_part(path)
-        if not part.names:
-            continue
+    for part in distinct_parts(folder):
         best = np.argsort(-part.vectors, axis=1, kind="stable")[:, :2]
         for image, likeliest, found in zip(part.names, best.tolist(), part.vectors, strict=True):
-            if not seen.add(image):
-                continue
             counts[classes[likeliest[0]]] += 1
             yield image, *(cell for number in likeliest for cell in (classes[number], f"{found[number]:.6f}"))

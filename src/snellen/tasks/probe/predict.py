@@ -9,8 +9,7 @@ from typing import Any, Final, Literal
 
 from snellen.config.schema import RunConfig
 from snellen.core.files import write_csv, write_json
-from snellen.data.features import part_files, read_part
-from snellen.data.name_set import NameSet
+from snellen.data.features import distinct_parts
 from snellen.data.sources import open_sources
 from snellen.data.writing import make_folder
 from snellen.engine.embedding import EmbedReport
@@ -123,13 +122,9 @@ def _write(done: Probing, net: ProbeNet, out: Path) -> None:
 
 def _rows(net: ProbeNet, folder: Path) -> Iterator[list[str]]:
     """One row for each image, part by part, so that memory stays flat."""
-    seen = NameSet()
-    for path in part_files(folder):
-        part = read_part(path)
+    for part in distinct_parts(folder):
         answers = net.probabilities(part.vectors)
         for row, image in enumerate(part.names):
-            if not seen.add(image):
-                continue
             cells = [image]
             for name, classes in net.classes.items():
                 answer, probability = answer_of(classes, answers[name][row])
