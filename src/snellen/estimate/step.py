@@ -6,7 +6,7 @@ import gc
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Any, Literal, Self
 
 import torch
 from torch import Tensor, nn
@@ -30,6 +30,12 @@ _DTYPES = {"fp32": None, "fp16": torch.float16, "bf16": torch.bfloat16}
 
 class StepFailed(SnellenError):  # noqa: N818 - says what happened
     """The model, its loss or its optimiser raised something when it was gone through."""
+
+    @classmethod
+    def because(cls, error: Exception, what: str, *, hint: str | None = None) -> Self:
+        """What happened, followed by what was raised, in one line."""
+        said = f"{type(error).__name__}: {str(error).strip()}".partition("\n")[0][:300]
+        return cls(f"{what}: {said}", hint=hint)
 
 
 class NeedsNumbers(Exception):  # noqa: N818 - an answer, not a failure
@@ -139,10 +145,10 @@ def _gone_through(workload: Workload, phase: Phase, how: Literal["meta", "fake",
     except SnellenError:
         raise
     except Exception as error:
-        said = f"{type(error).__name__}: {str(error).strip()}".partition("\n")[0][:300]
         samples = "one sample" if workload.batch_size == 1 else f"{workload.batch_size} samples"
-        raise StepFailed(
-            f"the {phase} step, with {samples} on tensors without numbers, stopped{_module_of(error)}: {said}",
+        raise StepFailed.because(
+            error,
+            f"the {phase} step, with {samples} on tensors without numbers, stopped{_module_of(error)}",
             hint="snellen trace MODEL --input ... shows the module that refuses",
         ) from error
     return recorder.timeline

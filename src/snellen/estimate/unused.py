@@ -41,8 +41,7 @@ def unused_parameters(workload: Workload) -> tuple[str, ...]:
     except SnellenError:
         raise
     except Exception as error:
-        said = f"{type(error).__name__}: {str(error).strip()}".partition("\n")[0][:300]
-        raise StepFailed(f"the step cannot be gone through without numbers: {said}") from error
+        raise StepFailed.because(error, "the step cannot be gone through without numbers") from error
 
 
 def _without_gradient(workload: Workload, tensors: AbstractContextManager[object], device: str) -> tuple[str, ...]:
