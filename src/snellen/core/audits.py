@@ -62,14 +62,14 @@ def file_evidence(files: Iterable[tuple[str, str]]) -> tuple[Evidence, ...]:
     return tuple(Evidence(text, Location(path)) for (path, text), _ in zip(files, range(MAX_EVIDENCE), strict=False))
 
 
-def short(path: str) -> str:
-    """A path as people recognise it: its folder and its name.
+def short(path: str, *, parts: int = 2) -> str:
+    """A path as people recognise it: its folder and its name, or more of its last parts.
 
     Example:
-        >>> short("/data/set/train/masks/a.png")
-        'masks/a.png'
+        >>> short("/data/set/train/masks/a.png"), short("/data/set/clip/spike/stream.dat", parts=3)
+        ('masks/a.png', 'clip/spike/stream.dat')
     """
-    return "/".join(PurePath(path).parts[-2:])
+    return "/".join(PurePath(path).parts[-parts:])
 
 
 def listed(names: Sequence[str], limit: int = 3) -> str:

@@ -41,7 +41,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-from snellen.core.audits import file_evidence, share
+from snellen.core.audits import file_evidence, share, short
 from snellen.core.facts.spikes import SpikeStreams
 from snellen.core.finding import Finding, Fix, Level
 from snellen.core.plan import Cost, Plan, setting_place
@@ -49,20 +49,25 @@ from snellen.core.rule import BeforeFacet, Rule, absent
 
 __all__ = ["RULE"]
 
+_PARTS = 3
+"""Of a path, which name the sequence that a stream lies in."""
+
 
 def _examine(plan: Plan) -> Iterator[Finding]:
     audits: Sequence[SpikeStreams] = plan.fact("spike_streams")
     for found in audits:
         place = setting_place(plan, found.key)
         if found.broken:
-            first, why = found.broken[0]
-            text = f"{share(len(found.broken), found.streams)} spike streams cannot be read: {_name(first)} {why}"
+            path, why = found.broken[0]
+            first = short(path, parts=_PARTS)
+            text = f"{share(len(found.broken), found.streams)} spike streams cannot be read: {first} {why}"
             fix = Fix("Copy or record them again, or state their geometry: data.spikes: {size: [HEIGHT, WIDTH]}.")
             evidence = file_evidence(found.broken)
             yield Finding("spike-stream-damaged", Level.ERROR, f"{found.key}: {text}", place, evidence, fix)
         if found.torn:
-            first, why = found.torn[0]
-            text = f"{share(len(found.torn), found.streams)} spike streams end within a step: {_name(first)} has {why}"
+            path, why = found.torn[0]
+            first = short(path, parts=_PARTS)
+            text = f"{share(len(found.torn), found.streams)} spike streams end within a step: {first} has {why}"
             fix = Fix("Copy or record them again; what is left of the last step is not read.")
             evidence = file_evidence(found.torn)
             yield Finding("spike-stream-damaged", Level.WARNING, f"{found.key}: {text}", place, evidence, fix)
@@ -71,10 +76,6 @@ def _examine(plan: Plan) -> Iterator[Finding]:
             fix = Fix("Leave these sequences out, or make the streams again with a lower threshold.")
             evidence = file_evidence((path, "no spike") for path in found.silent)
             yield Finding("spike-stream-damaged", Level.WARNING, f"{found.key}: {text}", place, evidence, fix)
-
-
-def _name(path: str) -> str:
-    return "/".join(path.replace("\\", "/").split("/")[-3:])
 
 
 RULE = Rule(
