@@ -8,10 +8,10 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 from snellen.core.code.training import neighbours, unwrapped
-from snellen.core.finding import Edit
+from snellen.core.finding import Edit, Evidence, Fix, FixSafety, Location
 from snellen.core.source import Argument, CallSite, Origin, SourceFile
 
-__all__ = ["Ending", "ending_of", "frozen_statistics", "is_module", "module_classes", "without_ending"]
+__all__ = ["Ending", "ending_of", "fix_of_ending", "frozen_statistics", "is_module", "module_classes"]
 
 _FACTORIES = (
     *("torchvision.models.", "timm.create_model", "timm.models.", "torch.hub.load", "segmentation_models_pytorch."),
@@ -65,6 +65,18 @@ class Ending:
     call: CallSite
     file: SourceFile
     layer: Argument | None = None
+
+    @property
+    def told(self) -> str:
+        """What it is called in a sentence."""
+        return "softmax" if self.kind == "softmax" else "the sigmoid"
+
+    @property
+    def evidence(self) -> Evidence:
+        """Where it is applied."""
+        at = self.layer or self.call
+        place = Location(self.file.path, at.span.start_line, at.span.start_column + 1)
+        return Evidence(f"{self.told} is applied here: {at.code[:120]}", place)
 
 
 def module_classes(file: SourceFile) -> Iterator[tuple[SourceFile, str]]:
@@ -127,15 +139,28 @@ def ending_of(file: SourceFile, origin: Origin | None, depth: int = _DEEPEST) ->
     return _ending_of_head(file, called or "", module, depth) or _ending_of_module(file, module, depth)
 
 
-def without_ending(file: SourceFile, use: CallSite, argument: Argument, ending: Ending) -> tuple[Edit, bool] | None:
-    """The edit that takes a softmax or sigmoid away from a value, and whether the model's own output changes with it.
+def fix_of_ending(file: SourceFile, use: CallSite, argument: Argument, ending: Ending) -> Fix:
+    """What to do about a softmax or sigmoid before a loss that expects logits.
 
     Args:
-        file: Where the value is used.
-        use: The call that it is given to.
-        argument: The value.
-        ending: What `ending_of` says of it.
+        file: Where the loss is called.
+        use: The call of the loss.
+        argument: What it is given.
+        ending: What `ending_of` says of that.
     """
+    made = _without_ending(file, use, argument, ending)
+    if made is None:
+        text = f"Give the loss what {ending.told} is applied to; use the probabilities for nothing but predictions."
+        return Fix(text)
+    edit, changes_output = made
+    if changes_output:
+        text = f"Let the model return logits; apply {ending.told} where probabilities are needed."
+        return Fix(text, FixSafety.UNSAFE, "predictions are logits from then on", (edit,))
+    return Fix("Give the loss the logits.", FixSafety.UNSAFE, "the loss and its gradients become others", (edit,))
+
+
+def _without_ending(file: SourceFile, use: CallSite, argument: Argument, ending: Ending) -> tuple[Edit, bool] | None:
+    """The edit that takes it away from a value, and whether the model's own output changes with it."""
     if ending.layer is not None:
         if ending.layer.name == "activation":
             return ending.file.edit(ending.layer.span, "None"), True

@@ -35,8 +35,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from snellen.core.code.networks import Ending, ending_of, without_ending
-from snellen.core.finding import Evidence, Fix, FixSafety, Level, Location
+from snellen.core.code.networks import Ending, ending_of, fix_of_ending
+from snellen.core.finding import Level
 from snellen.core.rule import Rule, SourceFacet, absent
 from snellen.core.source import Argument, CallSite, Hit, SourceFile
 
@@ -64,23 +64,8 @@ def _examine(file: SourceFile) -> Iterator[Hit]:
 
 def _hit(file: SourceFile, call: CallSite, given: Argument, ending: Ending) -> Hit:
     loss = call.name.removesuffix(".forward").rpartition(".")[2]
-    at = ending.layer.span if ending.layer is not None else ending.call.span
-    written = ending.layer.code if ending.layer is not None else ending.call.code
-    place = Location(ending.file.path, at.start_line, at.start_column + 1)
     message = f"`{given.code}` has gone through a sigmoid, and `{loss}` applies it again: it expects logits"
-    evidence = (Evidence(f"the sigmoid is applied here: {written[:120]}", place),)
-    return Hit(message, given.span, _fix(file, call, given, ending), evidence)
-
-
-def _fix(file: SourceFile, call: CallSite, given: Argument, ending: Ending) -> Fix:
-    made = without_ending(file, call, given, ending)
-    if made is None:
-        return Fix("Give the loss what the sigmoid is applied to; use the probabilities for nothing but predictions.")
-    edit, changes_output = made
-    if changes_output:
-        text = "Let the model return logits; apply the sigmoid where probabilities are needed."
-        return Fix(text, FixSafety.UNSAFE, "predictions are logits from then on", (edit,))
-    return Fix("Give the loss the logits.", FixSafety.UNSAFE, "the loss and its gradients become others", (edit,))
+    return Hit(message, given.span, fix_of_ending(file, call, given, ending), (ending.evidence,))
 
 
 RULE = Rule(

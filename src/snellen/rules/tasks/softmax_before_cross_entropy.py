@@ -40,8 +40,8 @@ import math
 import re
 from collections.abc import Iterator
 
-from snellen.core.code.networks import Ending, ending_of, without_ending
-from snellen.core.finding import Evidence, Fix, FixSafety, Level, Location
+from snellen.core.code.networks import Ending, ending_of, fix_of_ending
+from snellen.core.finding import Fix, FixSafety, Level
 from snellen.core.log import Log, LogMatch
 from snellen.core.rule import LogFacet, Rule, SourceFacet, absent
 from snellen.core.source import Argument, CallSite, Hit, SourceFile
@@ -68,15 +68,11 @@ def _examine(file: SourceFile) -> Iterator[Hit]:
 
 def _hit(file: SourceFile, call: CallSite, given: Argument, ending: Ending) -> Hit:
     loss = call.name.removesuffix(".forward").rpartition(".")[2]
-    at = ending.layer.span if ending.layer is not None else ending.call.span
-    written = ending.layer.code if ending.layer is not None else ending.call.code
-    place = Location(ending.file.path, at.start_line, at.start_column + 1)
-    evidence = (Evidence(f"softmax is applied here: {written[:120]}", place),)
     if call.name in _LIKELIHOOD:
         message = f"`{given.code}` ends with softmax, but `{loss}` expects logarithms: it returns minus the probability"
-        return Hit(message, given.span, _logarithm(ending), evidence)
+        return Hit(message, given.span, _logarithm(ending), (ending.evidence,))
     message = f"`{given.code}` has gone through softmax, and `{loss}` applies it again: it expects logits"
-    return Hit(message, given.span, _fix(file, call, given, ending), evidence)
+    return Hit(message, given.span, fix_of_ending(file, call, given, ending), (ending.evidence,))
 
 
 def _logarithm(ending: Ending) -> Fix:
@@ -89,17 +85,6 @@ def _logarithm(ending: Ending) -> Fix:
         edit = ending.file.edit(ending.call.span, ending.call.code.replace("softmax(", "log_softmax("))
         return Fix(text, FixSafety.UNSAFE, reason, (edit,))
     return Fix(text)
-
-
-def _fix(file: SourceFile, call: CallSite, given: Argument, ending: Ending) -> Fix:
-    made = without_ending(file, call, given, ending)
-    if made is None:
-        return Fix("Give the loss what softmax is applied to; use the probabilities for nothing but predictions.")
-    edit, changes_output = made
-    if changes_output:
-        text = "Let the model return logits; apply softmax where probabilities are needed."
-        return Fix(text, FixSafety.UNSAFE, "predictions are logits from then on", (edit,))
-    return Fix("Give the loss the logits.", FixSafety.UNSAFE, "the loss and its gradients become others", (edit,))
 
 
 _KEY = re.compile(
