@@ -10,8 +10,8 @@ import threading
 from collections.abc import Iterator
 from typing import IO
 
-from snellen.errors import UsageError
 from snellen.watch.output import Tee
+from snellen.watch.starting import not_started
 
 __all__ = ["run"]
 
@@ -39,11 +39,7 @@ def run(command: list[str], tee: Tee) -> int:
         try:
             process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=environment)
         except OSError as error:
-            missing = isinstance(error, FileNotFoundError)
-            what = "no such program" if missing else (error.strerror or str(error))
-            failure = UsageError(f"cannot run {command[0]}: {what}", hint="snellen watch -- python train.py")
-            failure.exit_code = 127 if missing else 126
-            raise failure from error
+            raise not_started(command[0], error) from error
         tee.begin()
         lock = threading.Lock()
         threads = [

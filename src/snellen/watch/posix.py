@@ -8,7 +8,6 @@ terminal stay ours: keys, Ctrl-C and Ctrl-Z reach it without our doing.
 from __future__ import annotations
 
 import contextlib
-import errno
 import os
 import selectors
 import signal
@@ -16,9 +15,9 @@ import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from snellen.errors import UsageError
 from snellen.watch.output import Tee
 from snellen.watch.signals import forwarding
+from snellen.watch.starting import not_started
 
 if sys.platform != "win32":
     import fcntl
@@ -119,15 +118,7 @@ def _start(command: list[str], channels: dict[int, _Channel]) -> int:
         for channel in channels.values():
             with contextlib.suppress(OSError):
                 os.close(channel.inner)
-        raise _not_started(command[0], error) from error
-
-
-def _not_started(program: str, error: OSError) -> UsageError:
-    missing = error.errno == errno.ENOENT
-    what = "no such program" if missing else (error.strerror or str(error))
-    failure = UsageError(f"cannot run {program}: {what}", hint="snellen watch -- python train.py")
-    failure.exit_code = 127 if missing else 126
-    return failure
+        raise not_started(command[0], error) from error
 
 
 def _pump(process: int, channels: list[_Channel], tee: Tee) -> int:
