@@ -79,6 +79,21 @@ def test_each_mistake_is_said_with_what_was_found_and_expected(tmp_path, line, m
     assert message in entries[0][3]
 
 
+def test_a_value_below_a_name_of_ones_own_is_described(tmp_path):
+    from snellen.tasks.probe.config import ProbeRun
+
+    text = "task: probe\nheads:\n  a: {gamma: -1, class_weights: {x: .nan, y: -1}}\n  b: {class_weights: even}\n"
+    problems = load(write(tmp_path, text), ProbeRun).problems
+    assert [finding.message for finding in problems] == [
+        "heads.a.gamma is -1, expected a number of at least 0",
+        "heads.a.class_weights.x is nan, expected a number above 0",
+        "heads.a.class_weights.y is -1, expected a number above 0",
+        "heads.b.class_weights is 'even' (text), expected balanced or names, each with a number above 0 or null",
+    ]
+    problems = load(write(tmp_path, "task: probe\nheads: {a/b: {}}\n"), ProbeRun).problems
+    assert problems[0].message.startswith("heads.a/b: a head's name has letters")
+
+
 def test_a_missing_key_is_named():
     loaded = load_data({}, RunConfig)
     assert [finding.message for finding in loaded.problems] == ["task is missing, expected text"]

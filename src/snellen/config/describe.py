@@ -124,8 +124,8 @@ class SchemaView:
         if kind == "object":
             if node.get("properties"):
                 return f"the keys {', '.join(node['properties'])}"
-            named = node.get("additionalProperties")
-            return f"names, each with {self._describe(named)}" if isinstance(named, Mapping) else "no keys"
+            named = _named(node)
+            return "no keys" if named is None else f"names, each with {self._describe(named)}"
         if kind == "string":
             return "a path" if node.get("format") == "path" else "text"
         return {"boolean": "true or false", "null": "null"}.get(str(kind), "a value")
@@ -139,11 +139,17 @@ def _json_schema(schema: type[RunConfig]) -> dict[str, Any]:
 def _step(node: Node, part: str | int) -> Node | None:
     if isinstance(part, str):
         found = node.get("properties", {}).get(part)
-        if found is None and isinstance(node.get("additionalProperties"), Mapping):
-            found = node["additionalProperties"]
+        if found is None:
+            found = _named(node)
     else:
         fixed = node.get("prefixItems", [])
         found = fixed[part] if part < len(fixed) else node.get("items")
+    return found if isinstance(found, Mapping) else None
+
+
+def _named(node: Node) -> Node | None:
+    """What each value of a mapping is whose keys are free."""
+    found = node.get("additionalProperties")
     return found if isinstance(found, Mapping) else None
 
 

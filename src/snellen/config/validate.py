@@ -76,23 +76,30 @@ def _run_pydantic(data: Mapping[str, Any], schema: type[RunConfig]) -> tuple[Run
     except ValidationError as error:
         details = error.errors(include_url=False, include_context=False)
     problems: dict[Parts, _Problem] = {}
+    branches = set()
     for detail in details:
         parts = _parts_in_data(detail["loc"], data, missing=detail["type"] == "missing")
         # The branches of a union complain one by one; the first stands for all.
         problems.setdefault(parts, _Problem(parts, detail["type"], detail["msg"]))
-    return None, list(problems.values())
+        if detail["loc"] != parts and detail["loc"][-1:] != ("[key]",):
+            branches.add(parts)
+    # Where one branch fits but for a value inside, that value is the problem, not what the other branches wanted.
+    closer = {parts[:length] for parts in problems for length in range(len(parts))}
+    return None, [one for parts, one in problems.items() if parts not in branches & closer]
 
 
 def _parts_in_data(loc: Sequence[str | int], data: Any, *, missing: bool) -> Parts:
-    """Cut off what pydantic adds to a place: the name of a union's branch."""
+    """Leave out what pydantic adds to a place: the name of a union's branch."""
     parts: list[str | int] = []
     for index, part in enumerate(loc):
         if isinstance(data, Mapping) and part in data:
             data = data[str(part)]
         elif isinstance(data, list) and isinstance(part, int) and part < len(data):
             data = data[part]
-        elif not (missing and index == len(loc) - 1):
+        elif missing and index < len(loc) - 1:
             break
+        elif not missing:
+            continue
         parts.append(part)
     return tuple(parts)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import unicodedata
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping
 from typing import Any
@@ -32,13 +33,15 @@ def label_of_number(label: str, classes: tuple[str, ...]) -> str:
 
 
 def folded(name: str) -> str:
-    """A name without what people take for the same: case, blanks, underscores and hyphens.
+    r"""A name without what people take for the same: case, blanks, underscores, hyphens, and how accents are stored.
 
     Example:
         >>> folded(" Red_Blood-cell ") == folded("red blood cell")
         True
+        >>> folded("caf\u00e9") == folded("cafe\u0301")
+        True
     """
-    return re.sub(r"[\s_-]+", " ", name).strip().casefold()
+    return re.sub(r"[\s_-]+", " ", unicodedata.normalize("NFC", name)).strip().casefold()
 
 
 def variants(names: Iterable[str]) -> list[list[str]]:

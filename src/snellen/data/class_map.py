@@ -53,7 +53,7 @@ class ClassMap:
             what: Whose labels they are, for messages.
 
         Raises:
-            DataError: There is no label; one is not declared; two differ in case or blanks only.
+            DataError: There is no label; one is not declared, or declared twice; two differ in case or blanks only.
         """
         counts = Counter(labels)
         if not counts:
@@ -67,6 +67,9 @@ class ClassMap:
                 hint="correct the labels, or declare the class",
                 slug="label-out-of-range",
             )
+        twice = [name for name, times in Counter(declared).items() if times > 1]
+        if twice:
+            raise DataError(f"{what}: {_named(twice)} declared more than once", hint="declare each class once")
         double = variants(sorted({*counts, *declared}))
         if double:
             names = "; ".join(" and ".join(repr(name) for name in group) for group in double[:_SHOWN])

@@ -20,7 +20,7 @@ from snellen.cli.main import app
 from snellen.data.features import FeaturePart, write_part
 from snellen.engine.checkpoint import read_card
 from snellen.engine.embedding import features_of
-from snellen.errors import DataError, RunFolderError, SnellenError, WeightsError
+from snellen.errors import ConfigError, DataError, RunFolderError, SnellenError, WeightsError
 from snellen.models.backbones.embedders import load_embedder
 from snellen.tasks.check import check_run
 from snellen.tasks.probe.data import read_splits
@@ -270,6 +270,44 @@ def test_a_missing_column_is_named_with_the_nearest(digits: Path, tmp_path: Path
     with pytest.raises(DataError, match="no column 'pairity'") as error:
         build_recipe(target.config)
     assert error.value.hint == "did you mean parity?"
+
+
+def test_all_that_is_wrong_with_the_labels_is_said_at_once(digits: Path, tmp_path: Path) -> None:
+    wrong = ["heads.looped.column=loped", "heads.digit.column=digits", "data.image_column=photo"]
+    with pytest.raises(DataError, match="3 problems with the labels") as error:
+        build_recipe(open_target(edited(digits, tmp_path), wrong).config)
+    assert all(word in error.value.message for word in ("'photo'", "'loped'", "'digits'", "did you mean looped?"))
+
+    wrong = ["heads.digit.classes=['0','6','8','9','0']", "heads.looped.class_weights={no: 1, maybe: 1}"]
+    with pytest.raises(DataError, match="2 problems with the labels") as error:
+        build_recipe(open_target(edited(digits, tmp_path), wrong).config)
+    assert "there is no class maybe and yes has no weight" in error.value.message
+    assert "'0' declared more than once" in error.value.message
+
+
+@pytest.mark.parametrize("name", ["digit_probability", "digit_truth", "image"])
+def test_heads_whose_answers_would_share_a_column_are_refused(name: str, digits: Path, tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match=f"two columns {name}"):
+        open_target(edited(digits, tmp_path), [f"heads.{name}={{column: parity}}"])
+
+
+def test_a_column_that_stands_twice_is_not_guessed(digits: Path, tmp_path: Path) -> None:
+    run = with_labels(digits, tmp_path, lambda rows: None)
+    table = tmp_path / "labels.csv"
+    table.write_text("".join(f"{line},{line.split(',')[-1]}\n" for line in table.read_text().splitlines()))
+    with pytest.raises(DataError, match="2 columns 'parity'"):
+        build_recipe(open_target(run).config)
+
+
+def test_a_head_without_labels_in_a_split_is_said(
+    digits: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def emptied(rows: list[dict[str, str]]) -> None:
+        for row in rows:
+            row["digit"] = "" if "/val/" in row["image"] else row["digit"]
+
+    build_recipe(open_target(with_labels(digits, tmp_path, emptied), ["cache=false"]).config).prepare()
+    assert "data.val has no label for head digit" in capsys.readouterr().err
 
 
 def test_rows_of_another_split_are_never_taken_for_images_of_the_same_name(digits: Path, tmp_path: Path) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -13,7 +12,7 @@ from snellen.data.class_map import ClassMap
 from snellen.tasks.probe.features import Vectors
 from snellen.tasks.probe.metrics import HeadFigures
 
-__all__ = ["PREDICTIONS", "HeadAnswers", "Probed", "answer_of", "columns_of"]
+__all__ = ["PREDICTIONS", "HeadAnswers", "Probed", "answer_of"]
 
 PREDICTIONS: Final = "predictions.csv"
 
@@ -65,14 +64,3 @@ def answer_of(classes: ClassMap, probabilities: npt.NDArray[np.float32]) -> tupl
     """
     number = int(probabilities.argmax())
     return classes.names[number], float(probabilities[number])
-
-
-def columns_of(heads: Sequence[str], *, truth: bool = False) -> tuple[str, ...]:
-    """Names of the columns of a table of answers.
-
-    Example:
-        >>> columns_of(["skin"])
-        ('image', 'skin', 'skin_probability')
-    """
-    more = ("{}_truth", "{}", "{}_probability") if truth else ("{}", "{}_probability")
-    return ("image", *(one.format(head) for head in heads for one in more))

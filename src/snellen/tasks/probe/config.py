@@ -2,17 +2,28 @@
 
 from __future__ import annotations
 
+import re
+from collections import Counter
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Literal, Self
 
-from pydantic import Field
+from pydantic import AfterValidator, Field, model_validator
 
 from snellen.config.schema import Auto, Count, DataConfig, OptimConfig, Positive, RunConfig, Section, Share
+from snellen.core.file_kinds import nearest
 from snellen.tasks.embed.config import EmbedModel
+from snellen.tasks.probe.columns import columns_of
 
 __all__ = ["SCHEMA", "HeadConfig", "ProbeData", "ProbeOptim", "ProbeRun", "SamplingConfig"]
 
-HeadName = Annotated[str, Field(pattern=r"^[A-Za-z0-9_][A-Za-z0-9_ -]*$")]
+
+def _head_name(name: str) -> str:
+    if not re.fullmatch(r"[A-Za-z0-9_][A-Za-z0-9_ -]*", name):
+        raise ValueError("a head's name has letters, digits, blanks, _ and -, and begins with none of the last two")
+    return name
+
+
+HeadName = Annotated[str, AfterValidator(_head_name)]
 
 
 class HeadConfig(Section):
@@ -99,6 +110,24 @@ class ProbeRun(RunConfig):
     """Where features are computed: `cpu`, `cuda`, `cuda:1`, `mps`; `auto` takes the accelerator, if there is one."""
     cache: Auto | Literal[False] | Path = "auto"
     """Folder in which vectors are kept by the content of files, shared by all runs; `false` keeps none."""
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Self:
+        problems = []
+        columns = Counter(columns_of(self.heads, truth=True))
+        if double := [name for name, times in columns.items() if times > 1]:
+            problems.append(
+                f"the table of answers would have two columns {', '.join(double)}: rename a head of "
+                f"{', '.join(self.heads)}, and say heads.NAME.column where its labels stand"
+            )
+        by = self.sampling.by
+        if by is not None and by not in self.heads:
+            close = nearest(by, self.heads)
+            meant = f"; did you mean {close}?" if close else ""
+            problems.append(f"sampling.by is {by!r}, expected one of the heads {', '.join(self.heads)}{meant}")
+        if problems:
+            raise ValueError("; and ".join(problems))
+        return self
 
 
 SCHEMA = ProbeRun

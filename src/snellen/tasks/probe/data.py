@@ -17,10 +17,34 @@ from snellen.data.layouts.tree import Tree, walk_tree
 from snellen.errors import DataError
 from snellen.tasks.probe.config import ProbeRun
 
-__all__ = ["LabelledImages", "read_splits"]
+__all__ = ["LabelledImages", "LabelsError", "read_splits"]
 
 _NAMED: Final = 5
+_HOLDS: Final = "a table has a column that names the image, and one for each head with its class"
 _SPLITS: Final = ("train", "val", "test")
+
+
+class LabelsError(DataError):
+    """Everything that is wrong with the labels of a run.
+
+    Args:
+        each: The problems, at least one.
+
+    Example:
+        >>> print(LabelsError([DataError("a is missing", hint="add a"), DataError("b is missing")]))
+        2 problems with the labels
+          a is missing (add a)
+          b is missing
+    """
+
+    def __init__(self, each: Sequence[DataError]) -> None:
+        self.each = tuple(each)
+        first = self.each[0]
+        if len(self.each) == 1:
+            super().__init__(first.message, hint=first.hint, slug=first.slug)
+            return
+        lines = [one.message if one.hint is None else f"{one.message} ({one.hint})" for one in self.each]
+        super().__init__("\n  ".join([f"{len(lines)} problems with the labels", *lines]), slug=first.slug)
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,7 +94,11 @@ def read_splits(config: ProbeRun, splits: Sequence[str]) -> tuple[dict[str, Labe
         found = {split: _of_folder(config, split, folder, columns, notes) for split, folder in wanted.items()}
     for part in found.values():
         if not any(label is not None for labels in part.labels.values() for label in labels):
-            raise DataError(f"{part.key} holds no image with a label", slug="empty-dataset")
+            raise DataError(
+                f"{part.key} holds no image with a label for {' or '.join(columns)}",
+                hint=f"label some of its {len(part.images)} images, or leave {part.key} out",
+                slug="empty-dataset",
+            )
     return found, notes
 
 
@@ -85,6 +113,13 @@ def _of_folder(
 
 
 def _read_table(path: Path) -> _LabelTable:
+    if not path.is_file():
+        close = nearest(path.name, sorted(one.name for one in path.parent.glob("*.[ct]sv"))) if path.name else None
+        raise DataError(
+            f"{path} (data.labels) {'is a folder' if path.is_dir() else 'does not exist'}, expected a CSV or TSV file",
+            hint=f"there is {path.parent / close}" if close else _HOLDS,
+            slug="missing-file",
+        )
     text, _ = read_text(str(path))
     first = text.partition("\n")[0]
     delimiter = "\t" if path.suffix.lower() == ".tsv" else max(",;\t|", key=first.count)
@@ -95,13 +130,18 @@ def _read_table(path: Path) -> _LabelTable:
     except csv.Error as error:
         raise DataError(f"{path}, line {reader.line_num}: {error}") from error
     if len(rows) < 2:
-        raise DataError(f"{path} holds no row below its header", slug="empty-dataset")
+        raise DataError(
+            f"{path} holds no row below its header, expected one for each image",
+            hint=_HOLDS,
+            slug="empty-dataset",
+        )
     header = rows[0][1]
     short = [line for line, row in rows if len(row) < len(header)]
     if short:
         raise DataError(
-            f"{path}: {len(short)} rows have fewer than {len(header)} columns, the first is line {short[0]}",
-            hint="leave a cell empty where a label is not known, with its comma",
+            f"{path}: {len(short)} row{'s have' if len(short) > 1 else ' has'} fewer than {len(header)} columns, the "
+            f"first ends in line {short[0]}",
+            hint="leave a cell empty where a label is not known, with its comma; and close every quote",
         )
     return _LabelTable(path, header, tuple(rows[1:]))
 
@@ -128,21 +168,45 @@ def _image_column(table: _LabelTable, wanted: str | None, indices: Iterable[Inde
 
 
 def _column(table: _LabelTable, name: str, who: str) -> int:
+    if table.header.count(name) > 1:
+        raise DataError(
+            f"{table.path} has {table.header.count(name)} columns {name!r} ({who}): only one can be meant",
+            hint="rename one of them in the table",
+        )
     if name in table.header:
         return table.header.index(name)
     close = nearest(name, table.header)
     raise DataError(
         f"{table.path} has no column {name!r} ({who}); it has {', '.join(table.header)}",
-        hint=f"did you mean {close}?" if close else "name the column of a head: heads.NAME.column",
+        hint=f"did you mean {close}?" if close else f"name the column: {who if who[:4] == 'data' else who + '.column'}",
     )
+
+
+def _columns(
+    table: _LabelTable, wanted: str | None, indices: Iterable[Index], columns: Mapping[str, str]
+) -> tuple[int, dict[str, int]]:
+    """Numbers of the column that names images and of those of the heads."""
+    problems: list[DataError] = []
+    image, places = 0, dict[str, int]()
+    try:
+        image = _image_column(table, wanted, indices)
+    except DataError as error:
+        problems.append(error)
+    for head, name in columns.items():
+        try:
+            places[head] = _column(table, name, f"heads.{head}")
+        except DataError as error:
+            problems.append(error)
+    if problems:
+        raise LabelsError(problems)
+    return image, places
 
 
 def _from_table(
     table: _LabelTable, trees: Mapping[str, Tree], wanted: str | None, columns: Mapping[str, str], notes: list[str]
 ) -> dict[str, LabelledImages]:
     indices = {split: Index(tree) for split, tree in trees.items()}
-    image = _image_column(table, wanted, indices.values())
-    places = {head: _column(table, name, f"heads.{head}") for head, name in columns.items()}
+    image, places = _columns(table, wanted, indices.values(), columns)
     labels: dict[str, dict[str, tuple[str | None, ...]]] = {split: {} for split in trees}
     finder = _Finder(table.path.parent, trees, indices)
     torn: list[str] = []

@@ -15,14 +15,15 @@ from snellen.data.class_map import ClassMap
 from snellen.data.writing import make_folder
 from snellen.errors import DataError
 from snellen.tasks.base import Evaluation
-from snellen.tasks.probe.answers import PREDICTIONS, HeadAnswers, Probed, answer_of, columns_of
+from snellen.tasks.probe.answers import PREDICTIONS, HeadAnswers, Probed, answer_of
+from snellen.tasks.probe.columns import columns_of
 from snellen.tasks.probe.config import ProbeRun
 from snellen.tasks.probe.data import read_splits
 from snellen.tasks.probe.features import FrozenFeatures
+from snellen.tasks.probe.labels import targets_of
 from snellen.tasks.probe.metrics import figures_by_name, head_figures
 from snellen.tasks.probe.model import load_probe
 from snellen.tasks.probe.page import render_probe
-from snellen.tasks.probe.recipe import targets_of
 
 __all__ = ["evaluate"]
 

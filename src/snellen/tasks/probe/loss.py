@@ -37,9 +37,11 @@ def class_weights_of(head: HeadConfig, classes: ClassMap, *, name: str) -> tuple
     strange = sorted(set(wanted) - {*classes.names, *classes.absent})
     missing = [one for one in classes.names if one not in wanted]
     if strange or missing:
-        problem = f"there is no class {', '.join(strange)}" if strange else f"{', '.join(missing)} has no weight"
+        problems = [f"there is no class {', '.join(strange)}"] if strange else []
+        problems += [f"{', '.join(missing)} {'has' if len(missing) == 1 else 'have'} no weight"] if missing else []
         raise DataError(
-            f"heads.{name}.class_weights: {problem}; the classes are {', '.join(classes.names)}",
+            f"heads.{name}.class_weights: {' and '.join(problems)}; the classes are {', '.join(classes.names)}",
+            hint="give each class a weight, or write class_weights: balanced",
             slug="class-weights-length",
         )
     return tuple(wanted[one] for one in classes.names)

@@ -13,19 +13,18 @@ from torch import Tensor, nn
 from torch.utils.data import Dataset
 
 from snellen.config.schema import RunConfig
-from snellen.data.class_map import ClassMap
 from snellen.engine.optimiser import default_groups
 from snellen.engine.recipe import Batch, StepOutput
 from snellen.errors import DataError
 from snellen.report.progress import note
 from snellen.tasks.probe.config import ProbeRun
-from snellen.tasks.probe.data import LabelledImages, read_splits
 from snellen.tasks.probe.features import FrozenFeatures
-from snellen.tasks.probe.loss import class_weights_of, head_loss
+from snellen.tasks.probe.labels import read_labels, targets_of
+from snellen.tasks.probe.loss import head_loss
 from snellen.tasks.probe.metrics import ProbeMetrics
 from snellen.tasks.probe.model import build_probe
 
-__all__ = ["FeatureRows", "ProbeRecipe", "balancing", "build_recipe", "targets_of"]
+__all__ = ["FeatureRows", "ProbeRecipe", "balancing", "build_recipe"]
 
 _NAMED = 5
 
@@ -70,15 +69,12 @@ class ProbeRecipe:
 
     def __init__(self, config: ProbeRun) -> None:
         self.config = config
-        self._splits, self._notes = read_splits(config, ("train", "val"))
-        if "train" not in self._splits:
-            raise DataError("data.train is not set", hint="add data.train: FOLDER to the run file")
-        self.classes = _class_maps(config, self._splits["train"])
-        self._weights = {
-            name: class_weights_of(head, self.classes[name], name=name) for name, head in config.heads.items()
-        }
+        labels = read_labels(config, ("train", "val"))
+        self._splits, self._notes = labels.splits, labels.notes
+        self.classes, self._weights = labels.classes, labels.weights
         self._targets = {split: targets_of(part, self.classes) for split, part in self._splits.items()}
-        self._by = _sampled_head(config)
+        by = config.sampling.by
+        self._by = None if by is None else list(config.heads).index(by)
         self._features = FrozenFeatures(config)
         self._rows: dict[str, FeatureRows] = {}
 
@@ -163,20 +159,6 @@ class ProbeRecipe:
         return ProbeMetrics({name: len(classes) for name, classes in self.classes.items()})
 
 
-def targets_of(part: LabelledImages, classes: Mapping[str, ClassMap]) -> npt.NDArray[np.int64]:
-    """Numbers of classes, shape `(images, heads)`; -1 where a label is not known.
-
-    Args:
-        part: Images of one split.
-        classes: Class map of each head.
-
-    Raises:
-        DataError: A label has no number: it is never taken for another class.
-    """
-    columns = [one.numbers(part.labels[name], what=f"{part.key}, head {name}") for name, one in classes.items()]
-    return np.array(columns, np.int64).reshape(len(classes), len(part.images)).T.copy()
-
-
 def balancing(targets: npt.NDArray[np.int64], strength: float) -> npt.NDArray[np.float64]:
     """Weights under which the classes are drawn equally often; a sample without label weighs what the mean one does.
 
@@ -205,31 +187,3 @@ def build_recipe(config: RunConfig) -> ProbeRecipe:
     if not isinstance(config, ProbeRun):
         raise TypeError(f"expected a ProbeRun, given {type(config).__name__}")
     return ProbeRecipe(config)
-
-
-def _class_maps(config: ProbeRun, train: LabelledImages) -> dict[str, ClassMap]:
-    maps = {}
-    for name, head in config.heads.items():
-        declared = head.classes
-        if not declared and len(config.heads) == 1 and isinstance(config.data.classes, tuple):
-            declared = config.data.classes
-        labels = [label for label in train.labels[name] if label is not None]
-        found = ClassMap.of(labels, declared=declared, what=f"data.train, head {name}")
-        if len(found) < 2:
-            raise DataError(
-                f"head {name}: all {found.counts[0]} labelled training images are {found.names[0]!r}: there is nothing "
-                "to tell apart",
-                hint="add images of another class, or leave the head out",
-                slug="class-without-samples",
-            )
-        maps[name] = found
-    return maps
-
-
-def _sampled_head(config: ProbeRun) -> int | None:
-    by = config.sampling.by
-    if by is None:
-        return None
-    if by not in config.heads:
-        raise DataError(f"sampling.by is {by!r}, expected one of the heads {', '.join(config.heads)}")
-    return list(config.heads).index(by)
