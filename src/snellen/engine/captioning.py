@@ -20,15 +20,12 @@ from typing import Final
 import torch
 from torch import Tensor
 
-from snellen.core.lock import FolderLock
 from snellen.data.captions import Caption, CaptionPart, write_caption_part
-from snellen.data.features import Unread, refuse_other, sweep
-from snellen.data.isolated import IsolatedReader, is_fragile
-from snellen.data.pictures import Picture, read_picture
+from snellen.data.features import Unread
+from snellen.data.isolated import IsolatedReader
 from snellen.data.sources import ImageRef
-from snellen.data.writing import make_folder
-from snellen.engine.embedding import LOCK, EmbedReport, Finished
-from snellen.engine.part_embedder import usable_device
+from snellen.engine.embedding import EmbedReport, Finished, working_in
+from snellen.engine.part_embedder import is_out_of_memory, usable_device
 from snellen.engine.signals import StopRequest
 from snellen.errors import Interrupted, SnellenError, UsageError
 from snellen.models.captioning.florence import Captioner
@@ -38,7 +35,6 @@ __all__ = ["CaptionSettings", "caption_images", "identity_of"]
 
 _AHEAD: Final = 2
 """Passes whose pictures may wait, decoded."""
-_NO_MEMORY: Final = ("out of memory", "can't allocate memory", "not enough memory")
 _TOLD_EVERY: Final = 0.2
 
 
@@ -110,15 +106,8 @@ def caption_images(
         Interrupted: Ctrl-C or SIGTERM, after the part in hand; the same call goes on from there.
     """
     settings = settings or CaptionSettings()
-    make_folder(folder)
-    lock = FolderLock(folder / LOCK)
-    lock.acquire()
-    try:
-        refuse_other(folder, identity_of(captioner, prompts, settings), captioner.name)
-        sweep(folder)
+    with working_in(folder, identity_of(captioner, prompts, settings), captioner.name):
         return _Run(captioner, prompts, folder, settings, progress).go(refs)
-    finally:
-        lock.release()
 
 
 class _Run:
@@ -199,8 +188,7 @@ class _Run:
     def _decode(self, ref: ImageRef, apart: IsolatedReader) -> _Decoded:
         try:
             content = ref.read()
-            read = apart.read if is_fragile(content) else _read_here
-            picture = read(ref.name, content)
+            picture = apart.read_fragile_apart(ref.name, content)
             return _Decoded(ref.name, picture.digest, picture.image.size, self._captioner.prepare(picture.image))
         except SnellenError as error:
             return _Decoded(ref.name, unread=Unread(ref.name, error.message, error.slug))
@@ -258,11 +246,8 @@ class _Run:
                 captioner.ask(tokens, prompt, max_tokens=settings.max_tokens, beams=settings.beams)
                 for prompt in self._prompts
             ]
-        except torch.OutOfMemoryError:
-            return None
         except RuntimeError as error:
-            # What the CPU and Apple's GPUs raise has no class of its own.
-            if not any(words in str(error).lower() for words in _NO_MEMORY):
+            if not is_out_of_memory(error):
                 raise
             return None
         rows = []
@@ -288,7 +273,3 @@ class _Run:
             f"stopped; the answers about {kept} images are kept in {self._folder}",
             hint="the same command goes on from there",
         )
-
-
-def _read_here(name: str, content: bytes) -> Picture:
-    return read_picture(name, content=content)

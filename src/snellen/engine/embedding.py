@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from itertools import islice
 from pathlib import Path
@@ -45,6 +46,7 @@ __all__ = [
     "PartEmbedder",
     "embed_images",
     "features_of",
+    "working_in",
 ]
 
 LOCK: Final = "lock.json"
@@ -177,13 +179,30 @@ def embed_images(
         Interrupted: Ctrl-C or SIGTERM, once the part in hand is done or ten seconds have passed; the same call goes on
             from there.
     """
+    with working_in(folder, embedder.fingerprint, embedder.name):
+        return _Run(embedder, folder, settings or EmbedSettings(), cache, progress).embed(refs)
+
+
+@contextmanager
+def working_in(folder: Path, fingerprint: str, backbone: str) -> Iterator[None]:
+    """Have a folder of features to oneself, freed of what killed processes left half written.
+
+    Args:
+        folder: Is made when it is not there.
+        fingerprint: Of what makes the features.
+        backbone: Its name.
+
+    Raises:
+        RunFolderError: The folder cannot be written, is in use by another process, or holds features of another
+            backbone.
+    """
     make_folder(folder)
     lock = FolderLock(folder / LOCK)
     lock.acquire()
     try:
-        refuse_other(folder, embedder.fingerprint, embedder.name)
+        refuse_other(folder, fingerprint, backbone)
         sweep(folder)
-        return _Run(embedder, folder, settings or EmbedSettings(), cache, progress).embed(refs)
+        yield
     finally:
         lock.release()
 

@@ -22,13 +22,13 @@ from torch import nn
 from snellen.core.environment import cpu_count
 from snellen.data.feature_cache import FeatureCache
 from snellen.data.features import FeaturePart, Unread
-from snellen.data.isolated import IsolatedReader, is_fragile
-from snellen.data.pictures import Picture, content_digest, read_picture
+from snellen.data.isolated import IsolatedReader
+from snellen.data.pictures import content_digest
 from snellen.data.sources import ImageRef
 from snellen.errors import SnellenError, UsageError
 from snellen.models.backbones.embedders import Embedder
 
-__all__ = ["PART_ROWS", "EmbedSettings", "PartEmbedder", "rows_of_part", "usable_device"]
+__all__ = ["PART_ROWS", "EmbedSettings", "PartEmbedder", "is_out_of_memory", "rows_of_part", "usable_device"]
 
 PART_ROWS: Final = 1024
 """Images of a part, at most."""
@@ -183,9 +183,8 @@ class PartEmbedder:
                 known = self.cache.get(digest)
                 if known is not None:
                     return _Decoded(ref.name, digest, vector=known)
-            read = apart.read if is_fragile(content) else _read_here
             self._decoding.wait()
-            picture = read(ref.name, content)
+            picture = apart.read_fragile_apart(ref.name, content)
             return _Decoded(ref.name, picture.digest, self.embedder.preprocessing.levels(picture.image))
         except SnellenError as error:
             return _Decoded(ref.name, unread=Unread(ref.name, error.message, error.slug))
@@ -291,18 +290,25 @@ class PartEmbedder:
             images = self.embedder.preprocessing.collate(filled, device=self._device)
             images = images.contiguous(memory_format=self._memory_format)
             found: Vectors = self.embedder.embed(images).cpu().numpy()[: len(levels)]
-        except torch.OutOfMemoryError:
-            return None
         except RuntimeError as error:
-            # What the CPU and Apple's GPUs raise has no class of its own.
-            if not any(words in str(error).lower() for words in _NO_MEMORY):
+            if not is_out_of_memory(error):
                 raise
             return None
         return found
 
 
-def _read_here(name: str, content: bytes) -> Picture:
-    return read_picture(name, content=content)
+def is_out_of_memory(error: RuntimeError) -> bool:
+    """Whether torch has said that memory ran out; what the CPU and Apple's GPUs raise has no class of its own.
+
+    Args:
+        error: What a pass raised.
+
+    Example:
+        >>> is_out_of_memory(RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried to allocate 4 bytes"))
+        True
+    """
+    said = str(error).lower()
+    return isinstance(error, torch.OutOfMemoryError) or any(words in said for words in _NO_MEMORY)
 
 
 def usable_device(name: str) -> torch.device:

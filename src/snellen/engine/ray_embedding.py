@@ -19,12 +19,10 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from snellen.core.lock import FolderLock
 from snellen.data.feature_cache import FeatureCache
-from snellen.data.features import Unread, refuse_other, sweep, write_part
+from snellen.data.features import Unread, write_part
 from snellen.data.sources import ImageRef
-from snellen.data.writing import make_folder
-from snellen.engine.embedding import LOCK, EmbedReport, Finished
+from snellen.engine.embedding import EmbedReport, Finished, working_in
 from snellen.engine.part_embedder import EmbedSettings, PartEmbedder, rows_of_part
 from snellen.engine.signals import StopRequest
 from snellen.errors import Interrupted, MissingExtraError, SnellenError, UsageError
@@ -74,12 +72,7 @@ def embed_on_ray(
     ray = _ray()
     settings = settings or EmbedSettings()
     folder = folder.absolute()
-    make_folder(folder)
-    lock = FolderLock(folder / LOCK)
-    lock.acquire()
-    try:
-        refuse_other(folder, embedder.fingerprint, embedder.name)
-        sweep(folder)
+    with working_in(folder, embedder.fingerprint, embedder.name):
         plan = _Plan(
             embedder.name,
             load or partial(load_embedder, embedder.name),
@@ -89,8 +82,6 @@ def embed_on_ray(
             settings,
         )
         return _run(ray, refs, embedder, plan, progress)
-    finally:
-        lock.release()
 
 
 def _ray() -> Any:
