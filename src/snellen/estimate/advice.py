@@ -8,39 +8,19 @@ from typing import Any, Literal
 
 from torch import nn
 
+from snellen.core.facts.memory import MemoryChange
 from snellen.estimate.devices import Device
 from snellen.estimate.prediction import Predictor
 from snellen.estimate.step import StepFailed, Workload
 from snellen.trace.fake import build_without_weights
 from snellen.trace.timeline import Category
 
-__all__ = ["Change", "Variant", "changes_for"]
+__all__ = ["Variant", "changes_for"]
 
 _STATES_IN_8_BITS = 4
 """Bytes of a float32 state over those of one in eight bits."""
 _FIRST_BF16 = (8, 0)
 """The compute capability that computes bfloat16 first."""
-
-
-@dataclass(frozen=True, slots=True)
-class Change:
-    """One change that was gone through.
-
-    Args:
-        text: What to do.
-        price: What it costs.
-        saved: Bytes less at the upper end; negative when it needs more.
-        high: The upper end of what is needed then, in bytes.
-        fits: As `Verdict.fits`.
-        settings: Key path of a run file and value, where settings make it.
-    """
-
-    text: str
-    price: str
-    saved: int
-    high: int
-    fits: str
-    settings: tuple[tuple[str, Any], ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,7 +42,7 @@ class Variant:
 
 def changes_for(
     predictor: Predictor, device: Device, batch_size: int, variants: Sequence[Variant] = ()
-) -> list[Change]:
+) -> list[MemoryChange]:
     """Changes that save memory on a device: those that make it fit first, then by what they save.
 
     Args:
@@ -80,13 +60,13 @@ def changes_for(
         except StepFailed:
             continue  # a change that the model does not take is no advice
         saved, need = high - verdict.need.high, verdict.need.high
-        found.append(Change(variant.text, variant.price, saved, need, verdict.fits, variant.settings))
+        found.append(MemoryChange(variant.text, variant.price, saved, need, verdict.fits, variant.settings))
     state = predictor.worst(device, batch_size).parts.get(Category.OPTIMISER, 0)
     if state:
         saved = state - state // _STATES_IN_8_BITS
         fits = "yes" if device.memory_bytes is not None and high - saved <= device.memory_bytes else "no"
         text = "an optimiser whose states take 8 bits (bitsandbytes.optim.AdamW8bit)"
-        found.append(Change(text, "one more package, CUDA only", saved, high - saved, fits))
+        found.append(MemoryChange(text, "one more package, CUDA only", saved, high - saved, fits))
     ranks = {"yes": 0, "perhaps": 1}
     saving = [change for change in found if change.saved > 0]
     return sorted(saving, key=lambda change: (ranks.get(change.fits, 2), -change.saved))

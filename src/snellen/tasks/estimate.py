@@ -14,9 +14,10 @@ from snellen.check.facts.machine import as_machine, this_machine
 from snellen.config.load import load, read_task
 from snellen.config.machines import Machine
 from snellen.config.schema import RunConfig
+from snellen.core.facts.memory import MemoryChange
 from snellen.core.plan import FactUnavailable, Plan
 from snellen.errors import UsageError
-from snellen.estimate.advice import Change, changes_for
+from snellen.estimate.advice import changes_for
 from snellen.estimate.calibration import timed_step
 from snellen.estimate.duration import Duration, step_duration
 from snellen.estimate.prediction import Need, Predictor, Verdict
@@ -57,7 +58,7 @@ class Line:
     largest_batch: int | None
     step: Duration | None
     memory: int | None = None
-    changes: Sequence[Change] = field(default=())
+    changes: Sequence[MemoryChange] = field(default=())
 
 
 def estimate_lines(

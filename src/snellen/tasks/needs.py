@@ -197,9 +197,7 @@ class RunNeeds:
     def _changes(self) -> tuple[MemoryChange, ...]:
         variants = variants_of(self.task, self.config, lambda config: self.workload(self._precision, config))
         found = changes_for(self.predictor, self.device, self._batch, variants)
-        return tuple(
-            MemoryChange(one.text, one.price, one.saved, one.high, one.fits, self._apart(one.settings)) for one in found
-        )
+        return tuple(replace(one, settings=self._apart(one.settings)) for one in found)
 
     @property
     def _precision(self) -> PrecisionOf:
