@@ -108,6 +108,7 @@ def test_what_does_not_fit_is_an_exit_code_of_one(folder: Path) -> None:
         (("trace", "net.py:Net", "--input", "3xx"), "'3xx' is no shape"),
         (("estimate", "net.py:Net", "--machine", "kaggle-t5"), "did you mean kaggle-t4"),
         (("estimate", "gone.yaml"), "gone.yaml"),
+        (("estimate", "net.py:Net", "optim.epochs=1"), "which has no setting 'optim.epochs=1'"),
     ],
 )
 def test_unusable_input_is_one_clear_line(folder: Path, arguments: tuple[str, ...], message: str) -> None:
@@ -174,3 +175,22 @@ def test_hours_of_a_run_follow_the_step_that_was_timed_where_it_is_meant_for_thi
     assert found["calibration"]["seconds"] > 0
     assert not any("as timed here" in line for line in found["hours"])
     assert any("kaggle-t4 has 12 hours" in line for line in found["hours"])
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_settings_on_the_command_line_win_over_the_run_file(run_file: Path, here: Callable[..., Any]) -> None:
+    arguments = ("estimate", "run.yaml", "--machine", "kaggle-t4", "--json")
+    written = json.loads(here(*arguments)[1])
+    code, out, _ = here(*arguments, "optim.batch_size=2", "data.image_size=64", "precision=fp16", "machine=kaggle-t4")
+    given = json.loads(out)
+    line = given["machines"][0]
+    assert (code, given["batch_size"], line["precision"]) == (0, 2, "fp16")
+    assert line["allocated_bytes"] != written["machines"][0]["allocated_bytes"]
+    assert any("12 steps" in sentence for sentence in given["hours"]), given["hours"]
+    code, _, err = here(*arguments, "optim.lrr=1", "optim.epochs=soon")
+    assert code == 2
+    assert "optim.lrr" in err
+    assert "optim.epochs" in err
+    code, _, err = here(*arguments, "optim.epochs")
+    assert code == 2
+    assert "expected key=value" in err

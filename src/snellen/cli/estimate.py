@@ -26,6 +26,7 @@ _EXAMPLES = """\b
 Examples:
   snellen estimate run.yaml                               the run, on all known machines
   snellen estimate run.yaml --machine kaggle-t4 --batch-size 16
+  snellen estimate run.yaml model.name=resnet50 data.image_size=224   settings that win over the run file
   snellen estimate timm:vit_base_patch14_dinov2 --input 3x518x518 --precision bf16
   snellen estimate resnet50 --optimiser sgd --batch-size 64 --json
   snellen estimate net.py:Net --input 3x32x32 --inference
@@ -66,6 +67,9 @@ def register(app: typer.Typer) -> None:
 
 def estimate(  # noqa: PLR0913 - the options of a command
     target: Annotated[str, typer.Argument(help="A run file, the folder of a run, or a model by name.")],
+    overrides: Annotated[
+        list[str] | None, typer.Argument(metavar="[KEY=VALUE]...", help="Settings that win over the run file.")
+    ] = None,
     *,
     sample: Annotated[str | None, typer.Option("--input", metavar="SHAPE", help="One sample, as 3x224x224.")] = None,
     batch_size: Annotated[int | None, typer.Option(min=1, help="Samples of a micro-batch.")] = None,
@@ -81,7 +85,10 @@ def estimate(  # noqa: PLR0913 - the options of a command
     from snellen.tasks.workloads import devices_of
 
     machines = devices_of(machine or ())
-    given = _run(target) if _is_run(target) else _model(target, sample, None if inference else optimiser.value)
+    if _is_run(target):
+        given = _run(target, overrides or ())
+    else:
+        given = _model(target, overrides or (), sample, None if inference else optimiser.value)
     batch = batch_size or given.batch_size
     wanted: Any = (precision or Precision(given.precision)).value
     lines = estimate_lines(given.make, machines, batch_size=batch, precision=wanted, phases=given.phases)
@@ -122,19 +129,24 @@ def _is_run(target: str) -> bool:
     return target.endswith((".yaml", ".yml")) or Path(target).is_dir()
 
 
-def _run(target: str) -> _Given:
+def _run(target: str, overrides: Sequence[str]) -> _Given:
     from snellen.tasks.estimate import open_run
 
-    needs = open_run(Path(target))
+    needs = open_run(Path(target), overrides)
     optim = needs.config.optim
     return _Given(needs.workload, optim.batch_size, needs.wanted_precision, needs.phases, needs.times)
 
 
-def _model(target: str, sample: str | None, optimiser: str | None) -> _Given:
+def _model(target: str, overrides: Sequence[str], sample: str | None, optimiser: str | None) -> _Given:
     from snellen.estimate.prediction import TRAINING
     from snellen.models.backbones.named import named_model
     from snellen.tasks.workloads import workload_of_model
 
+    if overrides:
+        raise UsageError(
+            f"{target} is a model, which has no setting {overrides[0]!r}",
+            hint="give a run file, or the options of a model: --input, --batch-size, --precision, --optimiser",
+        )
     named = named_model(target)
     shape = parse_shape(sample) if sample else named.input_size or (3, 224, 224)
     if sample and len(shape) > 4 and shape[0] == 1:

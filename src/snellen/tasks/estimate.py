@@ -146,8 +146,12 @@ class OpenedRun:
         return lines
 
 
-def open_run(path: Path) -> OpenedRun:
+def open_run(path: Path, overrides: Sequence[str] = ()) -> OpenedRun:
     """Open a run file, or the run file of a run's folder.
+
+    Args:
+        path: Where it is.
+        overrides: Settings that win over it, such as `"optim.batch_size=8"`.
 
     Raises:
         UsageError: It does not exist, or these settings have nothing to learn.
@@ -157,7 +161,7 @@ def open_run(path: Path) -> OpenedRun:
     if not run_file.is_file():
         raise UsageError(f"there is no run file at {run_file}", hint="give a run file, the folder of a run, or a model")
     task = get(read_task(run_file))
-    loaded = load(run_file, task.schema())
+    loaded = load(run_file, task.schema(), overrides=overrides)
     config = loaded.require()
     plan = plan_of(loaded, task.schema(), facts=need_facts(task, loaded))
     try:
