@@ -176,7 +176,10 @@ def _facts(task: Task) -> Mapping[str, Provider]:
 
         return provide
 
-    own = {name: ask(name) for name in ("contracts", "unfold", "weights_fit", "networks", "cache", "spike_streams")}
+    own = {
+        name: ask(name)
+        for name in ("contracts", "unfold", "weights_fit", "networks", "cache", "spike_streams", "label_troubles")
+    }
     return {**own, "source_findings": _source_findings}
 
 

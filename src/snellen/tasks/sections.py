@@ -20,7 +20,7 @@ def section_of(plan: Plan, schema: type[S], *keys: str) -> S:
     Args:
         plan: The run.
         schema: What the section may hold.
-        keys: Where it stands, from the outside in.
+        keys: Where it stands, from the outside in; none for the whole file.
 
     Raises:
         FactUnavailable: It has problems of its own, which are told where the file is read.
@@ -31,4 +31,5 @@ def section_of(plan: Plan, schema: type[S], *keys: str) -> S:
     try:
         return parse_section(schema, found)
     except ConfigError as error:
-        raise FactUnavailable(f"the {keys[0]} section of the run file has problems of its own") from error
+        what = f"the {keys[0]} section of the run file" if keys else "the run file"
+        raise FactUnavailable(f"{what} has problems of its own") from error

@@ -17,6 +17,7 @@ from sklearn.metrics import confusion_matrix, precision_recall_fscore_support, r
 from typer.testing import CliRunner, Result
 
 from snellen.cli.main import app
+from snellen.core.finding import Level
 from snellen.data.features import FeaturePart, write_part
 from snellen.engine.checkpoint import read_card
 from snellen.engine.embedding import features_of
@@ -421,6 +422,30 @@ def test_check_tells_of_a_backbone_that_does_not_exist(digits: Path, tmp_path: P
     problems = [one for result in report.results for one in result.findings if result.slug == "config-unknown-key"]
     assert "heads.parity.losss" in problems[0].message
     assert "loss" in problems[0].message
+
+
+def test_check_tells_what_training_would_refuse(digits: Path, tmp_path: Path) -> None:
+    wrong = ["heads.looped.column=loped", "heads.parity.column=pairity"]
+    report = check_run(edited(digits, tmp_path), overrides=wrong)
+    found = [one for result in report.results if result.slug == "labels-unusable" for one in result.findings]
+    assert [(one.level, one.location.key) for one in found if one.location] == [
+        (Level.ERROR, "heads.looped"),
+        (Level.ERROR, "heads.parity"),
+    ]
+    assert found[0].fix is not None
+    assert found[0].fix.text == "Did you mean looped?"
+
+
+def test_check_tells_of_a_class_that_only_an_evaluation_would_meet(digits: Path, tmp_path: Path) -> None:
+    def strange(rows: list[dict[str, str]]) -> None:
+        next(row for row in rows if "/test/" in row["image"])["parity"] = "neither"
+
+    report = check_run(with_labels(digits, tmp_path, strange))
+    found = [one for result in report.results if result.slug == "labels-unusable" for one in result.findings]
+    assert [one.level for one in found] == [Level.WARNING]
+    assert "data.test, head parity: 1 sample of 'neither'" in found[0].message
+    sound = check_run(edited(digits, tmp_path))
+    assert [result.state for result in sound.results if result.slug == "labels-unusable"] == ["passed"]
 
 
 def test_several_writers_share_a_cache(digits: Path, tmp_path: Path) -> None:

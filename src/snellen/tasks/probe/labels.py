@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
 
+from snellen.core.facts.labels import LabelTrouble
 from snellen.data.class_map import ClassMap
 from snellen.errors import DataError
 from snellen.tasks.probe.config import ProbeRun
 from snellen.tasks.probe.data import LabelledImages, LabelsError, read_splits
 from snellen.tasks.probe.loss import class_weights_of
 
-__all__ = ["Labels", "read_labels", "targets_of"]
+__all__ = ["Labels", "label_troubles", "read_labels", "targets_of"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,6 +69,28 @@ def read_labels(config: ProbeRun, splits: Sequence[str]) -> Labels:
     if problems:
         raise LabelsError(problems)
     return Labels(parts, maps, weights, tuple(notes))
+
+
+def label_troubles(config: ProbeRun) -> tuple[LabelTrouble, ...]:
+    """Everything that training refuses; else what an evaluation on `data.test` would refuse.
+
+    Args:
+        config: The run, with paths that can be opened from here.
+    """
+    for splits, trains in ((("train", "val"), True), (("train", "test"), False)):
+        try:
+            read_labels(config, splits)
+        except LabelsError as error:
+            return tuple(_trouble(config, one, trains=trains) for one in error.each)
+        except DataError as error:
+            return (_trouble(config, error, trains=trains),)
+    return ()
+
+
+def _trouble(config: ProbeRun, error: DataError, *, trains: bool) -> LabelTrouble:
+    words = re.findall(r"\bdata\.(?:train|val|test|labels|image_column)\b|\bheads\.\w+", error.message)
+    own = f"data.{'train' if trains else 'test'}" if config.data.labels is None else "data.labels"
+    return LabelTrouble(max(words, default=own), error.message, error.hint or "", trains=trains)
 
 
 def targets_of(part: LabelledImages, classes: Mapping[str, ClassMap]) -> npt.NDArray[np.int64]:
