@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import io
 import json
+import re
 
 from rich.console import Console
 
 from snellen.core.check_report import CheckReport
 from snellen.core.finding import CheckResult, Edit, Evidence, Finding, Fix, FixSafety, Level, Location, State
+from snellen.report.check_page import check_page
 from snellen.report.check_text import report_text
 from snellen.report.json import render
 from snellen.report.text import count_words, findings_text
@@ -78,3 +80,24 @@ def test_counting_and_json():
     assert data["loss"] == "nan"
     assert data["counts"]["muted"] == 1
     assert [finding["line"] for finding in data["findings"]] == [3]
+
+
+def test_a_path_of_thousands_of_characters_is_shortened_in_the_middle() -> None:
+    path = f"/data/{'deep/' * 2000}cat 7.png"
+    finding = Finding(
+        "corrupt-image",
+        Level.ERROR,
+        f"{path} cannot be decoded",
+        Location(path),
+        (Evidence("is empty", Location(path)),),
+        Fix(f"Fetch {path} again.", command=f"rm '{path}'"),
+    )
+    report = CheckReport(
+        path, (CheckResult("corrupt-image", State.FAILED, "Bad", (finding,), reason=path),), (), (path,)
+    )
+    for text in (shown(report_text(report)), re.sub(r"<code>rm .*?</code>", "", check_page(report))):
+        assert max(map(len, text.replace(f"$ rm '{path}'", "").split())) <= 400
+        assert "/data/deep/deep/" in text
+        assert "deep/cat 7.png" in text
+    assert path in render(report.to_dict()), "programs get all of it"
+    assert f"rm '{path}'" in shown(report_text(report)), "and so does who copies the command"

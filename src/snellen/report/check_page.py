@@ -14,7 +14,7 @@ from snellen.core.facts.machine import MachineFacts
 from snellen.core.finding import CheckResult, Finding, State
 from snellen.report.check_text import by_level_and_family, by_reason
 from snellen.report.html import Section, render_page, value_table
-from snellen.report.text import count_words, harmless, plural
+from snellen.report.text import count_words, harmless, plural, shown
 from snellen.report.thumbnails import Thumbnails
 
 __all__ = ["check_page"]
@@ -99,7 +99,7 @@ def _card(finding: Finding, family: str, pictures: Thumbnails) -> str:
     evidence += f"<li>and {more} more</li>" if more > 0 else ""
     fix = ""
     if finding.fix is not None:
-        command = f"<br><code>{_escaped(finding.fix.command)}</code>" if finding.fix.command else ""
+        command = f"<br><code>{html.escape(harmless(finding.fix.command))}</code>" if finding.fix.command else ""
         fix = f'<p><span class="fix">fix:</span> {_escaped(finding.fix.text)}{command}</p>'
     listed = f"<details><summary>{plural(len(finding.evidence), 'example')}</summary><ul>{evidence}</ul></details>"
     return (
@@ -225,7 +225,7 @@ def _list(sentences: Iterable[str]) -> str:
 
 
 def _text(value: object) -> str:
-    return harmless(str(value))
+    return shown(str(value))
 
 
 def _escaped(value: object) -> str:

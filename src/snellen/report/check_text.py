@@ -9,7 +9,7 @@ from rich.text import Text
 
 from snellen.core.check_report import CheckReport
 from snellen.core.finding import CheckResult, Finding, Level, State
-from snellen.report.text import count_words, finding_text, harmless, plural
+from snellen.report.text import count_words, finding_text, plural, shown
 
 __all__ = ["by_level_and_family", "by_reason", "report_text"]
 
@@ -54,7 +54,7 @@ def report_text(report: CheckReport, *, verbose: bool = False) -> Text:
         verbose: Also name the checks that passed, and all that came to no judgement.
     """
     text = Text()
-    text.append(f"{harmless(report.subject)}: {count_words(report.findings)}\n", "bold")
+    text.append(f"{shown(report.subject)}: {count_words(report.findings)}\n", "bold")
     for (level, family), findings in by_level_and_family(report.results).items():
         text.append(f"\n{plural(len(findings), level.value)}{f' · {family}' if family else ''}\n", "bold")
         text.append_text(Text("\n").join(finding_text(finding) for finding in findings))
@@ -116,7 +116,7 @@ def _block(title: str, body: str) -> Text:
     text = Text()
     if body:
         text.append(f"\n{title}\n", "bold")
-        text.append(harmless(body))
+        text.append(shown(body))
     return text
 
 

@@ -11,6 +11,8 @@ from typing import Final, Self, TypeVar
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
+from snellen.report.text import shown
+
 __all__ = ["Telling", "Throughput", "note", "progress_bar", "track"]
 
 T = TypeVar("T")
@@ -18,7 +20,7 @@ T = TypeVar("T")
 
 def note(text: str) -> None:
     """One line on the error stream, for what a person should know while work goes on."""
-    Console(file=sys.stderr, soft_wrap=True, highlight=False).print(text, markup=False)
+    Console(file=sys.stderr, soft_wrap=True, highlight=False).print(shown(text), markup=False)
 
 
 def progress_bar() -> Progress:

@@ -10,7 +10,7 @@ from rich.text import Text
 
 from snellen.core.finding import Finding, FixSafety, Level
 
-__all__ = ["count_words", "finding_text", "findings_text", "harmless", "plural"]
+__all__ = ["count_words", "finding_text", "findings_text", "harmless", "plural", "shown"]
 
 _LEVEL_STYLE: Final = {Level.ERROR: "bold red", Level.WARNING: "bold yellow", Level.NOTE: "bold cyan"}
 _SAFETY_WORDS: Final = {
@@ -20,6 +20,9 @@ _SAFETY_WORDS: Final = {
 }
 
 
+_LONGEST: Final = 300
+"""Characters without a blank of which all are shown: more than a folder of any sane data set has, and five lines."""
+_LONG = re.compile(rf"\S{{{_LONGEST + 1},}}")
 _STEERING = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u200e\u200f\u202a-\u202e\u2066-\u2069\ud800-\udfff]")
 
 
@@ -31,6 +34,22 @@ def harmless(text: str) -> str:
         'a?[2Jb.png'
     """
     return _STEERING.sub("?", text)
+
+
+def shown(text: str) -> str:
+    """The harmless text with paths of thousands of characters shortened in the middle: both ends tell which file it is.
+
+    Example:
+        >>> shown(f"cannot read /data/{'x' * 10_000}/7.png")[:30], len(shown("y" * 10_000))
+        ('cannot read /data/xxxxxxxxxxxx', 300)
+    """
+    return harmless(_LONG.sub(_shortened, text))
+
+
+def _shortened(found: re.Match[str]) -> str:
+    half = (_LONGEST - 3) // 2
+    word = found.group()
+    return f"{word[: _LONGEST - 3 - half]}...{word[-half:]}"
 
 
 def plural(count: int, word: str) -> str:
@@ -61,16 +80,16 @@ def finding_text(finding: Finding) -> Text:
     text.append(f"{finding.level.value:8}", _LEVEL_STYLE[finding.level])
     text.append(finding.slug, "bold")
     if finding.location is not None:
-        text.append(f"  {harmless(str(finding.location))}", "dim")
-    text.append(f"\n        {harmless(finding.message)}\n")
+        text.append(f"  {shown(str(finding.location))}", "dim")
+    text.append(f"\n        {shown(finding.message)}\n")
     for evidence in finding.evidence[:5]:
         place = f"{evidence.location}: " if evidence.location else ""
-        text.append(f"        - {harmless(place + evidence.text)}\n", "dim")
+        text.append(f"        - {shown(place + evidence.text)}\n", "dim")
     if len(finding.evidence) > 5:
         text.append(f"        - and {len(finding.evidence) - 5} more\n", "dim")
     if finding.fix is not None:
         text.append("        fix: ", "green")
-        text.append(harmless(finding.fix.text))
+        text.append(shown(finding.fix.text))
         words = _SAFETY_WORDS[finding.fix.safety] if finding.fix.applicable else ""
         text.append(f"  ({words})\n" if words else "\n", "dim")
         if finding.fix.command:
