@@ -15,6 +15,8 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
+import re
 import shutil
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -175,6 +177,9 @@ def _write_files(folder: Path, tensors: Mapping[str, Mapping[str, Tensor]], stat
         try:
             save_file(savable(group), folder / f"{name}.safetensors")
         except SafetensorError as error:
+            # It tells the number of the system's error in words only; as that error it is told as any other write's.
+            if number := re.search(r"\(os error (\d+)\)", str(error)):
+                raise OSError(int(number[1]), os.strerror(int(number[1]))) from error
             raise RunFolderError(f"cannot write {folder / name}.safetensors: {error}") from error
     (folder / "state.json").write_text(json.dumps(state, indent=1, allow_nan=True), encoding="utf-8")
     files = {path.name: {"bytes": path.stat().st_size, "sha256": _sha256(path)} for path in sorted(folder.iterdir())}
