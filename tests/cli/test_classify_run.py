@@ -245,6 +245,46 @@ def test_one_class_is_refused_by_name(project: Path) -> None:
     assert isinstance(result.exception, DataError)
 
 
+@pytest.fixture
+def small(project: Path, tmp_path: Path) -> Path:
+    """A run file of its own with few images, which a test may damage."""
+    for split, count in (("train", 8), ("val", 4)):
+        for name in ("digit-0", "digit-1"):
+            (tmp_path / "data" / split / name).mkdir(parents=True)
+            for path in sorted((project / "data" / split / name).iterdir())[:count]:
+                shutil.copy(path, tmp_path / "data" / split / name)
+    shutil.copytree(tmp_path / "data" / "val", tmp_path / "data" / "test")
+    (tmp_path / "run.yaml").write_text(RUN.format(name="small", model="pretrained: false", epochs=2), encoding="utf-8")
+    return tmp_path / "run.yaml"
+
+
+def test_a_run_that_diverges_ends_in_a_line_and_not_in_figures(small: Path) -> None:
+    refused(snellen("train", small, "--no-check", "optim.lr=1e6", "optim.clip_norm=null", "optim.epochs=6"), "nan-loss")
+
+
+def test_a_folder_of_broken_images_is_told_in_some_lines(small: Path) -> None:
+    for path in (small.parent / "data" / "train").rglob("*.png"):
+        path.write_bytes(b"no image")
+    result = snellen("train", small, "--no-check")
+    refused(result, "corrupt-image", "is not an image")
+    assert result.stderr.count("left out:") <= 6
+    assert "left out: more files" in result.stderr
+
+
+def test_what_no_option_mends_is_not_said_to_be_mended_by_one(small: Path) -> None:
+    stopped = snellen("train", small, "optim.batch_size=0")
+    assert stopped.exit_code == 1
+    assert "next: mend the errors above" in stopped.stderr
+    assert "--fix" not in stopped.stderr
+
+
+def test_options_that_the_network_lacks_are_found_before_the_run(small: Path) -> None:
+    report = json.loads(snellen("check", small, "model.options={nonsense: 1}", "--json").stdout)
+    (found,) = (one for one in report["findings"] if one["level"] == "error")
+    assert (found["slug"], report["exit_code"]) == ("unknown-model", 1)
+    assert "nonsense=1" in found["message"]
+
+
 def test_the_check_knows_the_task(project: Path) -> None:
     found = snellen("check", project / "run.yaml", "--json", "loss.class_weights=[1.0, 2.0]")
     report = json.loads(found.stdout)

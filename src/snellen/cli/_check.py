@@ -39,8 +39,12 @@ def refuse_errors(run_file: Path, overrides: Sequence[str]) -> CheckReport:
         console.print(f"{run_file}: {count_words(report.findings)}\n", markup=False)
         console.print(findings_text(report.findings))
     if report.exit_code:
-        typer.echo(
-            f"not started; next: snellen check {run_file} --fix, or train all the same with --no-check", err=True
-        )
+        typer.echo(f"not started; next: {_next(run_file, report)}, or train all the same with --no-check", err=True)
         raise typer.Exit(report.exit_code)
     return report
+
+
+def _next(run_file: Path, report: CheckReport) -> str:
+    if any(finding.mendable for finding in report.findings):
+        return f"snellen check {run_file} --fix"
+    return f"mend the errors above, then snellen check {run_file}"

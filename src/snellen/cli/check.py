@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from snellen.core.finding import FixSafety
 from snellen.core.plan import Cost, FactUnavailable
 
 if TYPE_CHECKING:
@@ -222,14 +221,7 @@ def _print_text(target: Path, report: CheckReport, mended: Mended | None, *, ver
 def _next(target: Path, report: CheckReport, *, fixed: bool) -> str:
     from snellen.rules.catalogue import catalogue
 
-    if (
-        not fixed
-        and not target.is_dir()
-        and any(
-            finding.fix is not None and finding.fix.applicable and finding.fix.safety is FixSafety.SAFE
-            for finding in report.findings
-        )
-    ):
+    if not fixed and not target.is_dir() and any(finding.mendable for finding in report.findings):
         return f"snellen check {target} --fix"
     known = [finding.slug for finding in report.findings if finding.slug in catalogue()]
     if known:

@@ -114,6 +114,11 @@ class Finding:
     evidence: tuple[Evidence, ...] = ()
     fix: Fix | None = None
 
+    @property
+    def mendable(self) -> bool:
+        """Whether `--fix` mends it."""
+        return self.fix is not None and self.fix.applicable and self.fix.safety is FixSafety.SAFE
+
     def to_dict(self) -> dict[str, Any]:
         """Plain data for JSON; the place is flattened to `path`, `line`, `column`, `key`."""
         data = asdict(self)

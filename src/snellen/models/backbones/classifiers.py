@@ -114,6 +114,7 @@ def build_classifier(architecture: Architecture) -> nn.Module:
         raise UsageError(
             f"timm cannot build {name} with {given}: {str(error).partition(chr(10))[0] or type(error).__name__}",
             hint="mend model.options or data.image_size",
+            slug="unknown-model",
         ) from error
     if architecture.small_stem and not transformer:
         _shrink_less(network, architecture.side)

@@ -78,7 +78,7 @@ def _match(said: Message) -> LogMatch:
 
 def _examine_plan(plan: Plan) -> Iterator[Finding]:
     asked, reason = False, ""
-    for fact in ("contracts", "networks", "weights_fit"):
+    for fact in ("contracts", "networks", "weights_fit", "memory"):
         try:
             plan.fact(fact)
             asked = True

@@ -30,10 +30,12 @@ from snellen.models.backbones.preprocessing import Preprocessing
 from snellen.report.progress import note
 from snellen.tasks.classify.config import ClassifyData
 
-__all__ = ["Augment", "Labelled", "LabelledImages", "Pixels", "class_map", "collate", "list_labelled"]
+__all__ = ["Augment", "Labelled", "LabelledImages", "Pixels", "class_map", "collate", "list_labelled", "note_left_out"]
 
 Pixels = npt.NDArray[np.uint8]
 
+_NAMED = 5
+"""Files that are named when they are left out; a disk that went away takes all of them."""
 _AREA = (0.25, 1.0)
 """ImageNet recipes begin at 8% of the area, which leaves nothing of an object in a small image."""
 
@@ -203,8 +205,21 @@ class LabelledImages(Dataset[dict[str, Any]]):
             except SnellenError as error:
                 self._bad.add(number)
                 problem = problem or error
-                note(f"left out: {error.message}")
+                note_left_out(error, len(self._bad))
         raise problem or DataError("there is no image that can be read", slug="empty-dataset")
+
+
+def note_left_out(error: SnellenError, count: int) -> None:
+    """Tell that a file is left out; after the first of them only that there are more.
+
+    Args:
+        error: What is wrong with it.
+        count: How many were left out so far, this one among them.
+    """
+    if count <= _NAMED:
+        note(f"left out: {error.message}")
+    elif count == _NAMED + 1:
+        note("left out: more files, which snellen check counts and names")
 
 
 def _cut(pixels: Tensor, side: int, how: str) -> Tensor:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
@@ -10,6 +11,7 @@ import numpy.typing as npt
 from torch import Tensor
 
 from snellen.engine.recipe import Batch
+from snellen.errors import NonFiniteError
 from snellen.ops.bootstrap import Floats, Interval, Statistic, bootstrap, mean_of
 from snellen.ops.classification import confusion, figures_of
 
@@ -164,5 +166,17 @@ class AnswerMetrics:
         self._answers = {one.file: one for state in states for one in state}
 
     def compute(self) -> dict[str, float]:
-        """The figures by name."""
+        """The figures by name.
+
+        Raises:
+            NonFiniteError: Answers are NaN: no class is likelier than another, and none may be counted.
+        """
+        lost = [one.file for one in self._answers.values() if not math.isfinite(one.confidence)]
+        if lost:
+            raise NonFiniteError(
+                f"the network answers NaN for {len(lost)} of {len(self._answers)} evaluated images, such as {lost[0]}: "
+                "its weights, or the statistics of its normalisation layers, have diverged",
+                hint="train again with a lower optim.lr, or with optim.clip_norm: 1",
+                slug="nan-loss",
+            )
         return {**points(self.state(), self._classes), **self._beside}

@@ -16,9 +16,16 @@ from snellen.engine.recipe import Batch, Metrics, StepOutput
 from snellen.engine.seeding import keep_random_state
 from snellen.errors import SnellenError, UsageError
 from snellen.models.backbones.classifiers import Architecture, depth_groups, is_transformer, preprocessing_of
-from snellen.report.progress import note
 from snellen.tasks.classify.config import ClassifyRun
-from snellen.tasks.classify.data import Augment, Labelled, LabelledImages, class_map, collate, list_labelled
+from snellen.tasks.classify.data import (
+    Augment,
+    Labelled,
+    LabelledImages,
+    class_map,
+    collate,
+    list_labelled,
+    note_left_out,
+)
 from snellen.tasks.classify.loss import balanced_weights, classify_loss
 from snellen.tasks.classify.metrics import AnswerMetrics
 from snellen.tasks.classify.model import Card, Classifier, build_model
@@ -132,14 +139,14 @@ class ClassifyRecipe:
         if getattr(self.config.data, split, None) is None:
             return None
         whole = self._dataset(split)
-        readable = []
+        readable: list[Labelled] = []
         problem: SnellenError | None = None
         for index, sample in enumerate(whole.samples):
             try:
                 whole.read(index)
             except SnellenError as error:
                 problem = problem or error
-                note(f"left out: {error.message}")
+                note_left_out(error, index + 1 - len(readable))
             else:
                 readable.append(sample)
         if problem is None:
