@@ -10,7 +10,7 @@ import pytest
 
 from plans import Known, findings
 from plant import planters
-from snellen.core.facts.data import FolderAudit, ImageRecord
+from snellen.core.facts.data import FolderAudit, ImageRecord, Sample
 from snellen.core.facts.machine import MachineFacts
 from snellen.core.plan import NotApplicable
 
@@ -78,3 +78,25 @@ def test_the_guide_lists_every_fault_that_can_be_planted() -> None:
     guide = Path(__file__).resolve().parents[2] / "docs" / "how-to" / "check-your-data.md"
     listed = re.findall(r"\[([a-z0-9-]+)\]\(\.\./rules/\1\.md\)", guide.read_text(encoding="utf-8"))
     assert sorted(listed) == sorted({slug for slug, _ in planters()})
+
+
+def labelled(*pairs: tuple[str, str | None]) -> tuple[FolderAudit, ...]:
+    samples = tuple(Sample(f"train/{name}", label=label) for name, label in pairs)
+    return (FolderAudit("data.train", "train", "class-csv", samples=samples),)
+
+
+def test_of_two_spellings_that_are_as_frequent_the_one_without_blanks_around_it_is_kept() -> None:
+    plan = Known({}, audit=labelled(("1.png", " cat "), ("2.png", "cat"), ("3.png", "dog"), ("4.png", "dog ")))
+    (finding,) = findings("class-name-variants", plan)
+    assert finding.fix is not None
+    assert finding.fix.text == "Rename: ' cat ' to 'cat', 'dog ' to 'dog'."
+
+
+def test_a_row_without_a_label_does_not_contradict_the_name_of_its_file() -> None:
+    named = [(f"{name}-{number}.png", name) for name in ("cat", "dog") for number in range(10)]
+    assert (
+        findings("label-against-name", Known({}, audit=labelled(*named, ("cat-10.png", None), ("dog-10.png", ""))))
+        == []
+    )
+    (finding,) = findings("label-against-name", Known({}, audit=labelled(*named, ("cat-10.png", "dog"))))
+    assert "cat-10.png is labelled dog, its name says cat" in finding.message

@@ -30,7 +30,7 @@ Sources
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 
 from snellen.core.audits import MAX_EVIDENCE, audited, listed
 from snellen.core.classes_of import class_counts, variants
@@ -53,7 +53,7 @@ def _examine(plan: Plan) -> Iterator[Finding]:
     groups = [group for group in variants(counts) if len(group[0].strip()) > 1]
     if not groups:
         return
-    mapping = {name: best for group in groups for best in [max(group, key=lambda one: counts[one])] for name in group}
+    mapping = {name: best for group in groups for best in [_best(group, counts)] for name in group}
     changed = {name: best for name, best in mapping.items() if name != best}
     keys = [folder.key for folder in folders if set(class_counts(folder)) & set(changed)] or [folders[0].key]
     yield Finding(
@@ -65,6 +65,11 @@ def _examine(plan: Plan) -> Iterator[Finding]:
         tuple(Evidence(f"{name!r}: {counts[name]} samples") for group in groups for name in group)[:MAX_EVIDENCE],
         Fix(f"Rename: {', '.join(f'{old!r} to {new!r}' for old, new in changed.items())}."),
     )
+
+
+def _best(group: Sequence[str], counts: Mapping[str, int]) -> str:
+    """The spelling that most samples have; of equal ones that without blanks around it."""
+    return max(group, key=lambda one: (counts[one], one == one.strip()))
 
 
 RULE = Rule(

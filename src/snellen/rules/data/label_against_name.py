@@ -64,7 +64,9 @@ def _examine(plan: Plan) -> Iterator[Finding]:
         lengths = {len(words) for words in spelled}
         agreeing, wrong = 0, list[tuple[str, str, str]]()
         for sample in folder.samples:
-            own = folded(label_of_number(sample.label or "", folder.classes))
+            if not sample.label:
+                continue  # `label-missing` tells it
+            own = folded(label_of_number(sample.label, folder.classes))
             # Only the name of the file, split where words end: "wildcat-3" does not say "cat".
             named = _named(_words(PurePath(sample.image).stem), spelled, lengths)
             agreeing += own in named
