@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any
@@ -12,6 +13,7 @@ __all__ = ["register"]
 
 _WORST = 5
 _MOST_CLASSES = 20
+_SPLITS = ("train", "val", "test")
 
 
 def register(app: typer.Typer) -> None:
@@ -31,9 +33,17 @@ def evaluate(
     from snellen.cli._cores import share_cores
 
     share_cores()
-    from snellen.cli._output import figure, print_json
+    from snellen.cli._output import print_json
+    from snellen.core.file_kinds import nearest
+    from snellen.errors import UsageError
     from snellen.tasks.target import open_target
 
+    if split not in _SPLITS:
+        close = nearest(split, _SPLITS)
+        raise UsageError(
+            f"--split is {split!r}, expected {', '.join(_SPLITS[:-1])} or {_SPLITS[-1]}",
+            hint=f"did you mean {close}?" if close else None,
+        )
     opened = open_target(target, overrides or [])
     evaluation = opened.task.evaluate(
         opened.config, checkpoints=opened.checkpoints, split=split, limit=limit, gallery=gallery
@@ -48,9 +58,7 @@ def evaluate(
             }
         )
         return
-    for name in evaluation.metrics:
-        if not name.endswith(("_low", "_high")):
-            typer.echo(f"{name:24} {figure(evaluation.metrics, name)}")
+    _print_figures(evaluation.metrics)
     worst = sorted((row for row in evaluation.rows if "f1" in row), key=lambda row: float(row["f1"]))[:_WORST]
     for row in worst:
         typer.echo(f"  look at {row['image']}: F1 {row['f1']:.3f}, score {row['score']:.3f}")
@@ -58,6 +66,26 @@ def evaluate(
     for note in evaluation.notes:
         typer.echo(f"note: {note}", err=True)
     typer.echo(f"next: snellen predict {target} IMAGES -o predictions")
+
+
+def _print_figures(metrics: Mapping[str, float]) -> None:
+    """One line for each figure; those of single classes, `HEAD/CLASS/FIGURE`, only of heads with few classes."""
+    from snellen.cli._output import figure
+    from snellen.explain.lines import harmless
+
+    names = [name for name in metrics if not name.endswith(("_low", "_high"))]
+    classes: defaultdict[str, set[str]] = defaultdict(set)
+    for name in names:
+        head, _, rest = name.partition("/")
+        if "/" in rest:
+            classes[head].add(rest.rpartition("/")[0])
+    for name in names:
+        head, _, rest = name.partition("/")
+        if "/" not in rest or len(classes[head]) <= _MOST_CLASSES:
+            typer.echo(f"{harmless(name):24} {figure(metrics, name)}")
+    for head, found in classes.items():
+        if len(found) > _MOST_CLASSES:
+            typer.echo(f"  and figures of each of the {len(found)} classes of {head}: --json holds all")
 
 
 def _print_classes(classes: Sequence[Mapping[str, Any]]) -> None:

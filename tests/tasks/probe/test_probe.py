@@ -10,6 +10,8 @@ import shutil
 from pathlib import Path
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from safetensors.numpy import load_file
 from sklearn.linear_model import LogisticRegression
@@ -19,9 +21,10 @@ from typer.testing import CliRunner, Result
 from snellen.cli.main import app
 from snellen.core.finding import Level
 from snellen.data.features import FeaturePart, write_part
+from snellen.data.pictures import content_digest
 from snellen.engine.checkpoint import read_card
 from snellen.engine.embedding import features_of
-from snellen.errors import ConfigError, DataError, RunFolderError, SnellenError, WeightsError
+from snellen.errors import ConfigError, DataError, RunFolderError, SnellenError, UsageError, WeightsError
 from snellen.models.backbones.embedders import load_embedder
 from snellen.tasks.check import check_run
 from snellen.tasks.probe.data import read_splits
@@ -122,6 +125,12 @@ def test_an_evaluation_agrees_with_scikit_learn(trained: Path) -> None:
     assert "Declared and never seen in training: 3." in page
     assert page.count("ROC") == 3
     assert "worst mistakes" in page
+
+
+def test_a_split_that_does_not_exist_is_named_with_those_that_do(trained: Path) -> None:
+    with pytest.raises(UsageError, match="--split is 'tset', expected train, val or test") as error:
+        CliRunner().invoke(app, ["evaluate", str(trained), "--split", "tset"], catch_exceptions=False)
+    assert error.value.hint == "did you mean test?"
 
 
 def test_linear_heads_come_near_logistic_regression(digits: Path, tmp_path: Path) -> None:
@@ -360,6 +369,36 @@ def test_features_of_another_backbone_or_of_several_are_refused(digits: Path, tm
     write_part(features, FeaturePart(("b",), ("01",), vectors, "third", "4567"), number=1)
     with pytest.raises(DataError, match="mixes features of other"):
         build_recipe(target.config).prepare()
+
+
+def test_features_that_are_not_finite_are_computed_anew_and_named(
+    digits: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    sound = build_recipe(open_target(edited(digits, tmp_path), ["cache=false"]).config)
+    sound.prepare()
+    expected = sound.train_dataset()
+    files = [Path(file) for file in expected.files[:3]]
+    embedder = load_embedder("hog")
+    part = FeaturePart(
+        tuple(map(str, files)),
+        tuple(content_digest(file.read_bytes()) for file in files),
+        expected.vectors[:3],
+        embedder.name,
+        embedder.fingerprint,
+    )
+    place = write_part(tmp_path / "features", part, number=0)
+    table = pq.read_table(place)
+    column = table.column_names.index("embedding")
+    rows = np.stack(table["embedding"].to_numpy(zero_copy_only=False))
+    rows[1, 5] = np.nan
+    kind = table.schema.field(column)
+    broken = pa.FixedSizeListArray.from_arrays(pa.array(rows.ravel(), kind.type.value_type), rows.shape[1])
+    pq.write_table(table.set_column(column, kind, broken), place)
+
+    recipe = build_recipe(open_target(edited(digits, tmp_path), ["data.features=features", "cache=false"]).config)
+    recipe.prepare()
+    assert f"a vector that is not finite, of {files[1]} for one" in capsys.readouterr().err
+    assert np.allclose(recipe.train_dataset().vectors, expected.vectors)
 
 
 def test_heads_are_refused_on_features_of_another_backbone(trained: Path) -> None:

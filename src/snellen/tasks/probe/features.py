@@ -86,7 +86,8 @@ class FrozenFeatures:
         Raises:
             DataError: The folder of features is of another backbone, or mixes several; or no image can be read.
         """
-        embedder, known = self.embedder, self._known(images)
+        embedder = self.embedder
+        known, notes = self._known(images)
         rest = [image for image in images if image not in known]
         cache = self.cache()
         found = features_of(rest, embedder, settings=embed_settings(self._config), cache=cache)
@@ -95,26 +96,34 @@ class FrozenFeatures:
         kept = tuple(image for image in images if image in vectors)
         if images and not kept:
             raise DataError(f"none of {len(images)} images can be read: {found.unread[0].sentence}")
-        notes = (f"the cache does not help: {cache.problem}",) if cache is not None and cache.problem else ()
+        if cache is not None and cache.problem:
+            notes.append(f"the cache does not help: {cache.problem}")
         matrix = np.stack([vectors[image] for image in kept]) if kept else np.zeros((0, embedder.width), np.float32)
-        return Vectors(kept, matrix, found.unread, notes)
+        return Vectors(kept, matrix, found.unread, tuple(notes))
 
-    def _known(self, images: Sequence[str]) -> dict[str, npt.NDArray[np.float32]]:
+    def _known(self, images: Sequence[str]) -> tuple[dict[str, npt.NDArray[np.float32]], list[str]]:
         """What the folder of features holds, by the content of the files: they may have been moved since."""
         folder = self._config.data.features
         if folder is None:
-            return {}
+            return {}, []
         features = read_features(folder, fingerprint=self.embedder.fingerprint)
         rows = {digest: row for row, digest in enumerate(features.digests)}
-        known = {}
+        # Snellen writes none, another tool may have; a single one would make the mean of all not finite.
+        sound = np.isfinite(features.vectors.sum(axis=1))
+        known, unsound = {}, list[str]()
         for image in images:
             try:
                 row = rows.get(content_digest(image_ref(image).read()))
             except SnellenError:
                 continue  # it is named with the reason when it is embedded
-            if row is not None:
+            if row is not None and sound[row]:
                 known[image] = features.vectors[row]
-        return known
+            elif row is not None:
+                unsound.append(image)
+        if not unsound:
+            return known, []
+        count = f"{len(unsound)} vectors that are" if len(unsound) > 1 else "a vector that is"
+        return known, [f"{folder} holds {count} not finite, of {unsound[0]} for one: computed anew"]
 
 
 def embed_settings(config: ProbeRun, *, limit: int | None = None) -> EmbedSettings:
