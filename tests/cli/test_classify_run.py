@@ -285,6 +285,27 @@ def test_options_that_the_network_lacks_are_found_before_the_run(small: Path) ->
     assert "nonsense=1" in found["message"]
 
 
+def test_layers_that_know_nothing_are_not_frozen(small: Path) -> None:
+    report = json.loads(snellen("check", small, "model.freeze=part", "--max-cost=instant", "--json").stdout)
+    (found,) = (one for one in report["findings"] if one["level"] == "error")
+    assert "from a random start they know nothing" in found["message"]
+
+
+@pytest.mark.parametrize("train", ["data/train/digit-0", "table"])
+def test_images_of_no_or_one_class_are_found_before_the_run(small: Path, train: str) -> None:
+    table = small.parent / "table"
+    table.mkdir()
+    for path in (small.parent / "data" / "train" / "digit-0").iterdir():
+        shutil.copy(path, table)
+    rows = "".join(f"{path.name},one\n" for path in table.glob("*.png"))
+    (table / "labels.csv").write_text(f"image,label\n{rows}", encoding="utf-8")
+    ask = (small, f"data.train={train}", "--select=labels-unusable", "--json")
+    (found,) = json.loads(snellen("check", *ask).stdout)["findings"]
+    assert found["level"] == "error"
+    assert ("names no class of any image" if train != "table" else "images of one class, one") in found["message"]
+    assert json.loads(snellen("check", small, *ask[2:]).stdout)["findings"] == []
+
+
 def test_the_check_knows_the_task(project: Path) -> None:
     found = snellen("check", project / "run.yaml", "--json", "loss.class_weights=[1.0, 2.0]")
     report = json.loads(found.stdout)

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Literal, Self
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from snellen.config.schema import Auto, Count, DataConfig, ModelConfig, OptimConfig, Positive, RunConfig, Section, Share
 
@@ -52,6 +52,15 @@ class ClassifyModel(ModelConfig):
     """Let the first layers shrink small images less than they were made to; only for a random start."""
     options: dict[str, Option] = Field(default_factory=dict)
     """Further arguments of timm's factory, such as `{drop_path_rate: 0.1}`."""
+
+    @model_validator(mode="after")
+    def _something_to_keep(self) -> Self:
+        if self.freeze in ("all", "part") and not self.pretrained and self.weights is None:
+            raise ValueError(
+                f"freeze is {self.freeze!r}, which keeps layers as they are; from a random start they know nothing: "
+                "write freeze: none, or give pretrained weights"
+            )
+        return self
 
 
 class AugmentConfig(Section):

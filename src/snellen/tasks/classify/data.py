@@ -90,15 +90,16 @@ def class_map(data: ClassifyData) -> tuple[ClassMap, tuple[str, ...]]:
     if not labels:
         raise DataError(
             f"{data.train} (data.train, read as {listing.layout}) names no class of any image",
-            hint="put each class into a folder of its name, or list images and classes in a CSV file",
-            slug="label-missing",
+            hint="put each class into a folder of its name beside the others, or list images and classes in a CSV file "
+            "with the columns image and label",
+            slug="labels-unusable",
         )
     classes = ClassMap.of(labels, declared=declared, what=f"data.train ({data.train})")
     if len(classes) < 2:
         raise DataError(
             f"{data.train} (data.train) holds images of one class, {classes.names[0]}: there is nothing to tell apart",
             hint="add images of at least one other class",
-            slug="single-class",
+            slug="labels-unusable",
         )
     return classes, declared
 

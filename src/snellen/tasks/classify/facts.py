@@ -11,6 +11,7 @@ from snellen.check.facts.cache import asked_bytes, cache_facts
 from snellen.config.machines import Machine
 from snellen.config.resolve import Resolver
 from snellen.core.facts.data import FolderAudit
+from snellen.core.facts.labels import LabelTrouble
 from snellen.core.facts.model import NetworkFacts
 from snellen.core.facts.weights import FitFacts
 from snellen.core.files import read_json
@@ -18,8 +19,8 @@ from snellen.core.plan import NotApplicable, Plan
 from snellen.core.sizes import parse_size
 from snellen.data.layouts import read_layout
 from snellen.data.opening import open_image
-from snellen.errors import SnellenError
-from snellen.tasks.classify.config import ClassifyModel, ClassifyRun
+from snellen.errors import DataError, SnellenError
+from snellen.tasks.classify.config import ClassifyData, ClassifyModel, ClassifyRun
 from snellen.tasks.sections import section_of
 from snellen.tasks.weights_fit import fit_facts
 
@@ -152,6 +153,22 @@ def _networks(plan: Plan) -> tuple[NetworkFacts, ...]:
     return (NetworkFacts(architecture.name, "model.name", build, 3, ((side, side, why),)),)
 
 
+def _label_troubles(plan: Plan) -> tuple[LabelTrouble, ...]:
+    """Training images of no class, or of one."""
+    from snellen.tasks.classify.data import class_map  # noqa: PLC0415 - see above
+
+    data = section_of(plan, ClassifyData, "data")
+    if data.train is None:
+        raise NotApplicable("the run names no training images")
+    try:
+        class_map(data.model_copy(update={"train": plan.root / data.train}))
+    except DataError as error:
+        # The others are told by rules about folders and names.
+        if error.slug == "labels-unusable":
+            return (LabelTrouble("data.train", error.message, error.hint or ""),)
+    return ()
+
+
 def _cache(plan: Plan) -> Any:
     """Images at the size that they are cut from, and validation images as the network sees them."""
     asked = asked_bytes(plan)
@@ -172,6 +189,7 @@ FACTS: Mapping[str, Callable[[Plan], Any]] = {
     "cache": _cache,
     "contracts": _contracts,
     "weights_fit": _weights_fit,
+    "label_troubles": _label_troubles,
     "networks": _networks,
 }
 """Providers by the names of `snellen.core.facts`."""
