@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -44,6 +45,18 @@ def test_accuracy_that_stays_at_chance_is_told_once_with_its_interval(seed: int)
     assert len(verdicts) == 1
     assert "99%:" in verdicts[0].finding.message
     assert "guessing gets, 0.100" in verdicts[0].finding.message
+
+
+@pytest.mark.parametrize(("peak", "advice"), [(1e-2, "optim.lr: 1.0e-03"), (1e-9, "a larger learning rate")])
+def test_the_rate_that_is_advised_follows_from_the_highest_and_not_from_where_the_schedule_ended(
+    peak: float, advice: str
+) -> None:
+    steps = run_of([0.1] * 600)
+    last = len(steps) - 1
+    falling = [replace(one, lr=peak * (1 - number / last)) for number, one in enumerate(steps)]
+    (verdict,) = watch("stuck-at-chance", falling)
+    assert verdict.finding.fix is not None
+    assert advice in verdict.finding.fix.text
 
 
 @pytest.mark.parametrize("seed", range(5))

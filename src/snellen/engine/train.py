@@ -165,7 +165,10 @@ def _guard(
     if not reading.finite or (verdict is not None and verdict.action is not Action.CONTINUE):
         raise stop_before_step(session, reading, batches, lr, verdict)
     if verdict is not None:
-        session.events(verdict.finding.slug, verdict.finding.message, step=position.step)
+        fix = verdict.finding.fix
+        session.events(
+            verdict.finding.slug, verdict.finding.message, step=position.step, **({"fix": fix.text} if fix else {})
+        )
     position.overflows, session.last_good = 0, position.step
     return Outcome.GOOD
 

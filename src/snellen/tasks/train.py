@@ -168,6 +168,8 @@ def _upload(config: RunConfig, folder: RunFolder) -> Iterator[None]:
 def _tell(event: Event) -> None:
     # A function of the module, because several devices mean several processes, and it is sent to them.
     note(event.message)
+    if "fix" in event.data:
+        note(f"fix: {event.data['fix']} snellen explain {event.slug} says more")
 
 
 def _environment(config: RunConfig, settled: Sequence[Resolution]) -> dict[str, Any]:

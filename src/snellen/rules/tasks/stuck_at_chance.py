@@ -47,6 +47,7 @@ import math
 import re
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 
 from snellen.core.code.outputs import one_class_outputs
 from snellen.core.finding import Evidence, Finding, Fix, FixSafety, Level, Location
@@ -267,16 +268,21 @@ _WINDOW, _DEAD = 300, 50
 
 _SEEN, _HITS_OF_CHANCE = 2000, 30
 """Images and expected hits in the window of accuracies: then 99% are within 2 points of the truth at 10 classes."""
+_HARDLY = 1e-6
+"""With Adam a weight moves by about the learning rate in a step: in 10,000 of these by 0.01 at most."""
 _EPOCHS, _STEPS_AFTER_RISE = 3, 100
 """A healthy run may stand at chance for its warm-up and the first passes; nothing is said before."""
 
 
 def _start() -> Callable[[Step], Verdict | None]:
     by_loss, by_accuracy = _loss_watcher(), _accuracy_watcher()
-    told = False
+    told, peak = False, 0.0
 
     def observe(step: Step) -> Verdict | None:
-        nonlocal told
+        nonlocal told, peak
+        # What the schedule has come down to at this step is no setting, and says nothing about the one that is.
+        peak = max(peak, step.lr)
+        step = replace(step, lr=peak)
         found = [verdict for look in (by_loss, by_accuracy) if (verdict := look(step)) is not None]
         if told or not found:
             return None
@@ -343,9 +349,11 @@ def _accuracy_watcher() -> Callable[[Step], Verdict | None]:
 
 
 def _warn(step: Step, what: str) -> Verdict:
-    message = f"{what} (step {step.step} of epoch {step.epoch}, learning rate {step.lr:g})"
+    message = f"{what} (step {step.step} of epoch {step.epoch}, learning rate up to {step.lr:g})"
     fix = Fix(
-        f"Start again with a tenth of the learning rate, optim.lr: {step.lr / 10:.1e}, and a longer warm-up.",
+        f"Start again with a tenth of the learning rate, optim.lr: {step.lr / 10:.1e}, and a longer warm-up."
+        if step.lr >= _HARDLY
+        else "Start again with a larger learning rate, such as optim.lr: 1e-3: with this one weights hardly move.",
         FixSafety.UNSAFE,
         "the cause may be in the labels or in the network",
     )
