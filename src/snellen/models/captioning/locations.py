@@ -22,8 +22,10 @@ Kind = Literal["text", "boxes", "bare-boxes", "quads"]
 _MARKS: Final = ("<s>", "</s>", "<pad>")
 _PLACES: Final = r"(?:<loc_\d+>)"
 _PLACE: Final = re.compile(r"<loc_(\d+)>")
-_PHRASE: Final = re.compile(rf"([^<]+)({_PLACES}{{4,}})")
+# A phrase begins where the last place ended; without that, a long answer would be tried from each of its letters.
+_PHRASE: Final = re.compile(rf"(?<![^<>])([^<]++)({_PLACES}{{4,}})")
 _BARE: Final = re.compile(rf"{_PLACES}{{4,}}")
+_CORNERS: Final = re.compile(rf"{_PLACES}{{8,}}")
 _QUAD: Final = re.compile(rf"(.+?)({_PLACES}{{8}})")
 
 
@@ -70,7 +72,7 @@ def parse_regions(text: str, kind: Kind, size: tuple[int, int], *, banned: Colle
     if kind == "text":
         return ()
     if kind == "quads":
-        return tuple(Region(match[1].strip(), pixels_of(_bins(match[2]), size)) for match in _QUAD.finditer(text))
+        return tuple(region for line in text.split("\n") for region in _quads(line, size))
     if kind == "bare-boxes":
         return tuple(box for match in _BARE.finditer(text) for box in _boxes("", match[0], size))
     return tuple(
@@ -93,6 +95,13 @@ def pixels_of(bins: tuple[int, ...], size: tuple[int, int]) -> tuple[float, ...]
         (0.5, 499.75)
     """
     return tuple(round((min(place, BINS - 1) + 0.5) * size[number % 2] / BINS, 4) for number, place in enumerate(bins))
+
+
+def _quads(line: str, size: tuple[int, int]) -> list[Region]:
+    ends = [match.end() for match in _CORNERS.finditer(line)]
+    # What comes after the last corners has none, and need not be searched for them from each of its letters.
+    found = _QUAD.finditer(line, 0, ends[-1]) if ends else ()
+    return [Region(match[1].strip(), pixels_of(_bins(match[2]), size)) for match in found]
 
 
 def _bins(text: str) -> tuple[int, ...]:
