@@ -24,6 +24,7 @@ def benchmark() -> ModuleType:
     return module
 
 
+@pytest.mark.slow
 @pytest.mark.timeout(900)
 def test_accuracy_on_real_forgeries(benchmark: ModuleType, shared: Path) -> None:
     data = shared / "data"

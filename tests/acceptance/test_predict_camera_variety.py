@@ -5,12 +5,14 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+import pytest
 from typer.testing import CliRunner
 
 from snellen.cli.main import app
 from snellen.data.listing import find_images
 
 
+@pytest.mark.slow
 def test_every_picture_is_predicted_or_listed(shared: Path, tmp_path: Path) -> None:
     pictures = find_images([shared / "data" / "camera_variety"], recursive=True).files
     (tmp_path / "run.yaml").write_text("task: forgery\n", encoding="utf-8")

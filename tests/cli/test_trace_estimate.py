@@ -63,29 +63,29 @@ def test_trace_shows_every_module(folder: Path) -> None:
     assert "2x8x16x16" in snellen(folder, "trace", "net.py:Net", "--input", "2x3x16x16").stdout
 
 
-def test_trace_takes_two_images_where_one_alone_stops_a_normalisation(folder: Path) -> None:
+def test_trace_takes_two_images_where_one_alone_stops_a_normalisation(folder: Path, here: Callable[..., Any]) -> None:
     net = "nn.Sequential(nn.Conv2d(3, 4, 3), nn.AdaptiveAvgPool2d(1), nn.BatchNorm2d(4))"
     (folder / "pooled.py").write_text(f"from torch import nn\n\ndef build():\n    return {net}\n")
-    done = snellen(folder, "trace", "pooled.py:build", "--json")
-    data = json.loads(done.stdout)
-    assert (done.returncode, data["problem"], data["rows"][0]["inputs"]) == (0, "", [[2, 3, 224, 224]])
+    code, out, _ = here("trace", "pooled.py:build", "--json")
+    data = json.loads(out)
+    assert (code, data["problem"], data["rows"][0]["inputs"]) == (0, "", [[2, 3, 224, 224]])
     assert data["remark"].startswith("2 normalises over the batch")
-    asked = snellen(folder, "trace", "pooled.py:build", "--input", "1x3x16x16")
-    assert asked.returncode == 1, "what was asked for is answered"
-    assert "stopped in 2 (BatchNorm2d)" in asked.stdout
+    code, out, _ = here("trace", "pooled.py:build", "--input", "1x3x16x16")
+    assert code == 1, "what was asked for is answered"
+    assert "stopped in 2 (BatchNorm2d)" in out
 
 
-def test_trace_names_the_module_that_refuses(folder: Path) -> None:
-    done = snellen(folder, "trace", "net.py:Net", "--input", "2x4x16x16")
-    assert done.returncode == 1
-    assert "stopped in body (Conv2d), given 2x4x16x16" in done.stdout
-    assert "Traceback" not in done.stderr
+def test_trace_names_the_module_that_refuses(here: Callable[..., Any]) -> None:
+    code, out, err = here("trace", "net.py:Net", "--input", "2x4x16x16")
+    assert code == 1
+    assert "stopped in body (Conv2d), given 2x4x16x16" in out
+    assert "Traceback" not in err
 
 
-def test_estimate_prints_a_line_for_each_machine(folder: Path) -> None:
+def test_estimate_prints_a_line_for_each_machine(here: Callable[..., Any]) -> None:
     arguments = ("estimate", "net.py:Net", "--input", "3x1024x1024", "--batch-size", "4")
-    done = snellen(folder, *arguments, "--machine", "kaggle-t4", "--machine", "h200", "--json")
-    lines = json.loads(done.stdout)["machines"]
+    _, out, _ = here(*arguments, "--machine", "kaggle-t4", "--machine", "h200", "--json")
+    lines = json.loads(out)["machines"]
     assert [(line["machine"], line["precision"], line["fits"]) for line in lines] == [
         ("kaggle-t4", "fp16", "yes"),
         ("h200", "bf16", "yes"),
@@ -94,11 +94,11 @@ def test_estimate_prints_a_line_for_each_machine(folder: Path) -> None:
     assert lines[0]["step_seconds"][0] < lines[0]["step_seconds"][1]
 
 
-def test_what_does_not_fit_is_an_exit_code_of_one(folder: Path) -> None:
+def test_what_does_not_fit_is_an_exit_code_of_one(here: Callable[..., Any]) -> None:
     arguments = ("--input", "3x8192x8192", "--batch-size", "64", "--machine", "kaggle-t4")
-    done = snellen(folder, "estimate", "net.py:Net", *arguments)
-    assert done.returncode == 1
-    assert "does not fit" in done.stdout
+    code, out, _ = here("estimate", "net.py:Net", *arguments)
+    assert code == 1
+    assert "does not fit" in out
 
 
 @pytest.mark.parametrize(
@@ -111,11 +111,11 @@ def test_what_does_not_fit_is_an_exit_code_of_one(folder: Path) -> None:
         (("estimate", "net.py:Net", "optim.epochs=1"), "which has no setting 'optim.epochs=1'"),
     ],
 )
-def test_unusable_input_is_one_clear_line(folder: Path, arguments: tuple[str, ...], message: str) -> None:
-    done = snellen(folder, *arguments)
-    assert done.returncode == 2
-    assert message in done.stderr
-    assert "Traceback" not in done.stderr
+def test_unusable_input_is_one_clear_line(here: Callable[..., Any], arguments: tuple[str, ...], message: str) -> None:
+    code, _, err = here(*arguments)
+    assert code == 2
+    assert message in err
+    assert "Traceback" not in err
 
 
 @pytest.mark.filterwarnings("ignore")

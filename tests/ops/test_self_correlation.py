@@ -208,9 +208,11 @@ def test_autocast_changes_nothing(score: Callable[[Tensor], Tensor]) -> None:
 def test_dense_gradients(height: int, width: int, patch: int, stride: int, normalisation: Normalisation) -> None:
     features = features_of(2, 2, height, width).requires_grad_()
     settings = {"patch": patch, "stride": stride, "normalisation": normalisation}
-    assert torch.autograd.gradcheck(lambda given: dense_patch_correlation(given, **settings), features)
+    assert torch.autograd.gradcheck(lambda given: dense_patch_correlation(given, **settings), features, fast_mode=True)
     assert torch.autograd.gradcheck(
-        lambda given: dense_patch_top_k(given, **settings, top_k=2, exclusion_radius=0, tile_rows=2).scores, features
+        lambda given: dense_patch_top_k(given, **settings, top_k=2, exclusion_radius=0, tile_rows=2).scores,
+        features,
+        fast_mode=True,
     )
 
 

@@ -235,7 +235,7 @@ caption_images(open_sources([sys.argv[2]]), captioner, prompts, Path(sys.argv[3]
 """
 
 
-@pytest.mark.parametrize("parts", [0, 2])
+@pytest.mark.parametrize("parts", [pytest.param(0, marks=pytest.mark.slow), 2])
 def test_a_killed_process_loses_the_part_in_hand_only(
     parts: int, captioner: Captioner, weights: Path, photos: Path, tmp_path: Path
 ) -> None:
@@ -268,10 +268,26 @@ def test_bad_input_ends_with_one_line(run_file: Path, photos: Path, tmp_path: Pa
             )  # fmt: skip
         return error.value.message, error.value.hint or ""
 
-    assert "did you mean caption?" in refused("prompts=[captoin]")[1]
+    several = refused("prompts=[captoin,find,objects]")[0]
+    assert "did you mean caption?" in several
+    assert "the prompt find needs a text" in several
+    assert "expected a list that is not empty" in refused("prompts=[]")[0]
     assert "is not there" in refused("model.weights=nowhere")[0]
     assert "PART.txt" in refused("--engine", "ray")[1]
     assert "cannot be used" in refused("device=cuda:7")[0]
+
+
+def test_what_captions_cannot_do_is_answered_with_what_they_can(run_file: Path, photos: Path, tmp_path: Path) -> None:
+    for verb in ("train", "evaluate"):
+        with pytest.raises(UsageError, match="the task caption has no") as error:
+            CliRunner().invoke(app, [verb, str(run_file)], catch_exceptions=False)
+        assert error.value.hint == "snellen predict RUN.yaml IMAGES -o OUT"
+    assert f"next: snellen predict {run_file} IMAGES -o OUT" in snellen("check", run_file).stdout
+    (tmp_path / "out").write_text("in the way")
+    with pytest.raises(RunFolderError, match="expected a folder"):
+        CliRunner().invoke(
+            app, ["predict", str(run_file), str(photos), "-o", str(tmp_path / "out")], catch_exceptions=False
+        )
 
 
 def test_a_disk_that_is_full_is_said(captioner: Captioner, photos: Path) -> None:
