@@ -228,4 +228,10 @@ def _next(target: Path, report: CheckReport, *, fixed: bool) -> str:
         return f"snellen explain {known[0]}"
     if report.findings:
         return f"mend the first of these, then snellen check {target} --rehearse"
-    return f"snellen check {target} --html audit.html" if target.is_dir() else f"snellen train {target}"
+    if target.is_dir():
+        return f"snellen check {target} --html audit.html"
+    from snellen.config.load import read_task
+    from snellen.tasks.catalogue import get
+
+    task = get(read_task(target))
+    return task.command(task.verbs[0], str(target))

@@ -120,12 +120,14 @@ class SchemaView:
         if kind == "array":
             if "prefixItems" in node:
                 return "[" + ", ".join(self._describe(item) for item in node["prefixItems"]) + "]"
-            return f"a list, each {self._describe(node.get('items', {}))}"
+            filled = " that is not empty" if node.get("minItems") else ""
+            return f"a list{filled}, each {self._describe(node.get('items', {}))}"
         if kind == "object":
             if node.get("properties"):
                 return f"the keys {', '.join(node['properties'])}"
             named = _named(node)
-            return "no keys" if named is None else f"names, each with {self._describe(named)}"
+            least = "at least one name" if node.get("minProperties") else "names"
+            return "no keys" if named is None else f"{least}, each with {self._describe(named)}"
         if kind == "string":
             return "a path" if node.get("format") == "path" else "text"
         return {"boolean": "true or false", "null": "null"}.get(str(kind), "a value")

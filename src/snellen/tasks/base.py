@@ -19,14 +19,16 @@ import importlib.util
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Literal, Protocol
 
 from snellen.config.resolve import Resolver
 from snellen.config.schema import RunConfig
 from snellen.core.plan import Plan
 from snellen.errors import UsageError
 
-__all__ = ["Evaluation", "Inference", "Predictor", "Task"]
+__all__ = ["Evaluation", "Inference", "Predictor", "Task", "Verb"]
+
+Verb = Literal["train", "evaluate", "predict"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,6 +105,22 @@ class Task:
         """How this task settles its own `auto` values."""
         resolvers: Mapping[str, Resolver] = self._part("facts", "RESOLVERS")
         return resolvers
+
+    @property
+    def verbs(self) -> tuple[Verb, ...]:
+        """What can be done with a run of it."""
+        parts: Mapping[Verb, str] = {"train": "recipe", "evaluate": "evaluate", "predict": "predict"}
+        package = f"snellen.tasks.{self.name}"
+        return tuple(verb for verb, part in parts.items() if importlib.util.find_spec(f"{package}.{part}") is not None)
+
+    def command(self, verb: Verb, target: str) -> str:
+        """What to type for one of its verbs.
+
+        Args:
+            verb: One of `verbs`.
+            target: The run file, or a run's folder.
+        """
+        return f"snellen {verb} {target}" + (" IMAGES -o OUT" if verb == "predict" else "")
 
     def build_recipe(self, config: RunConfig) -> Any:
         """A `snellen.engine.recipe.Recipe`.
@@ -196,4 +214,5 @@ class Task:
         except ModuleNotFoundError as error:
             if error.name != name:
                 raise
-            raise UsageError(f"the task {self.name} has no {module}") from error
+            commands = "; ".join(self.command(verb, "RUN.yaml") for verb in self.verbs)
+            raise UsageError(f"the task {self.name} has no {module}", hint=commands or None) from error

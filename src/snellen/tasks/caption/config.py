@@ -5,12 +5,22 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import Field
+from pydantic import AfterValidator, Field
 
 from snellen.config.schema import Auto, Count, ModelConfig, RunConfig, Section
+from snellen.errors import UsageError
+from snellen.models.captioning.prompts import parse_prompt
 from snellen.tasks.embed.config import EmbedModel
 
 __all__ = ["SCHEMA", "CaptionModel", "CaptionRun", "GenerationConfig"]
+
+
+def _known(prompt: str) -> str:
+    try:
+        parse_prompt(prompt)
+    except UsageError as error:
+        raise ValueError(error.message if error.hint is None else f"{error.message}; {error.hint}") from error
+    return prompt
 
 
 class CaptionModel(ModelConfig):
@@ -45,7 +55,7 @@ class CaptionRun(RunConfig):
     """What is done."""
     model: CaptionModel = CaptionModel()
     """Which model."""
-    prompts: Annotated[tuple[Annotated[str, Field(min_length=1)], ...], Field(min_length=1)] = ("caption",)
+    prompts: Annotated[tuple[Annotated[str, AfterValidator(_known)], ...], Field(min_length=1)] = ("caption",)
     """What is asked about each image: `caption`, `detailed-caption`, `long-caption`, `objects`, `regions`,
     `proposals`, `ocr`, `ocr-regions`, `ground: TEXT`, `find: TEXT`; or the model's own words, such as `<OD>`."""
     generation: GenerationConfig = GenerationConfig()
