@@ -118,6 +118,8 @@ def test_training_that_unlearns_is_told_after_the_learning_rate_has_fallen() -> 
     assert "unlearned" in found[0].finding.message
     assert found[0].finding.fix is not None
     assert found[0].finding.fix.settings == (("model.freeze", "all"),)
+    highest = max(step.lr for step in fine_tuning(0.6, **GOOD))
+    assert f"optim.lr: {highest / 10:.1e}" in found[0].finding.fix.text
 
 
 @pytest.mark.parametrize(

@@ -42,6 +42,7 @@ Sources
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 
 from snellen.core.finding import Evidence, Finding, Fix, FixSafety, Level
 from snellen.core.rule import DuringFacet, Rule, absent
@@ -81,7 +82,8 @@ def _start() -> Callable[[Step], Verdict | None]:
         if step.epoch < _EPOCHS or step.lr > _FALLEN * highest or high >= low:
             return None
         told_training = True
-        return Verdict(Action.CONTINUE, _training(accuracy, high, probe, low, step))
+        # What the rate has fallen to is no setting.
+        return Verdict(Action.CONTINUE, _training(accuracy, high, probe, low, replace(step, lr=highest)))
 
     return observe
 
