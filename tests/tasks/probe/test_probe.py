@@ -127,6 +127,25 @@ def test_an_evaluation_agrees_with_scikit_learn(trained: Path) -> None:
     assert "worst mistakes" in page
 
 
+def test_many_classes_are_told_by_their_most_frequent_mistakes(digits: Path, tmp_path: Path) -> None:
+    def spread(rows: list[dict[str, str]]) -> None:
+        for place, row in enumerate(rows):
+            row["parity"] = f"kind{place // 5 % 30}"
+            # A class may be named as a column of a table is.
+            row["looped"] = {"yes": "truth", "no": "no"}[row["looped"]]
+
+    run = with_labels(digits, tmp_path, spread)
+    result = snellen("train", run, "--no-check", "cache=cache", "optim.epochs=1", "heads.looped.class_weights=null")
+    assert result.exit_code == 0, f"{result.output} {result.exception!r}"
+    result = snellen("evaluate", tmp_path / "runs" / "digits", "--split", "test")
+    assert "figures of each of the 30 classes of parity: --json holds all" in result.stdout
+    assert "parity/kind7/f1" not in result.stdout
+    page = (tmp_path / "runs" / "digits" / "evaluation-test" / "report.html").read_text(encoding="utf-8")
+    assert "the whole matrix of 30 classes is in evaluation.json" in page
+    assert "The first 24 of 30 classes" in page
+    assert "<th>truth / answer</th>" in page
+
+
 def test_a_split_that_does_not_exist_is_named_with_those_that_do(trained: Path) -> None:
     with pytest.raises(UsageError, match="--split is 'tset', expected train, val or test") as error:
         CliRunner().invoke(app, ["evaluate", str(trained), "--split", "tset"], catch_exceptions=False)

@@ -131,8 +131,8 @@ def _about(head: HeadAnswers, probed: Probed, plane: npt.NDArray[np.float64], ho
     )
     sections = [Section(f"{name}: each class", (text_block(harmless(absent)) if absent else "") + table)]
     sections.append(Section(f"{name}: ROC", _curves(head)))
-    if len(head.classes) <= _MOST_CLASSES:
-        sections.append(Section(f"{name}: confusion", _confusion(head, head.figures)))
+    matrix = _confusion if len(head.classes) <= _MOST_CLASSES else _confused
+    sections.append(Section(f"{name}: confusion", matrix(head, head.figures)))
     sections.append(Section(f"{name}: map of the features", _map(head, probed, plane, how)))
     sections.append(Section(f"{name}: worst mistakes", _mistakes(head, probed)))
     return sections
@@ -151,16 +151,31 @@ def _curves(head: HeadAnswers) -> str:
         line_chart(series[start : start + _MOST_CURVES], x_label="false positives", y_label="true positives")
         for start in range(0, min(len(series), _MOST_CLASSES), _MOST_CURVES)
     ]
+    if len(series) > _MOST_CLASSES:
+        text = f"The first {_MOST_CLASSES} of {len(series)} classes; the areas under all curves stand in the table."
+        charts.insert(0, text_block(text))
     return "".join(charts) or text_block("Only one class occurs here.")
 
 
 def _confusion(head: HeadAnswers, found: HeadFigures) -> str:
     names = [harmless(name) for name in head.classes.names]
     rows = [
-        {"truth": name, **{column: int(count) for column, count in zip(names, counts, strict=True)}}
+        {"truth / answer": name, **{column: int(count) for column, count in zip(names, counts, strict=True)}}
         for name, counts in zip(names, found.matrix, strict=True)
     ]
     return text_block("Rows are the truth, columns the answers.") + value_table(rows)
+
+
+def _confused(head: HeadAnswers, found: HeadFigures) -> str:
+    """What is taken for what most often, where the whole matrix would fill no page."""
+    names = [harmless(name) for name in head.classes.names]
+    wrong = found.matrix.copy()
+    np.fill_diagonal(wrong, 0)
+    most = np.argsort(-wrong, axis=None, kind="stable")[: min(_MOST_CLASSES, int((wrong > 0).sum()))]
+    pairs = [(int(place) // len(names), int(place) % len(names)) for place in most]
+    text = f"The most frequent mistakes; the whole matrix of {len(names)} classes is in evaluation.json."
+    rows = [{"truth": names[one], "answer": names[two], "images": int(wrong[one, two])} for one, two in pairs]
+    return text_block(text) + (value_table(rows) if rows else "")
 
 
 def _map(head: HeadAnswers, probed: Probed, plane: npt.NDArray[np.float64], how: str) -> str:
