@@ -161,3 +161,17 @@ def test_pictures_are_upright_and_keep_their_mode(tmp_path: Path) -> None:
     picture = read_picture(path)
     assert (picture.image.size, picture.image.mode) == ((20, 30), "L")
     assert "orientation 6" in picture.notes[0]
+
+
+def test_all_sources_that_cannot_be_read_are_named_at_once(photos: list[Path], tmp_path: Path) -> None:
+    (tmp_path / "torn.tar").write_bytes(b"torn" * 300)
+    tables.write_table(pa.table({"image": [1, 2]}), tmp_path / "numbers.parquet")
+    with pytest.raises(DataError, match="4 of the sources") as refused:
+        open_sources([tmp_path / "torn.tar", photos[0], "nowhere", "none*.png", tmp_path / "numbers.parquet"])
+    for word in ("torn.tar is no readable tar", "nowhere does not exist", "matches none*.png", "image is of int64"):
+        assert word in str(refused.value)
+
+
+def test_an_empty_first_row_does_not_hide_the_others(photos: list[Path], tmp_path: Path) -> None:
+    tables.write_table(pa.table({"image": [None, photos[0].read_bytes()]}), tmp_path / "rows.parquet")
+    assert [bool(ref.problem) for ref in open_sources([tmp_path / "rows.parquet"])] == [True, False]

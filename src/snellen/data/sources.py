@@ -32,6 +32,7 @@ _ROWS: Final = 16
 """Rows of a table that are held at once: they may be whole photographs."""
 _COUNTED: Final = 4 * 2**30
 """Shards are counted beforehand up to this size: their headers have to be read one by one."""
+_NAMED: Final = 10
 
 
 @dataclass(frozen=True, slots=True)
@@ -159,18 +160,39 @@ def open_sources(given: Iterable[str | Path]) -> ImageSource:
         []
     """
     listed: dict[Path, tuple[tuple[str, ...], Mapping[str, int]]] = {}
-    paths = tuple(path for one in given for path in _expanded(Path(one).expanduser(), listed))
-    source = ImageSource(paths, listed)
+    paths: list[Path] = []
+    wrong: list[DataError] = []
+    for one in given:
+        try:
+            paths += _expanded(Path(one).expanduser(), listed)
+        except DataError as error:
+            wrong.append(error)
+    source = ImageSource(tuple(paths), listed)
     for path in paths:
-        if path.name.lower().endswith(_PACKED):
-            raise DataError(f"{path} is compressed: its members cannot be read in place", hint="unpack it first")
-        first = source.first(path)
-        if first is None:
-            hint = "expected files such as .png, .jpg or .tif"
-            raise DataError(f"{path} names no image", hint=hint, slug="empty-dataset")
-        if first.problem:
-            raise DataError(first.problem, hint="fetch it again, or leave it out")
+        try:
+            _refuse_unusable(source, path)
+        except DataError as error:
+            wrong.append(error)
+    if len(wrong) == 1:
+        raise wrong[0]
+    if wrong:
+        named = "; ".join(error.message for error in wrong[:_NAMED])
+        more = f"; and {len(wrong) - _NAMED} more" if len(wrong) > _NAMED else ""
+        raise DataError(
+            f"{len(wrong)} of the sources cannot be read: {named}{more}", hint="mend these, or leave them out"
+        )
     return source
+
+
+def _refuse_unusable(source: ImageSource, path: Path) -> None:
+    if path.name.lower().endswith(_PACKED):
+        raise DataError(f"{path} is compressed: its members cannot be read in place", hint="unpack it first")
+    first = source.first(path)
+    if first is None:
+        hint = "expected files such as .png, .jpg or .tif"
+        raise DataError(f"{path} names no image", hint=hint, slug="empty-dataset")
+    if first.problem and first.name.endswith("::"):
+        raise DataError(first.problem, hint="fetch it again, or leave it out")
 
 
 def _expanded(path: Path, listed: dict[Path, tuple[tuple[str, ...], Mapping[str, int]]]) -> list[Path]:
@@ -192,7 +214,11 @@ def _expanded(path: Path, listed: dict[Path, tuple[tuple[str, ...], Mapping[str,
         known = IMAGE_SUFFIXES | _LISTS | _TABLES | _SHARDS
         taken = sorted((one for one in found_by if one.is_dir() or one.suffix.lower() in known), key=natural_key)
         if not taken:
-            raise DataError(f"no image, list, table or shard matches {path}", slug="empty-dataset")
+            raise DataError(
+                f"no image, list, table or shard matches {path}",
+                hint=f"{Path.cwd()} is where the pattern is searched from",
+                slug="empty-dataset",
+            )
         return [deeper for one in taken for deeper in _expanded(one, listed)]
     raise missing_path(path)
 
@@ -264,6 +290,12 @@ def _tabled(path: Path, _skipped: Counter[str]) -> Iterator[ImageRef]:
                     f"{path} has the columns {', '.join(names[:8])}, expected one of {', '.join(_IMAGE_COLUMNS)}",
                     hint="name the column of paths or bytes `image`",
                 )
+            kind = table.schema_arrow.field(column).type
+            if not _is_image(kind):
+                raise DataError(
+                    f"{path}: its column {column} is of {kind}, expected paths, bytes, or {{bytes, path}}",
+                    hint="name the column of paths or bytes `image`",
+                )
             for batch in table.iter_batches(batch_size=_ROWS, columns=[column]):
                 for value in batch.column(0).to_pylist():
                     yield _row(path, number, value)
@@ -271,6 +303,13 @@ def _tabled(path: Path, _skipped: Counter[str]) -> Iterator[ImageRef]:
     except (OSError, pa.ArrowException) as error:
         reason = str(error).partition("\n")[0]
         yield ImageRef(f"{_text(path)}::", path, problem=f"{_text(path)} is no readable Parquet file: {reason}")
+
+
+def _is_image(kind: Any) -> bool:
+    """Whether a column may hold paths or bytes: numbers, times and lists cannot."""
+    of = pa.types
+    others = (of.is_integer, of.is_floating, of.is_boolean, of.is_temporal, of.is_list, of.is_fixed_size_list)
+    return not any(is_other(kind) for is_other in others)
 
 
 def _row(path: Path, number: int, value: Any) -> ImageRef:

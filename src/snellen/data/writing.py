@@ -11,6 +11,7 @@ import numpy.typing as npt
 from PIL import Image
 
 from snellen.core.files import write_bytes, write_json, write_text, writing
+from snellen.errors import RunFolderError
 
 __all__ = ["make_folder", "write_bytes", "write_json", "write_png", "write_text"]
 
@@ -27,6 +28,8 @@ def make_folder(path: str | Path) -> Path:
         True
     """
     path = Path(path)
+    if path.exists() and not path.is_dir():
+        raise RunFolderError(f"{path} is a file, expected a folder to write into", hint="name another folder")
     with writing(path):
         path.mkdir(parents=True, exist_ok=True)
     return path
