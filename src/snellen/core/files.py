@@ -103,10 +103,12 @@ def write_bytes(path: str | Path, content: bytes | memoryview) -> None:
 def write_text(path: Path, text: str) -> None:
     """Write text as UTF-8, line ends as they are; atomic as `write_bytes`.
 
+    Bytes of a path that are no text are written as they are told elsewhere.
+
     Raises:
         RunFolderError: It cannot be written.
     """
-    write_bytes(path, text.encode())
+    write_bytes(path, text.encode(errors="backslashreplace"))
 
 
 def write_lines(path: Path, lines: Iterable[str]) -> None:
@@ -178,7 +180,7 @@ def append_json_line(path: Path, data: Mapping[str, Any]) -> None:
     Raises:
         RunFolderError: It cannot be written.
     """
-    line = json.dumps(plain(data), ensure_ascii=False, allow_nan=False).encode() + b"\n"
+    line = json.dumps(plain(data), ensure_ascii=False, allow_nan=False).encode(errors="backslashreplace") + b"\n"
     with writing(path), path.open("ab+") as file:
         if file.tell() > 0:
             file.seek(-1, os.SEEK_END)

@@ -156,6 +156,9 @@ def read_part(path: Path) -> FeaturePart:
     with _reading(path):
         table = tables.read_table(path)
         record = _record(table)
+        kind = table.schema.field("embedding").type
+        if not pa.types.is_fixed_size_list(kind):
+            raise ValueError(f"its column embedding is of {kind}, expected lists of one fixed size")
         column = table.column("embedding").combine_chunks()
         vectors = np.asarray(column.flatten(), dtype=np.float32).reshape(-1, column.type.list_size)
         return replace(record, digests=tuple(table.column("digest").to_pylist()), vectors=vectors)
@@ -172,7 +175,9 @@ def read_record(path: Path) -> FeaturePart:
 
 
 def _record(table: Any) -> FeaturePart:
-    meta: dict[str, Any] = json.loads((table.schema.metadata or {})[_META])
+    meta = _metadata(table.schema)
+    if table.column("path").null_count:
+        raise ValueError(f"{table.column('path').null_count} of {len(table)} rows name no image")
     return FeaturePart(
         tuple(table.column("path").to_pylist()),
         (),
@@ -183,15 +188,24 @@ def _record(table: Any) -> FeaturePart:
     )
 
 
+def _metadata(schema: Any) -> dict[str, Any]:
+    meta: Any = json.loads((schema.metadata or {}).get(_META, b"null"))
+    if not isinstance(meta, dict):
+        raise ValueError("its metadata do not say which backbone made it")
+    return meta
+
+
 @contextlib.contextmanager
 def _reading(path: Path) -> Iterator[None]:
     try:
         yield
     except (OSError, pa.ArrowException, KeyError, ValueError, AttributeError, TypeError) as error:
         reason = str(error).partition("\n")[0] or type(error).__name__
+        if isinstance(error, KeyError):
+            reason = f"it lacks {reason}"
         raise DataError(
             f"{path} is no part of features: {reason}",
-            hint="delete it: the same command computes it anew",
+            hint="delete it, and type the command that wrote it again: it computes what is missing",
         ) from error
 
 
@@ -227,6 +241,12 @@ def read_features(folder: str | Path, *, fingerprint: str | None = None) -> Feat
         raise DataError(
             f"{folder} holds features of {parts[0].backbone} ({found}), expected {fingerprint}",
             hint="choose another folder, or compute them anew with the backbone that is meant",
+        )
+    widths = sorted({part.vectors.shape[1] for part in parts})
+    if len(widths) > 1:
+        raise DataError(
+            f"{folder} holds vectors of {' and '.join(map(str, widths))} numbers, expected one width",
+            hint="a part was changed by hand: delete the folder, and compute it anew",
         )
     read = NameSet()
     parts = [_without_repeated(part, read) for part in parts]
@@ -274,10 +294,13 @@ def refuse_other(folder: Path, fingerprint: str, backbone: str) -> None:
     Raises:
         RunFolderError: It does.
     """
-    for path in part_files(folder)[:1]:
-        part = read_record(path)
-        if part.fingerprint != fingerprint:
+    for path in part_files(folder):
+        with _reading(path):
+            meta = _metadata(tables.read_schema(path))
+            name, found = str(meta["backbone"]), str(meta["fingerprint"])
+        if found != fingerprint:
             raise RunFolderError(
-                f"{folder} holds features of {part.backbone} ({part.fingerprint}), expected {backbone} ({fingerprint})",
-                hint="choose another output folder",
+                f"{folder} holds features of {name} ({found}), expected {backbone} ({fingerprint})"
+                + (": weights, prompts or settings are others" if name == backbone else ""),
+                hint="choose another output folder, or give again what it was made with",
             )

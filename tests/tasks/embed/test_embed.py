@@ -12,12 +12,14 @@ import time
 from pathlib import Path
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as tables
 import pytest
 from typer.testing import CliRunner, Result
 
 from pictures import make_pictures
 from snellen.cli.main import app
-from snellen.data.features import part_files, read_features
+from snellen.data.features import FeaturePart, part_files, read_features, read_part, write_part
 from snellen.errors import ConfigError, DataError, RunFolderError, SnellenError, UsageError, WeightsError
 from snellen.tasks.check import check_run
 from snellen.tasks.target import open_target
@@ -191,3 +193,59 @@ def test_ctrl_c_ends_with_130_and_the_same_command_goes_on(photos: list[Path], t
     )
     assert json.loads(limited.stdout)["earlier"] == kept
     assert json.loads(limited.stdout)["done"] == 5
+
+
+def test_names_that_are_no_text_are_told_and_written(tmp_path: Path) -> None:
+    (tmp_path / "list.txt").write_bytes(b"gone\xff.png\nwith\0nothing.png\n")
+    result = snellen("embed", tmp_path / "list.txt", "-o", tmp_path / "out", "--backbone", "pixels", "--cache", "off")
+    assert result.exit_code == 1, repr(result.exception)
+    assert "2 could not be read" in result.output
+    assert json.loads((tmp_path / "out" / "summary.json").read_text(encoding="utf-8"))["failed"] == 2
+
+
+def test_a_part_of_another_backbone_or_none_at_all_is_refused(photos: list[Path], tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    command: list[str | Path] = ["embed", photos[0].parent, "-o", out, "--backbone", "pixels", "--cache", "off"]
+    assert snellen(*command).exit_code == 0
+    (own,) = part_files(out)
+    other = FeaturePart(("a.png",), ("ab",), np.ones((1, 3), np.float32), "hog", "0123")
+    strange = write_part(out, other, number=7)
+    refused = snellen(*command)
+    assert isinstance(refused.exception, RunFolderError)
+    assert "features of hog (0123)" in str(refused.exception)
+    strange.unlink()
+    table = tables.read_table(own)
+    for broken, words in (
+        (table.replace_schema_metadata({}), "do not say which backbone"),
+        (table.drop_columns(["path"]), "path"),
+        (table.set_column(0, "path", pa.array([None] * len(table), pa.string())), "24 of 24 rows name no image"),
+    ):
+        tables.write_table(broken, own)
+        refused = snellen(*command)
+        assert isinstance(refused.exception, DataError), repr(refused.exception)
+        assert words in str(refused.exception)
+        assert "delete it" in str(refused.exception.hint)
+
+
+def test_damaged_vectors_are_left_out_of_the_map(photos: list[Path], tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    command: list[str | Path] = ["embed", photos[0].parent, "-o", out, "--backbone", "pixels", "--cache", "off"]
+    assert snellen(*command).exit_code == 0
+    (own,) = part_files(out)
+    table = tables.read_table(own)
+    vectors = read_part(own).vectors.copy()
+    vectors[3] = np.nan
+    damaged = pa.FixedSizeListArray.from_arrays(pa.array(vectors.reshape(-1)), vectors.shape[1])
+    broken = table.set_column(2, "embedding", damaged).replace_schema_metadata(table.schema.metadata)
+    tables.write_table(broken, own)
+    assert snellen(*command).exit_code == 0
+    assert (out / "report.html").read_text(encoding="utf-8").count("<image ") == 23
+
+
+def test_what_has_no_weights_and_what_is_no_folder_is_said(photos: list[Path], tmp_path: Path) -> None:
+    given = snellen("embed", photos[0], "-o", tmp_path / "out", "--backbone", "hog", "--weights", photos[0])
+    assert isinstance(given.exception, UsageError), repr(given.exception)
+    assert "hog has no weights" in str(given.exception)
+    onto = snellen("embed", photos[0], "-o", photos[1], "--backbone", "hog", "--cache", "off")
+    assert isinstance(onto.exception, RunFolderError)
+    assert "is a file, expected a folder" in str(onto.exception)

@@ -110,6 +110,8 @@ def load_embedder(name: str, *, weights: Path | None = None, pretrained: bool = 
     """
     library, _, rest = name.partition(":")
     if name in CLASSICAL:
+        if weights is not None:
+            raise UsageError(f"{name} has no weights, {weights} was given", hint="name the backbone that they are of")
         return _classical(name)
     if library in _LIBRARIES and rest:
         return _LIBRARIES[library](name, rest, weights, pretrained)

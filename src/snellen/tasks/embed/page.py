@@ -41,7 +41,7 @@ def render_embedding(report: EmbedReport, embedder: Embedder, refs: Sequence[Ima
         Section("Figures", value_table(_figures(report, embedder))),
         Section("Memory", _memory(report)),
         Section("Not read", _unread(report)),
-        Section("Map", _map(report, refs)),
+        Section("Map", _map(report, embedder.width, refs)),
     ]
     subtitle = f"{report.done + report.earlier} images, {embedder.name}, fingerprint {embedder.fingerprint}"
     return render_page("Embeddings", subtitle, sections)
@@ -88,15 +88,15 @@ def _unread(report: EmbedReport) -> str:
     return value_table(rows) + (text_block(f"And {more} more, in unread.jsonl.") if more else "")
 
 
-def _map(report: EmbedReport, refs: Sequence[ImageRef]) -> str:
-    """The first two principal components of a sample."""
+def _map(report: EmbedReport, width: int, refs: Sequence[ImageRef]) -> str:
+    """The first two principal components of a sample; vectors that somebody damaged are left out."""
     chosen = {ref.name: ref for ref in refs[:: max(1, len(refs) // _PICTURES)][:_PICTURES]}
     names: list[str] = []
     rows: list[npt.NDArray[np.float32]] = []
     for path in part_files(report.folder):
         part = read_part(path)
         for row, name in enumerate(part.names):
-            if name in chosen:
+            if name in chosen and len(part.vectors[row]) == width and np.isfinite(part.vectors[row]).all():
                 names.append(name)
                 rows.append(part.vectors[row])
     if len(rows) < 3:
