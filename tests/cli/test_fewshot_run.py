@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import json
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -13,6 +14,7 @@ from typer.testing import CliRunner, Result
 
 from few_shot_folders import category, class_folders, draw
 from snellen.cli.main import app
+from snellen.data.features import FeaturePart, write_part
 from snellen.errors import SnellenError
 
 
@@ -206,6 +208,61 @@ def test_supports_and_queries_may_lie_apart_and_episodes_may_be_drawn(tmp_path: 
     drawn = snellen("evaluate", run_file(tmp_path, data), "--split", "test", "--json")
     assert drawn.exit_code == 0, drawn.exception
     assert json.loads(drawn.stdout)["metrics"]["queries"] == 8 * 9
+
+
+@pytest.mark.parametrize("centre", ["true", "false"])
+def test_the_grid_of_thresholds_lies_where_similarities_are(project: Path, tmp_path: Path, centre: str) -> None:
+    settings = [f"recognition.centre={centre}", f"output={tmp_path}", "recognition.baselines=[]"]
+    evaluated = snellen("evaluate", project / "run.yaml", *settings, "--split", "test")
+    assert evaluated.exit_code == 0, evaluated.exception
+    cells = json.loads((tmp_path / "small" / "evaluation.json").read_text(encoding="utf-8"))["cells"]
+    for cell in cells:
+        rejected = [row["unknown"] for row in cell["grid"]]
+        assert [row["threshold"] for row in cell["grid"]] == [row["threshold"] for row in cells[0]["grid"]]
+        assert min(rejected) < 0.3
+        assert max(rejected) > 0.7
+        assert len(set(rejected)) > 3
+    snellen("evaluate", project / "run.yaml", *settings, "recognition.thresholds=[0.1, 0.8]", "--split", "test")
+    cells = json.loads((tmp_path / "small" / "evaluation.json").read_text(encoding="utf-8"))["cells"]
+    assert [row["threshold"] for row in cells[0]["grid"]] == [0.1, 0.8]
+
+
+@pytest.mark.parametrize("part", ["2.support-set", "6.preprocessed"])
+def test_an_evaluation_in_which_nothing_can_be_read_is_refused(tmp_path: Path, part: str) -> None:
+    category(tmp_path / "cells")
+    for path in (tmp_path / "cells" / part).rglob("*.png"):
+        path.write_bytes(b"")
+    refused(
+        snellen("evaluate", run_file(tmp_path, "{test: cells}"), "--split", "test"), "no query", "is empty", "check"
+    )
+
+
+def test_an_evaluation_without_validation_queries_says_that_nothing_is_rejected(tmp_path: Path) -> None:
+    category(tmp_path / "cells")
+    evaluated = snellen("evaluate", run_file(tmp_path, "{test: cells, validation: 0}"), "--split", "test")
+    assert evaluated.exit_code == 0, evaluated.exception
+    assert "none is rejected" in evaluated.output
+
+
+def test_sizes_of_a_support_set_do_not_bind_drawn_episodes(tmp_path: Path) -> None:
+    category(tmp_path / "cells")
+    data = "{test: cells, shots: [1, 5], episodes: {ways: 3, queries: 2, count: 4}}"
+    evaluated = snellen("evaluate", run_file(tmp_path, data), "--split", "test")
+    assert evaluated.exit_code == 0, evaluated.exception
+    assert "has 0 of" not in evaluated.output
+
+
+def test_features_of_another_width_are_refused(project: Path, tmp_path: Path) -> None:
+    from snellen.models.backbones.embedders import load_embedder
+
+    embedder = load_embedder("hog-colour")
+    names = tuple(str(path) for path in (project / "cells").rglob("*.png"))
+    part = FeaturePart(names, names, np.ones((len(names), 7), np.float32), embedder.name, embedder.fingerprint)
+    write_part(tmp_path / "features", part)
+    settings = [f"data.features={tmp_path / 'features'}", "--split", "test"]
+    refused(snellen("evaluate", project / "run.yaml", *settings), "vectors of 7 numbers", f"makes {embedder.width}")
+    write_part(tmp_path / "features", replace(part, vectors=np.ones((len(names), 8), np.float32)))
+    refused(snellen("evaluate", project / "run.yaml", *settings), "7 and 8 numbers", "one width")
 
 
 def test_the_example_runs(tmp_path: Path) -> None:

@@ -55,14 +55,15 @@ class FewShotModel(EmbedModel):
 class RecognitionConfig(Section):
     """How a query gets its class."""
 
-    methods: tuple[Literal["prototypes", "nearest"], ...] = ("prototypes", "nearest")
+    methods: Annotated[tuple[Literal["prototypes", "nearest"], ...], Field(min_length=1)] = ("prototypes", "nearest")
     """`prototypes` compares with the mean of each class, `nearest` with every example; the better one on the
     validation queries is reported."""
     centre: bool = False
     """Subtract the mean of all examples first: what all images have in common tells no class. Similarities are lower
     then (SimpleShot, Wang et al. 2019)."""
-    thresholds: tuple[Cosine, ...] = (0.5, 0.55, 0.6, 0.65, 0.7, 0.75, 0.8, 0.85, 0.9)
-    """Similarities under which a query is `Unknown`, for the grid."""
+    thresholds: tuple[Cosine, ...] = ()
+    """Similarities under which a query is `Unknown`, for the grid; without them those under which each tenth of the
+    validation queries lies: where similarities are depends on the backbone and on `centre`."""
     threshold: Cosine | None = None
     """The one that counts; chosen on the validation queries without it."""
     baselines: tuple[Annotated[str, Field(min_length=1)], ...] = ("pixels", "colour-histogram")

@@ -105,7 +105,8 @@ def read_drawn(source: Source, plan: EpisodePlan, *, shots: Sequence[int], valid
         episodes += [
             Episode(
                 f"{number:04d}",
-                tuple(replace(one, role="support") for one in supports),
+                # A size is that of the folder's own support set, which is not the one that was drawn.
+                tuple(replace(one, role="support", shot=None) for one in supports),
                 tuple(replace(one, role="query", label=UNKNOWN if one.label in odd else one.label) for one in queries),
                 aside,
             )
@@ -147,7 +148,7 @@ def _folder(source: Source) -> Path:
     if source.folder is None:
         raise DataError(
             f"{source.key} names no folder",
-            hint=f"set {source.key} to the folder of the queries, or choose another one with --split",
+            hint=f"set {source.key} to the folder of the queries, or name another split: --split test",
             slug="missing-file",
         )
     return source.folder
@@ -172,7 +173,11 @@ def _both(source: Source, notes: list[str]) -> tuple[list[Sample], list[Sample]]
             slug="support-set-short",
         )
     if not queries:
-        raise DataError(f"{source.key} holds no queries beside its support set", slug="empty-dataset")
+        raise DataError(
+            f"{source.key} holds no queries beside its support set: {folder}",
+            hint="put images into 6.preprocessed/CLASS, or name this folder data.support and the queries data.test",
+            slug="empty-dataset",
+        )
     return supports, queries
 
 

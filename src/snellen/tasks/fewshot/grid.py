@@ -13,7 +13,7 @@ from snellen.ops.bootstrap import Interval, bootstrap, mean_of
 from snellen.report.progress import note
 from snellen.tasks.fewshot.config import FewShotRun
 from snellen.tasks.fewshot.episodes import FewShotSet, available_shots, taken
-from snellen.tasks.fewshot.metrics import Chosen, choose_threshold, figures, grid_rows
+from snellen.tasks.fewshot.metrics import Chosen, choose_threshold, figures, grid_of, grid_rows
 from snellen.tasks.fewshot.model import Embedded, build_embedder, cache_of, embed, settings_of
 from snellen.tasks.fewshot.recognise import Answers, all_classes, centre_of, recognise
 
@@ -114,6 +114,7 @@ def evaluate_grid(config: FewShotRun, data: FewShotSet) -> Outcome:
         if any(c.chosen.score == c.chosen.score for c in mine)
         else mine[-1]
     )
+    notes += _refuse_unanswered(config, best, own)
     for cell in mine:
         notes += cell.answers.short if cell.answers.method == recognition.methods[0] else ()
     if best.answers.recall is not None:
@@ -125,28 +126,45 @@ def evaluate_grid(config: FewShotRun, data: FewShotSet) -> Outcome:
     )
 
 
+def _refuse_unanswered(config: FewShotRun, best: Cell, own: Embedded) -> list[str]:
+    """Refuse an evaluation of nothing; say it when no query serves to choose a threshold."""
+    if best.answers.aside.all():
+        told = f": {len(own.unread)} images could not be read, {own.unread[0].reason}" if own.unread else ""
+        raise DataError(
+            f"no query can be answered{told}",
+            hint=f"snellen check RUN.yaml names all; data.validation sets {config.data.validation:.0%} of them aside",
+            slug="empty-dataset",
+        )
+    if best.answers.aside.any() or config.recognition.threshold is not None:
+        return []
+    return ["no query serves to choose a threshold, so none is rejected: set data.validation or recognition.threshold"]
+
+
 def _cells(config: FewShotRun, data: FewShotSet, embedded: Embedded, shots: Sequence[int]) -> list[Cell]:
     recognition = config.recognition
     unknown = len(all_classes(data.episodes)) - 1
     examples = [one for episode in data.episodes for one in episode.supports]
     centre = centre_of(examples, embedded) if recognition.centre else None
+    found = [
+        recognise(
+            data.episodes, embedded, method=method, shots=size, held=data.held,
+            index_from=recognition.index_from, centre=centre,
+        )
+        for size in shots
+        for method in recognition.methods
+    ]  # fmt: skip
+    tried = recognition.thresholds or grid_of(found)
     cells = []
-    for size in shots:
-        for method in recognition.methods:
-            answers = recognise(
-                data.episodes, embedded, method=method, shots=size, held=data.held,
-                index_from=recognition.index_from, centre=centre,
-            )  # fmt: skip
-            chosen = _threshold(config, answers, unknown)
-            test = ~answers.aside
-            cells.append(
-                Cell(
-                    answers,
-                    chosen,
-                    figures(answers, test, chosen.value, unknown),
-                    grid_rows(answers, test, recognition.thresholds, unknown),
-                )
+    for answers in found:
+        chosen, test = _threshold(config, answers, unknown), ~answers.aside
+        cells.append(
+            Cell(
+                answers,
+                chosen,
+                figures(answers, test, chosen.value, unknown),
+                grid_rows(answers, test, tried, unknown),
             )
+        )
     return cells
 
 

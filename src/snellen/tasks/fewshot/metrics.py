@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -14,7 +14,7 @@ from snellen.ops.classification import figures_of
 from snellen.ops.few_shot import Labels
 from snellen.tasks.fewshot.recognise import Answers
 
-__all__ = ["Chosen", "choose_threshold", "figures", "grid_rows", "thresholded"]
+__all__ = ["Chosen", "choose_threshold", "figures", "grid_of", "grid_rows", "thresholded"]
 
 _KEPT: Final = 0.95
 """Right answers that a threshold keeps where no unknown query tells what to reject."""
@@ -111,6 +111,19 @@ def figures(
         statistic = area_under_curve(-score, ~known)
         found["unknown_auroc"] = bootstrap(statistic, len(truth), groups=clusters, resamples=resamples)
     return found
+
+
+def grid_of(cells: Sequence[Answers]) -> tuple[float, ...]:
+    """Thresholds to try: under each of them lies another tenth of the similarities.
+
+    Args:
+        cells: Answers before any threshold; one grid serves to compare them. Validation queries count, all queries
+            where there are none.
+    """
+    score = np.concatenate([one.score[one.aside] if one.aside.any() else one.score for one in cells])
+    if not len(score):
+        return ()
+    return tuple(float(one) for one in np.unique(np.quantile(score, np.linspace(0, 1, 11)).round(4)))
 
 
 def grid_rows(answers: Answers, picked: Picked, thresholds: tuple[float, ...], unknown: int) -> list[dict[str, float]]:

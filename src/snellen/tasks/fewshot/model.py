@@ -13,6 +13,7 @@ import numpy.typing as npt
 from snellen.data.feature_cache import FeatureCache
 from snellen.data.features import Features, Unread, read_features
 from snellen.engine.embedding import EmbedSettings, features_of
+from snellen.errors import DataError
 from snellen.models.backbones.embedders import Embedder
 from snellen.tasks.fewshot.config import FewShotRun
 from snellen.tasks.trained_backbone import backbone_loader
@@ -98,7 +99,7 @@ def embed(
         features: Folder of features of the same backbone, by which images are known, too.
 
     Raises:
-        DataError: The features are of another backbone, other weights or another preprocessing.
+        DataError: The features are of another backbone, other weights, another preprocessing or another width.
     """
     wanted = list(dict.fromkeys(images))
     known = _known(features, embedder, wanted)
@@ -121,6 +122,11 @@ def _known(
     if folder is None:
         return [], nothing, [], []
     features: Features = read_features(folder, fingerprint=embedder.fingerprint)
+    if len(features.names) and features.vectors.shape[1] != embedder.width:
+        raise DataError(
+            f"{folder} holds vectors of {features.vectors.shape[1]} numbers, {embedder.name} makes {embedder.width}",
+            hint="compute them anew: snellen predict embed.yaml IMAGES -o FOLDER",
+        )
     places = {os.path.realpath(name): row for row, name in enumerate(features.names)}
     names = {image: places[place] for image in wanted if (place := os.path.realpath(image)) in places}
     good = {image: row for image, row in names.items() if np.isfinite(features.vectors[row]).all()}
