@@ -163,7 +163,7 @@ def test_train_refuses_a_run_with_errors(snellen, run_file):
     code, out, err = snellen("train", run_file)
     assert (code, out) == (1, "")
     assert "missing-file" in err
-    assert "--fix" in err
+    assert "mend the errors above" in err
 
 
 def test_doctor_names_the_machine(snellen):

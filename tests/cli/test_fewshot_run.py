@@ -66,6 +66,17 @@ def test_check_knows_the_task(project: Path) -> None:
         assert found[slug] == "passed", slug
 
 
+def test_check_tells_of_a_support_set_without_anything_to_recognise(tmp_path: Path) -> None:
+    category(tmp_path / "cells", queries=2, unknown=0)
+    for image in (tmp_path / "cells" / "6.preprocessed").rglob("*.png"):
+        image.unlink()
+    run = run_file(tmp_path, "{test: cells, shots: [1]}")
+    assert states(run)["support-set-short"] == "failed"
+    category(tmp_path / "queries", queries=2, unknown=0)
+    shutil.rmtree(tmp_path / "queries" / "2.support-set")
+    assert states(run_file(tmp_path, "{support: cells, test: queries, shots: [1]}"))["support-set-short"] != "failed"
+
+
 def test_check_tells_of_shots_that_are_not_there_and_of_empty_folders(project: Path, tmp_path: Path) -> None:
     assert states(project / "run.yaml", "data.shots=[1, 50]")["support-set-short"] == "failed"
     category(tmp_path / "cells")

@@ -105,3 +105,9 @@ def test_without_a_network_the_ways_that_are_left_are_named_at_once(tmp_path: Pa
     assert ended.stdout.startswith("WeightsError the published weights of resnet18")
     assert all(way in ended.stdout for way in ("model.weights=FILE", "hf download timm/resnet18", "HF_ENDPOINT"))
     assert "Retrying" not in ended.stderr
+
+
+def test_a_misspelt_short_name_is_told_its_nearest() -> None:
+    with pytest.raises(UsageError) as caught:
+        load_embedder("hoog")
+    assert "did you mean hog" in str(caught.value.hint)

@@ -124,7 +124,7 @@ def _classical(name: str) -> Embedder:
 
 
 def _from_timm(name: str, rest: str, weights: Path | None, pretrained: bool) -> Embedder:
-    model = _CLIP.get(rest) or _SAM.get(rest) or timm_name(rest)
+    model = _CLIP.get(rest) or _SAM.get(rest) or timm_name(rest, others=EMBEDDERS)
     # CLIP's last layer projects to the space that its embeddings are compared in; all others lose their classifier.
     fetch = pretrained and weights is None
     network = build_timm(model, pretrained=fetch, num_classes=None if rest in _CLIP else 0)

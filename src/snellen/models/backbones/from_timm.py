@@ -6,7 +6,7 @@ import contextlib
 import difflib
 import functools
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -71,8 +71,12 @@ class TimmBackbone(nn.Module):
         return features
 
 
-def timm_name(name: str) -> str:
+def timm_name(name: str, *, others: Iterable[str] = ()) -> str:
     """The name that timm has for a backbone.
+
+    Args:
+        name: As given.
+        others: Names besides timm's that may have been meant.
 
     Raises:
         UsageError: timm has no such model; names the nearest.
@@ -80,7 +84,7 @@ def timm_name(name: str) -> str:
     resolved = ALIASES.get(name, name)
     if timm.is_model(resolved.partition(".")[0]):
         return resolved
-    known = [*ALIASES, *timm.list_models()]
+    known = [*ALIASES, *others, *timm.list_models()]
     nearest = difflib.get_close_matches(name, known, n=3)
     raise UsageError(
         f"no backbone named {name!r} in timm {timm.__version__}",

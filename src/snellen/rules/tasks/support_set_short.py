@@ -4,6 +4,7 @@ What happens
 ------------
 Prototypes are means over fewer images than planned; code that reshapes the support set to ways x shots stops with
 `shape '[5, 5, -1]' is invalid for input of size`. A class without any support image can never be answered.
+Where the images to be recognised are missing beside it, there is nothing to evaluate at all.
 
 Why
 ---
@@ -16,7 +17,8 @@ Count images by class in each support set; every class should have as many as th
 
 Fix
 ---
-Add the missing images, which the finding names by set and class, or lower the number of shots.
+Add the missing images, which the finding names by set and class, or lower the number of shots. A folder that holds
+examples alone is `data.support`; the images to be recognised then lie in `data.test`.
 
 When it is something else
 -------------------------
@@ -36,6 +38,7 @@ from collections.abc import Iterator, Mapping, Sequence
 
 from snellen.core.audits import MAX_EVIDENCE, audited
 from snellen.core.classes_of import folded
+from snellen.core.facts.data import FolderAudit
 from snellen.core.finding import Evidence, Finding, Fix, Level
 from snellen.core.plan import Cost, NotApplicable, Plan, setting_place
 from snellen.core.rule import BeforeFacet, Rule, absent
@@ -56,6 +59,7 @@ def _examine(plan: Plan) -> Iterator[Finding]:
                 sets[sample.group, sample.shot][sample.label] += 1
                 classes.setdefault(folded(sample.label), sample.label)
         judged = judged or bool(sets)
+        yield from _without_queries(plan, folder, bool(sets))
         brief, alone = list[str](), 0
         for (group, shot), counts in sorted(sets.items(), key=str):
             held = {folded(name): count for name, count in counts.items()}
@@ -91,6 +95,22 @@ def _examine(plan: Plan) -> Iterator[Finding]:
         )
     if not judged:
         raise NotApplicable("no data folder holds a support set")
+
+
+def _without_queries(plan: Plan, folder: FolderAudit, supports: bool) -> Iterator[Finding]:
+    """A support set in a folder of its own is complete; in the one that is to be recognised it is half of it."""
+    settings = plan.settings.get("data")
+    data = settings if isinstance(settings, Mapping) else {}
+    elsewhere = folder.key == "data.support" or data.get("support") or data.get("episodes")
+    if not supports or elsewhere or any(sample.role != "support" for sample in folder.samples):
+        return
+    yield Finding(
+        "support-set-short",
+        Level.ERROR,
+        f"{folder.key}: {folder.path} holds a support set and no image that is to be recognised",
+        setting_place(plan, folder.key),
+        fix=Fix(f"Put images into 6.preprocessed/CLASS, or name the folder data.support and the others {folder.key}."),
+    )
 
 
 def _not_there(plan: Plan, sets: Mapping[tuple[str, int | None], Mapping[str, int]]) -> list[str]:

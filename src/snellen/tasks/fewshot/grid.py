@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Final
 
 import numpy as np
 
@@ -16,8 +17,12 @@ from snellen.tasks.fewshot.episodes import FewShotSet, available_shots, taken
 from snellen.tasks.fewshot.metrics import Chosen, choose_threshold, figures, grid_of, grid_rows
 from snellen.tasks.fewshot.model import Embedded, build_embedder, cache_of, embed, settings_of
 from snellen.tasks.fewshot.recognise import Answers, all_classes, centre_of, recognise
+from snellen.tasks.unread import unread_lines
 
 __all__ = ["Cell", "Outcome", "evaluate_grid"]
+
+_NAMED: Final = 5
+"""Images that could not be read, by name on the screen and on the page."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,7 +105,7 @@ def evaluate_grid(config: FewShotRun, data: FewShotSet) -> Outcome:
         if own is None:
             own = embedded
             data, more = _without_copies(data, embedded, shots)
-            notes += [f"not read: {one.reason}" for one in embedded.unread] + more
+            notes += unread_lines(embedded.unread, limit=_NAMED, where="the record of the evaluation") + more
             if not any(episode.queries for episode in data.episodes):
                 raise DataError(f"no query can be answered; {'; '.join(notes[-3:])}")
         if cache is not None and cache.problem:
