@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 import time
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
@@ -69,6 +70,7 @@ class EmbedReport:
         cached: Of `done`, how many came from the cache.
         unread: Images without features, in this call and earlier ones.
         splits: How often a forward pass was split because memory ran out.
+        conversions: What had to be changed in pictures of this call before the preprocessing, and in how many.
         seconds: Of this call.
         taken: Images taken up in this call, those of the part in hand included.
         changed: Files that were written after their features were; the first thousand.
@@ -81,6 +83,7 @@ class EmbedReport:
     cached: int = 0
     unread: list[Unread] = field(default_factory=list)
     splits: int = 0
+    conversions: Counter[str] = field(default_factory=Counter)
     seconds: float = 0.0
     taken: int = 0
     changed: list[str] = field(default_factory=list)
@@ -107,6 +110,7 @@ class EmbedReport:
             "unread": [{"path": one.name, "reason": one.reason, "slug": one.slug} for one in self.unread],
             "changed": self.changed,
             "splits": self.splits,
+            "conversions": dict(self.conversions.most_common()),
             "seconds": round(self.seconds, 3),
             "images_per_second": round(self.images_per_second, 2),
             "memory": [list(one) for one in self.memory],
@@ -271,6 +275,7 @@ class _Run:
 
     def _after_part(self) -> None:
         self.report.cached, self.report.splits = self._worker.cached, self._worker.splits
+        self.report.conversions = self._worker.conversions
         self.report.remember_memory()
         self._tell()
         if self._stop.requested:

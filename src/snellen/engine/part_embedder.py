@@ -7,7 +7,7 @@ product depend on it: the same images give the same bytes for any number of work
 from __future__ import annotations
 
 import threading
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
@@ -43,6 +43,8 @@ _AHEAD_BYTES: Final = 256 * 2**20
 _NO_MEMORY: Final = ("out of memory", "can't allocate memory", "not enough memory")
 _MANY: Final = 8
 """Images without one finite vector that mean broken weights rather than odd images."""
+_CONVERSIONS: Final = 50
+"""Kinds of changes to pictures that are told apart; what is odd may be odd in a million ways."""
 _NOT_FINITE: Final = "its features are not finite (NaN or Inf)"
 
 Levels = npt.NDArray[np.uint8]
@@ -75,6 +77,7 @@ class _Decoded:
     levels: Levels | None = None
     vector: Vectors | None = None
     unread: Unread | None = None
+    notes: tuple[str, ...] = ()
 
 
 def rows_of_part(embedder: Embedder, device: str) -> int:
@@ -117,6 +120,7 @@ class PartEmbedder:
         self.cache = cache
         self.splits = 0
         self.cached = 0
+        self.conversions: Counter[str] = Counter()
         self._any_good = False
         # A network that computes on all cores is not disturbed by threads that decode: they would take turns with it
         # for every operation, and both would wait for the one that the system has put to sleep.
@@ -185,7 +189,8 @@ class PartEmbedder:
                     return _Decoded(ref.name, digest, vector=known)
             self._decoding.wait()
             picture = apart.read_fragile_apart(ref.name, content)
-            return _Decoded(ref.name, picture.digest, self.embedder.preprocessing.levels(picture.image))
+            levels = self.embedder.preprocessing.levels(picture.image)
+            return _Decoded(ref.name, picture.digest, levels, notes=picture.notes)
         except SnellenError as error:
             return _Decoded(ref.name, unread=Unread(ref.name, error.message, error.slug))
         except Exception as error:  # noqa: BLE001 - one image must not take the others with it
@@ -212,6 +217,7 @@ class PartEmbedder:
             if one.levels is None:
                 continue
             fresh.append(row)
+            self._remember(one.notes)
             # Images of one size go together, so that passes are full whatever the order of sizes.
             shape = one.levels.shape if self.embedder.preprocessing.pad is None else ()
             groups.setdefault(shape, []).append((row, one.levels))
@@ -226,6 +232,11 @@ class PartEmbedder:
             vectors |= self._through(group)
         self.cached += len(kept) - len(fresh)
         return self._finished(kept, vectors, fresh, unread)
+
+    def _remember(self, notes: Iterable[str]) -> None:
+        for note in notes:
+            known = note in self.conversions or len(self.conversions) < _CONVERSIONS
+            self.conversions[note if known else "other changes"] += 1
 
     def _finished(
         self, kept: Sequence[tuple[str, str]], vectors: dict[int, Vectors], fresh: Sequence[int], unread: list[Unread]

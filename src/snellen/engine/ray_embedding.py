@@ -111,6 +111,7 @@ def _run(
                 report.taken += row["done"] + len(json.loads(row["unread"]))
                 report.cached += row["cached"]
                 report.splits += row["splits"]
+                report.conversions.update(json.loads(row["conversions"]))
                 report.unread += [Unread(*one) for one in json.loads(row["unread"])]
                 report.seconds = time.perf_counter() - started
                 report.remember_memory()
@@ -205,6 +206,7 @@ class _Worker:
             "done": 0,
             "cached": 0,
             "splits": 0,
+            "conversions": "{}",
             "unread": "[]",
             "error": self._problem,
             "hint": "",
@@ -223,7 +225,7 @@ class _Worker:
                 json.loads(item["refs"]), item["content"], strict=True
             )
         ]
-        cached, splits = worker.cached, worker.splits
+        cached, splits, conversions = worker.cached, worker.splits, worker.conversions.copy()
         (part,) = worker.parts(refs, rows=len(refs))
         if part.names or not item["again"]:
             known = replace(part, unread=()) if item["again"] else part
@@ -232,5 +234,6 @@ class _Worker:
             "done": len(part.names),
             "cached": worker.cached - cached,
             "splits": worker.splits - splits,
+            "conversions": json.dumps(worker.conversions - conversions),
             "unread": json.dumps([[one.name, one.reason, one.slug] for one in part.unread]),
         }

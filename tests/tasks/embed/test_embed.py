@@ -90,6 +90,25 @@ def test_files_that_cannot_be_read_are_named_and_end_with_code_1(photos: list[Pa
     assert "HTML page" in again.output
 
 
+def test_what_had_to_be_changed_in_pictures_is_said(photos: list[Path], tmp_path: Path) -> None:
+    from PIL import Image
+
+    odd = tmp_path / "odd"
+    odd.mkdir()
+    for number in range(2):
+        Image.open(photos[number]).convert("CMYK").save(odd / f"ink{number}.jpg")
+    Image.fromarray(np.arange(4096, dtype=np.uint16).reshape(64, 64)).save(odd / "deep.png")
+    Image.fromarray(np.full((64, 64), np.nan, np.float32)).save(odd / "nothing.tiff")
+    result = snellen("embed", odd, photos[2], "-o", tmp_path / "out", "--backbone", "hog", "--cache", "off")
+    assert result.exit_code == 0, result.output
+    assert "2 images, CMYK converted to RGB" in result.output
+    assert "1 image, values of 12 bits scaled to 8" in result.output
+    assert "NaN" in result.output
+    summary = json.loads((tmp_path / "out" / "summary.json").read_text(encoding="utf-8"))
+    assert summary["conversions"]["CMYK converted to RGB"] == 2
+    assert "CMYK converted to RGB" in (tmp_path / "out" / "report.html").read_text(encoding="utf-8")
+
+
 def test_a_limit_and_a_cache(photos: list[Path], tmp_path: Path) -> None:
     for out, cached in (("a", 0), ("b", 10)):
         result = snellen(

@@ -40,6 +40,7 @@ def render_embedding(report: EmbedReport, embedder: Embedder, refs: Sequence[Ima
     sections = [
         Section("Figures", value_table(_figures(report, embedder))),
         Section("Memory", _memory(report)),
+        Section("Changed before embedding", _conversions(report)),
         Section("Not read", _unread(report)),
         Section("Map", _map(report, embedder.width, refs)),
     ]
@@ -78,6 +79,13 @@ def _memory(report: EmbedReport) -> str:
     images, resident = np.array(half).T
     slope = float(np.polyfit(images, resident, 1)[0])
     return chart + text_block(f"Second half: {slope * 10_000:+.2f} MB for every 10,000 images.")
+
+
+def _conversions(report: EmbedReport) -> str:
+    if not report.conversions:
+        return text_block("Nothing but what the preprocessing of the backbone says, in the images of the last call.")
+    rows = [{"images": f"{count:,}", "what": harmless(what)} for what, count in report.conversions.most_common()]
+    return value_table(rows)
 
 
 def _unread(report: EmbedReport) -> str:

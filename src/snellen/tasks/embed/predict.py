@@ -74,6 +74,7 @@ class Embedding:
         ]
         if report.splits:
             lines.append(f"memory ran out {report.splits} times: smaller batches were taken")
+        lines += _conversion_lines(report)
         lines += unread_lines(report.unread, limit=limit, where=report.folder / UNREAD)
         if self.failed:
             lines.append("next: mend these files and type the same command again: it tries them, and nothing else")
@@ -131,6 +132,16 @@ def predict_all(
     )  # fmt: skip
     done = Embedding(report, embedder, tuple(source_remarks(source, cache)))
     return done, _write(done, sample.refs, out, quiet=quiet)
+
+
+def _conversion_lines(report: EmbedReport, *, limit: int = 5) -> list[str]:
+    """What had to be changed in pictures, the most frequent first."""
+    lines = [
+        f"changed before embedding: {count:,} image{'s' * (count != 1)}, {harmless(what)}"
+        for what, count in report.conversions.most_common(limit)
+    ]
+    more = len(report.conversions) - limit
+    return [*lines, f"and {more} more kinds of changes, in {report.folder / SUMMARY}"] if more > 0 else lines
 
 
 def _write(done: Embedding, refs: Sequence[ImageRef], out: Path, *, quiet: bool) -> list[Path]:
