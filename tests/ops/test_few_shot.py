@@ -109,11 +109,23 @@ def test_the_runner_up_is_found_behind_many_images_of_the_best_class() -> None:
 def test_an_index_finds_nearly_all_and_measures_it() -> None:
     supports, queries = vectors(3000, seed=3), vectors(100)
     index = VectorIndex.build(supports)
-    assert index.recall(queries, k=5) > 0.9
+    assert index.tune(queries, k=5) > 0.95
     exact, found = nearest(queries, supports), index.search(queries)
     same = exact.indices == found.indices
     assert same.mean() > 0.9
     assert np.allclose(exact.scores[same], found.scores[same])
+
+
+def test_a_search_that_misses_much_becomes_more_thorough() -> None:
+    # Neighbours in a crowd: all vectors of a class lie equally far from each other.
+    generator = np.random.default_rng(0)
+    crowd = generator.standard_normal((4, 128))[generator.integers(0, 4, 8000)] + generator.standard_normal((8000, 128))
+    index = VectorIndex.build(crowd.astype(np.float32), connectivity=4, effort=8)
+    queries = crowd[:64].astype(np.float32) + 0.5 * generator.standard_normal((64, 128)).astype(np.float32)
+    assert index.tune(queries, k=10, wanted=0.0) < 0.8
+    effort = index.effort
+    assert index.tune(queries, k=10, wanted=0.9) >= 0.9
+    assert index.effort > effort
 
 
 def answers(classes: int, rows: int = 200) -> tuple[np.ndarray, np.ndarray]:

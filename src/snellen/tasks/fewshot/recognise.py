@@ -64,7 +64,7 @@ class Comparison:
         """The two best classes of each query."""
         queries = centred(queries, self._centre)
         if self._search is not None and self.recall is None and len(queries):
-            self.recall = self._index.recall(queries)
+            self.recall = self._index.tune(queries)
         return two_best(queries, self._vectors, self._labels, search=self._search)
 
 
