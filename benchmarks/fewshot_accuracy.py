@@ -175,6 +175,7 @@ def repeat(name: str, backbone: str, times: int, scratch: Path, *, centre: bool)
     usual, batch = part_embedder.PART_ROWS, part_embedder._PASS["cpu"]
     totals: set[str] = set()
     files: set[str] = set()
+    thresholds: list[float] = []
     settings: set[tuple[int, ...]] = set()
     for number in range(times):
         run = make_run(name, backbone, scratch, centre=centre, cache=False)
@@ -188,13 +189,15 @@ def repeat(name: str, backbone: str, times: int, scratch: Path, *, centre: bool)
         settings.add((workers, part_embedder.PART_ROWS, part_embedder._PASS["cpu"]))
         evaluate(run, checkpoints=None, split="test")
         record = read_json(folder_of(run) / RECORD)
-        totals.add(json.dumps([record["best"], record["cells"]], sort_keys=True))
+        totals.add(json.dumps([cell["figures"] for cell in (record["best"], *record["cells"])], sort_keys=True))
+        thresholds.append(record["best"]["threshold"])
         content = (folder_of(run) / RECORD).read_bytes() + (folder_of(run) / "predictions.csv").read_bytes()
         files.add(hashlib.sha256(content).hexdigest())
     part_embedder.PART_ROWS, part_embedder._PASS["cpu"] = usual, batch  # type: ignore[misc]
     print(
         f"  {times} repetitions with {len(settings)} different settings of workers, parts and batches: "
-        f"{len(totals)} different totals, {len(files)} different files",
+        f"{len(totals)} different totals, {len(files)} different files, "
+        f"thresholds that differ by {max(thresholds) - min(thresholds):.1e} at most",
         flush=True,
     )
     return {"repetitions": times, "settings": len(settings), "totals": len(totals), "files": len(files)}
