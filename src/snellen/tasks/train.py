@@ -167,6 +167,8 @@ def _upload(config: RunConfig, folder: RunFolder) -> Iterator[None]:
 
 def _tell(event: Event) -> None:
     # A function of the module, because several devices mean several processes, and it is sent to them.
+    if event.slug == "interrupted":
+        return  # the error that ends the command says so
     note(event.message)
     if "fix" in event.data:
         note(f"fix: {event.data['fix']} snellen explain {event.slug} says more")
