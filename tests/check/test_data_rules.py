@@ -10,8 +10,10 @@ import pytest
 
 from plans import Known, findings
 from plant import planters
-from snellen.core.facts.data import FolderAudit, ImageRecord, Sample
+from snellen.core.facts.data import FolderAudit, ImageRecord, LayoutName, Sample
 from snellen.core.facts.machine import MachineFacts
+from snellen.core.facts.model import BatchFacts
+from snellen.core.finding import Level
 from snellen.core.plan import NotApplicable
 
 MIB = 1 << 20
@@ -100,3 +102,29 @@ def test_a_row_without_a_label_does_not_contradict_the_name_of_its_file() -> Non
     )
     (finding,) = findings("label-against-name", Known({}, audit=labelled(*named, ("cat-10.png", "dog"))))
     assert "cat-10.png is labelled dog, its name says cat" in finding.message
+
+
+def images_of(count: int, layout: LayoutName = "class-folders") -> tuple[FolderAudit, ...]:
+    samples = tuple(Sample(f"{number}.jpg", label="ab"[number % 2]) for number in range(count))
+    return (FolderAudit("data.train", "train", layout, samples=samples),)
+
+
+@pytest.mark.parametrize(
+    ("images", "batches", "level"),
+    [(40, BatchFacts(64), Level.NOTE), (40, BatchFacts(16, 4, 2), Level.WARNING), (64, BatchFacts(64), None)],
+)
+def test_a_step_that_takes_more_images_than_there_are(images: int, batches: BatchFacts, level: Level | None) -> None:
+    plan = Known({"optim": {"batch_size": batches.size}}, audit=images_of(images), batches=batches)
+    found = findings("batch-larger-than-set", plan)
+    assert [finding.level for finding in found] == ([level] if level else [])
+    for finding in found:
+        assert f"data.train holds {images} images" in finding.message
+        assert finding.fix is not None
+        advised = dict(finding.fix.settings)
+        mended = BatchFacts(advised["optim.batch_size"], advised.get("optim.accumulate", 1), batches.devices)
+        assert findings("batch-larger-than-set", Known({}, audit=images_of(images), batches=mended)) == []
+
+
+def test_a_batch_of_clips_is_not_compared_with_frames() -> None:
+    with pytest.raises(NotApplicable):
+        findings("batch-larger-than-set", Known({}, audit=images_of(4, "frame-pairs"), batches=BatchFacts(8)))

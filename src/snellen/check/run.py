@@ -9,7 +9,7 @@ from typing import Any
 from snellen.check.facts.cache import provide_cache
 from snellen.check.facts.data import provide_audit, provide_folders, provide_twins
 from snellen.check.facts.here import MACHINE_FACTS
-from snellen.check.facts.model import provide_flow, provide_last_batch, provide_networks
+from snellen.check.facts.model import provide_batches, provide_flow, provide_last_batch, provide_networks
 from snellen.check.facts.names import provide_names
 from snellen.check.facts.paths import provide_paths
 from snellen.check.facts.pixels import provide_stated_pixels
@@ -21,6 +21,7 @@ from snellen.config.describe import SchemaView
 from snellen.config.load import Loaded
 from snellen.config.schema import RunConfig
 from snellen.core.check_report import CheckReport
+from snellen.core.facts.model import BatchFacts
 from snellen.core.plan import Plan
 from snellen.core.rule import Rule
 from snellen.rules.catalogue import catalogue
@@ -42,6 +43,7 @@ GENERAL_FACTS: Mapping[str, Provider] = {
     "tracker": provide_tracker,
     "networks": provide_networks,
     "flow": provide_flow,
+    "batches": provide_batches,
     "last_batch": provide_last_batch,
 }
 """Facts that need no knowledge of the task."""
@@ -94,7 +96,10 @@ def plan_of(
     def path_keys(_plan: Plan) -> tuple[str, ...]:
         return keys
 
-    own = {"config_findings": config_findings, "path_keys": path_keys}
+    def batches(plan: Plan) -> BatchFacts:
+        return provide_batches(plan, type(schema.model_fields["optim"].default))
+
+    own = {"config_findings": config_findings, "path_keys": path_keys, "batches": batches}
     return RunPlan(
         root=loaded.root,
         path=loaded.path,

@@ -8,15 +8,18 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from snellen.check.facts.weights import network_key
+from snellen.config.load import parse_section
+from snellen.config.schema import OptimConfig
 from snellen.core.facts.data import FolderAudit
-from snellen.core.facts.model import FlowFacts, NetworkFacts
+from snellen.core.facts.model import BatchFacts, FlowFacts, NetworkFacts
 from snellen.core.passes import stopped_by
 from snellen.core.plan import FactUnavailable, NotApplicable, Plan
+from snellen.errors import ConfigError
 
 if TYPE_CHECKING:
     from snellen.trace.table import Traced
 
-__all__ = ["provide_flow", "provide_last_batch", "provide_networks"]
+__all__ = ["provide_batches", "provide_flow", "provide_last_batch", "provide_networks"]
 
 _MULTIPLES = (2, 4, 8, 14, 16, 28, 32, 56, 64, 112, 128, 224)
 _LARGEST_SIDE = 8192
@@ -155,7 +158,9 @@ def _with_a_size_that_fits(facts: FlowFacts, network: NetworkFacts) -> FlowFacts
         if size == (facts.height, facts.width) or max(size) > _LARGEST_SIDE:
             continue
         if not _trace(network, facts.batch, *size).problem:
-            return replace(facts, fits=size, multiple=multiple)
+            # Of a network for one size only, that size is a multiple of something, too.
+            only = bool(_trace(network, facts.batch, 2 * size[0], 2 * size[1]).problem)
+            return replace(facts, fits=size, multiple=None if only else multiple)
     stated = network.named_size
     if stated is None or stated == (facts.height, facts.width):
         return facts
@@ -173,19 +178,36 @@ def _trace(network: NetworkFacts, batch: int, height: int, width: int, *, device
 
 def provide_last_batch(plan: Plan) -> int:
     """The fact `last_batch`: images in the smallest batch of an epoch of training, as the engine deals them out."""
-    optim = plan.settings.get("optim")
-    batch, accumulate = (_count(optim, name, default) for name, default in (("batch_size", 8), ("accumulate", 1)))
-    ranks = _count(plan.settings, "devices", 1)
+    batches: BatchFacts = plan.fact("batches")
     folders: Sequence[FolderAudit] = plan.fact("audit")
     train = next((folder for folder in folders if folder.key == "data.train"), None)
     if train is None or not train.samples:
         raise FactUnavailable("the run names no training images")
     samples = len(train.samples)
-    left = samples % (batch * accumulate * ranks)
+    left = samples % batches.step
     if not left:
-        return batch
-    rounds = -(-left // (batch * ranks))
-    return max(1, left // (rounds * ranks))
+        return batches.size
+    rounds = -(-left // (batches.size * batches.devices))
+    return max(1, left // (rounds * batches.devices))
+
+
+def provide_batches(plan: Plan, section: type[OptimConfig] = OptimConfig) -> BatchFacts:
+    """The fact `batches`.
+
+    Args:
+        plan: The run.
+        section: Holds the defaults of the task.
+
+    Raises:
+        FactUnavailable: The section has problems of its own.
+    """
+    try:
+        optim = parse_section(section, plan.settings.get("optim") or {})
+    except ConfigError as error:
+        raise FactUnavailable("the optim section of the run file has problems of its own") from error
+    devices = plan.settings.get("devices")
+    count = devices if isinstance(devices, int) and not isinstance(devices, bool) and devices > 0 else 1
+    return BatchFacts(optim.batch_size, optim.accumulate, count)
 
 
 def _last_batch_or_none(plan: Plan) -> int | None:
@@ -194,8 +216,3 @@ def _last_batch_or_none(plan: Plan) -> int | None:
     except NotApplicable:
         return None
     return last
-
-
-def _count(section: object, name: str, default: int) -> int:
-    value = section.get(name, default) if isinstance(section, Mapping) else default
-    return value if isinstance(value, int) and not isinstance(value, bool) and value > 0 else default

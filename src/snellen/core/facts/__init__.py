@@ -22,6 +22,7 @@ stated_pixels       tuple[StatedPixels, ...]        how images have to come to a
 tracker             TrackerFacts                    the server of curves, for a run that is to upload them
 networks            tuple[NetworkFacts, ...]        networks that take the images, for the checks' own providers
 flow                tuple[FlowFacts, ...]           the smallest, largest and most oblong images sent through them
+batches             model.BatchFacts                how many images a step of training takes
 last_batch          int                             images in the smallest batch of an epoch
 contracts           tuple[dict, ...]                one per model part, from the task
 unfold              UnfoldFacts                     sizes for the correlation of features, from the task

@@ -6,7 +6,32 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-__all__ = ["FlowFacts", "NetworkFacts", "UnusedFacts"]
+__all__ = ["BatchFacts", "FlowFacts", "NetworkFacts", "UnusedFacts"]
+
+
+@dataclass(frozen=True, slots=True)
+class BatchFacts:
+    """How many images a step of training takes, as the run file says or the task's defaults do.
+
+    Args:
+        size: Images of a micro-batch on one device.
+        accumulate: Micro-batches of a step.
+        devices: That the run trains on; 1 for `auto`.
+    """
+
+    size: int
+    accumulate: int = 1
+    devices: int = 1
+
+    @property
+    def step(self) -> int:
+        """Images of a full step.
+
+        Example:
+            >>> BatchFacts(8, accumulate=4, devices=2).step
+            64
+        """
+        return self.size * self.accumulate * self.devices
 
 
 @dataclass(frozen=True, slots=True)

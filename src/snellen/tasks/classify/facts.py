@@ -148,9 +148,9 @@ def _networks(plan: Plan) -> tuple[NetworkFacts, ...]:
 
         return build_classifier(architecture)
 
-    side = architecture.side
-    why = f"images are brought to {side} x {side}"
-    return (NetworkFacts(architecture.name, "model.name", build, 3, ((side, side, why),)),)
+    side, stated = architecture.side, _stated_side(architecture.name)
+    why = f"data.image_size: images are brought to {side} x {side}"
+    return (NetworkFacts(architecture.name, "model.name", build, 3, ((side, side, why),), (stated, stated)),)
 
 
 def _label_troubles(plan: Plan) -> tuple[LabelTrouble, ...]:
