@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import json
 import os
 import shutil
@@ -15,6 +14,7 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
+from rights import as_nobody
 from snellen.check.alive import problems_of
 from snellen.check.plan import RunPlan
 from snellen.check.runner import CheckSettings, run_checks
@@ -174,39 +174,21 @@ def test_a_loop_of_folders_ends(snellen, project):
     assert any("self" in finding["message"] for finding in data["findings"])
 
 
-@pytest.fixture
-def no_rights():
-    """To root no file is forbidden: during the block this process is nobody."""
-
-    @contextlib.contextmanager
-    def block():
-        root = hasattr(os, "geteuid") and os.geteuid() == 0
-        if root:
-            os.seteuid(65534)
-        try:
-            yield
-        finally:
-            if root:
-                os.seteuid(0)
-
-    return block
-
-
 @pytest.mark.skipif(not hasattr(os, "geteuid"), reason="this system has no such rights")
-def test_no_permission_is_said(snellen, project, no_rights):
+def test_no_permission_is_said(snellen, project):
     with tempfile.TemporaryDirectory(dir=tempfile.gettempdir()) as open_to_all:
         Path(open_to_all).chmod(0o755)
         project = Path(shutil.copytree(project, Path(open_to_all) / "project"))
         snellen("check", project / "run.yaml", "--json")  # loads what nobody may not read
         project.chmod(0)
-        with no_rights():
+        with as_nobody():
             code, _, err = snellen("check", project / "run.yaml")
         assert code == 2
         assert "cannot be looked at: permission denied" in err
         project.chmod(0o755)
         (project / "train").chmod(0o755)
         (project / "val").chmod(0)
-        with no_rights():
+        with as_nobody():
             code, out, _ = snellen("check", project / "run.yaml", "--json")
     said = [finding["message"] for finding in json.loads(out)["findings"]]
     assert code == 1

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import PurePath
 from typing import Final
 
-from snellen.core.facts.data import FolderAudit
+from snellen.core.facts.data import FolderAudit, ListingKind
 from snellen.core.facts.names import FolderNames, NameTrouble
 from snellen.core.finding import Evidence, Finding, Fix, Level, Location
 from snellen.core.plan import NotApplicable, Plan, setting_place
@@ -95,7 +95,7 @@ def share(count: int, of: int) -> str:
 
 
 def listing_findings(
-    plan: Plan, folders: Iterable[FolderAudit], slug: str, level: Level, kinds: Mapping[str, tuple[str, str]]
+    plan: Plan, folders: Iterable[FolderAudit], slug: str, level: Level, kinds: Mapping[ListingKind, tuple[str, str]]
 ) -> Iterator[Finding]:
     """A finding for each problem of some kinds that listing a folder has shown.
 

@@ -10,7 +10,7 @@ from typing import Any
 
 from snellen.core.facts.data import FolderAudit
 
-__all__ = ["class_counts", "folded", "label_of_number", "stated_classes", "variants"]
+__all__ = ["class_counts", "folded", "hidden", "label_of_number", "stated_classes", "variants"]
 
 
 def class_counts(folder: FolderAudit) -> Counter[str]:
@@ -55,6 +55,23 @@ def variants(names: Iterable[str]) -> list[list[str]]:
     for name in names:
         groups[folded(name)].add(name)
     return sorted(sorted(group) for group in groups.values() if len(group) > 1)
+
+
+def hidden(folder: FolderAudit, name: str) -> bool:
+    """Whether images of a class may lie in a folder that the run may not read; `unreadable-file` says so then.
+
+    Example:
+        >>> from snellen.core.facts.data import ListingProblem
+        >>> closed = ListingProblem("unreadable-folder", "1 of 3 folders cannot be read", ("train/cat",), 1, 3)
+        >>> audit = FolderAudit("data.train", "train", "class-folders", problems=(closed,))
+        >>> hidden(audit, "Cat"), hidden(audit, "dog")
+        (True, False)
+    """
+    closed = [problem for problem in folder.problems if problem.kind == "unreadable-folder"]
+    return any(
+        problem.count > len(problem.paths) or any(f"/{folded(name)}/" in f"/{folded(path)}/" for path in problem.paths)
+        for problem in closed
+    )
 
 
 def stated_classes(settings: Mapping[str, Any]) -> tuple[str, int] | None:

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import numpy as np
 import pytest
 from PIL import Image
 
-from snellen.data.layouts.forged_masks import discover, size_problems
+from snellen.data.layouts.forged_masks import discover
 from snellen.errors import DataError
 
 
@@ -51,22 +50,6 @@ def test_a_mask_that_differs_in_case_is_paired_and_named(tmp_path: Path) -> None
     folder = discover(tmp_path)
     assert all(sample.masks for sample in folder.samples)
     assert [(one.kind, Path(one.paths[0]).name) for one in folder.problems] == [("other-case", "scene1.png")]
-
-
-def test_sizes_are_compared_lazily(tmp_path: Path) -> None:
-    for name, size in (("a", (8, 6)), ("b", (8, 6)), ("c", (8, 6))):
-        picture(tmp_path / "forged" / f"{name}.png", size)
-    picture(tmp_path / "masks" / "a.png", (8, 6))
-    picture(tmp_path / "masks" / "b.png", (6, 8))
-    (tmp_path / "masks" / "c.npy").write_bytes(b"broken")
-    problems = list(size_problems(discover(tmp_path).samples))
-    assert [(problem.kind, Path(problem.paths[0]).name) for problem in problems] == [
-        ("other-size", "b.png"),
-        ("unreadable", "c.png"),
-    ]
-    assert "is 6 x 8 pixels, its image is 8 x 6" in problems[0].message
-    np.save(tmp_path / "masks" / "c.npy", np.zeros((3, 6, 8), dtype=bool))
-    assert [problem.kind for problem in size_problems(discover(tmp_path).samples)] == ["other-size"]
 
 
 def test_competition_and_flat_layouts(tmp_path: Path) -> None:

@@ -43,7 +43,6 @@ def test_sequences_of_pairs_and_what_they_lack(tmp_path: Path) -> None:
         "image-without-partner": 1,
         "partner-without-image": 1,
         "image-without-spikes": 1,
-        "frame-gap": 1,
     }
     counts = {group: sum(sample.group == group for sample in listing.samples) for group in ("s1", "s2", "s3")}
     assert counts == {"s1": 5, "s2": 3, "s3": 5}
@@ -63,7 +62,7 @@ def test_videos_with_masks_and_clips(tmp_path: Path) -> None:
     listing = read(tmp_path)
     assert (listing.layout, listing.others) == ("frames", ((".mp4", 1),))
     assert {(sample.group, sample.index) for sample in listing.samples} == {("bear", n) for n in (0, 1, 2, 4)}
-    assert kinds(listing) == {"image-without-mask": 1, "frame-gap": 1}
+    assert kinds(listing) == {"image-without-mask": 1}
 
 
 def test_classes_with_numbered_images_stay_classes_and_the_doubt_is_said(tmp_path: Path) -> None:

@@ -49,8 +49,7 @@ def test_names_that_are_no_utf_8_can_be_said(tmp_path: Path) -> None:
     except OSError:
         pytest.skip("the file system takes UTF-8 names only")
     listing = read_layout(tmp_path, key="data.train")
-    assert [problem.kind for problem in listing.problems] == ["name-not-utf-8"]
-    assert listing.problems[0].message.encode("utf-8")
+    assert listing.problems == ()  # names are another fact's matter, see `unportable-name`
     assert Path(listing.samples[0].image).exists()
 
 

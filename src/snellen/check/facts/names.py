@@ -108,5 +108,15 @@ def _unportable(name: str, below: int) -> Iterator[tuple[NameTrouble, str]]:
         yield "unportable", "Windows does not take this name"
     elif len(os.fsencode(name)) > LONGEST_NAME or below + len(name) > LONGEST_PATH:
         yield "too-long", f"{len(name)} characters, {below + len(name)} with the folders above it"
+    elif not _is_utf8(name):
+        yield "unportable", "is no UTF-8: tables, JSON and archives cannot hold this name, macOS does not take it"
     elif not name.isascii():
         yield "not-ascii", "letters beyond ASCII, which systems store in different ways"
+
+
+def _is_utf8(name: str) -> bool:
+    try:
+        name.encode("utf-8")
+    except UnicodeEncodeError:
+        return False
+    return True

@@ -12,6 +12,7 @@ __all__ = [
     "FolderAudit",
     "ImageRecord",
     "LayoutName",
+    "ListingKind",
     "ListingProblem",
     "MaskRecord",
     "Pixels",
@@ -37,6 +38,35 @@ LayoutName = Literal[
     "images",
 ]
 """The ways in which data may lie in a folder; `images` is what is left when nothing else fits."""
+
+ListingKind = Literal[
+    "annotation-unreadable",
+    "annotation-without-image",
+    "broken-link",
+    "circular-link",
+    "contradicting-rows",
+    "duplicate-row",
+    "empty-folder",
+    "encoding",
+    "image-without-annotation",
+    "image-without-mask",
+    "image-without-partner",
+    "image-without-spikes",
+    "label-missing",
+    "mask-without-image",
+    "missing-file",
+    "missing-folder",
+    "no-plain-file",
+    "other-case",
+    "other-name",
+    "partner-without-image",
+    "row-unreadable",
+    "same-name",
+    "stray-file",
+    "unlisted-folder",
+    "unreadable-folder",
+]
+"""What may not fit in a data folder, seen from names, folders and annotations alone; a rule reports each."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -200,16 +230,14 @@ class ListingProblem:
     """Something about the files that does not fit, seen from names, folders and annotations alone.
 
     Args:
-        kind: `image-without-mask`, `mask-without-image`, `image-without-annotation`, `annotation-without-image`,
-            `annotation-unreadable`, `missing-file`, `same-name`, `empty-folder`, `missing-folder`, `other-case`,
-            `row-unreadable`, `stray-file` ...
+        kind: What does not fit.
         message: One sentence with numbers and names.
         paths: The files it concerns.
         count: How many it concerns, when `paths` holds only the first ones.
         of: Among how many.
     """
 
-    kind: str
+    kind: ListingKind
     message: str
     paths: tuple[str, ...] = ()
     count: int = 0

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Final
 
-from snellen.core.facts.data import ListingProblem, Sample
+from snellen.core.facts.data import ListingKind, ListingProblem, Sample
 from snellen.data.layouts.pairing import pair
 from snellen.data.layouts.problems import counted, shown
 from snellen.data.layouts.sides import Side
@@ -17,7 +17,7 @@ __all__ = ["MAX_BYTES", "Failed", "marks_of", "read_annotated", "read_bounded"]
 MAX_BYTES: Final = 16 * 1024**2
 """A larger file is no annotation of one image."""
 
-Failed = list[tuple[str, str]]
+Failed = list[tuple[ListingKind, str]]
 """Annotations that do not fit: what they are counted as, and the path."""
 
 
@@ -38,7 +38,7 @@ def read_bounded(path: str) -> bytes:
 
 
 def read_annotated(
-    sides: Sequence[Side], mark: str, read: Callable[[str, str, Failed], Sample], kinds: dict[str, str]
+    sides: Sequence[Side], mark: str, read: Callable[[str, str, Failed], Sample], kinds: Mapping[ListingKind, str]
 ) -> tuple[list[Sample], list[ListingProblem]]:
     """Read the annotation of every image.
 

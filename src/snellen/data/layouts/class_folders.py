@@ -84,8 +84,8 @@ def _read(tree: Tree) -> Contents:
     empty = [
         tree.path(folder.rel)
         for folder in tree.walk()
-        if not folder.images
-        and not folder.folders
+        if not folder.folders
+        and tree.is_empty(folder.rel)
         and (label := _label(folder.rel, depth) or "/".join(_inside(folder.rel)))
         and not labels[label]
     ]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 from snellen.core.facts.data import ListingProblem, Sample
@@ -16,7 +16,7 @@ from snellen.data.listing import name_some, nearest_folder
 from snellen.data.splitting import scene_of
 from snellen.errors import DataError
 
-__all__ = ["LAYOUT", "discover", "size_problems"]
+__all__ = ["LAYOUT", "discover"]
 
 _FORGED = ("forged", "tampered", "forgeries", "fake", "manipulated", "train_images/forged")
 _MASKS = ("masks", "mask", "groundtruth", "ground_truth", "gt", "masks_forged", "masks_derived", "train_masks")
@@ -54,26 +54,6 @@ def discover(root: str | Path) -> Contents:
     if not contents.samples:
         raise _nothing(tree)
     return contents
-
-
-def size_problems(samples: Sequence[Sample]) -> Iterator[ListingProblem]:
-    """Compare the sizes of images and masks, headers only, one pair at a time.
-
-    Args:
-        samples: The images; those without a mask are passed over.
-    """
-    from snellen.data.reading import mask_size, probe_image  # noqa: PLC0415 - numpy and Pillow only when asked for
-
-    for sample in samples:
-        for mask in sample.masks:
-            try:
-                image, size = probe_image(sample.image).upright_size, mask_size(mask)
-            except DataError as error:
-                yield ListingProblem("unreadable", error.message, (sample.image, mask), 1, 1)
-                continue
-            if image != size:
-                message = f"{shown(mask)} is {size[1]} x {size[0]} pixels, its image is {image[1]} x {image[0]}"
-                yield ListingProblem("other-size", message, (sample.image, mask), 1, 1)
 
 
 def _places(tree: Tree) -> tuple[str | None, str | None, str | None]:
@@ -134,7 +114,7 @@ def _named(paths: Sequence[str]) -> list[Named]:
 
 
 def _empty(tree: Tree, rel: str | None, found: Sequence[str]) -> tuple[ListingProblem, ...]:
-    if rel is None or found:
+    if rel is None or found or rel in tree.closed:
         return ()
     place = tree.path(rel)
     return (ListingProblem("empty-folder", f"the folder {shown(place)} holds no image", (place,), 1, 1),)

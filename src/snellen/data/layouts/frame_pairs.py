@@ -7,7 +7,6 @@ from dataclasses import dataclass
 
 from snellen.core.facts.data import ListingProblem, Sample
 from snellen.data.layouts.base import Contents, Layout, Match, not_there
-from snellen.data.layouts.frames import frame_gaps
 from snellen.data.layouts.groups import frame_of
 from snellen.data.layouts.pairing import pair
 from snellen.data.layouts.problems import counted, shown
@@ -100,7 +99,6 @@ def _read(tree: Tree) -> Contents:
         *counted("partner-without-image", unblurred, sharp_count, "sharp frames {has} no blurred frame of their name"),
         *counted("image-without-spikes", spikeless, blurred, "frames {has} no spike file of their name, others do"),
         *counted("other-case", folded, sharp_count, "sharp frames {has} the name of a blurred one but for its case"),
-        *frame_gaps(samples),
     ]
     return Contents(samples, problems=tuple(problems), used=frozenset(used))
 
@@ -118,7 +116,7 @@ def _folder_problems(tree: Tree, sequences: Sequence[_Sequence]) -> Iterator[Lis
             without = [tree.path(one.folder.rel) for one, has in zip(sequences, there, strict=True) if not has]
             yield from counted("missing-folder", without, count, f"sequences {{has}} no folder of {what}")
     places = [place for one in sequences for place in (one.blur, one.sharp) if place is not None]
-    empty = [tree.path(place) for place in places if not tree.holds_images(place)]
+    empty = [tree.path(place) for place in places if tree.is_empty(place)]
     yield from counted("empty-folder", empty, len(places), "folders of frames {is} empty")
     odd = [place for place in places if tree.folders[place].name != tree.folders[place].name.casefold()]
     if odd and len(odd) < len(places):

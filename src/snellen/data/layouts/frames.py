@@ -11,7 +11,7 @@ from snellen.data.layouts.pairing import pair
 from snellen.data.layouts.problems import counted, shown
 from snellen.data.layouts.tree import Folder, Tree, join, stem_of
 
-__all__ = ["LAYOUT", "frame_gaps", "numbered"]
+__all__ = ["LAYOUT", "numbered"]
 
 _MIN_FRAMES = 3
 _MASK_ENDINGS = ("_mask", "_masks", "-mask", "_gt", "_seg")
@@ -33,26 +33,6 @@ def numbered(folder: Folder) -> bool:
     values = set(numbers)
     step = min(b - a for a, b in zip(sorted(values), sorted(values)[1:], strict=False)) if len(values) > 1 else 1
     return len(values) == len(numbers) and max(values) - min(values) < 2 * step * len(values)
-
-
-def frame_gaps(samples: Sequence[Sample]) -> tuple[ListingProblem, ...]:
-    """Videos in which numbers of frames are missing."""
-    indices: dict[str, list[int]] = {}
-    places: dict[str, str] = {}
-    for sample in samples:
-        if sample.group and sample.index is not None:
-            indices.setdefault(sample.group, []).append(sample.index)
-            places.setdefault(sample.group, sample.image.rpartition("/")[0])
-    gaps = []
-    for group, found in indices.items():
-        steps = [b - a for a, b in zip(sorted(found), sorted(found)[1:], strict=False)]
-        if steps and max(steps) > min(steps) > 0:
-            gaps.append(group)
-    problems = counted("frame-gap", gaps, len(indices), "videos {has} numbers of frames missing in between")
-    return tuple(
-        ListingProblem(one.kind, one.message, tuple(places[group] for group in one.paths), one.count, one.of)
-        for one in problems
-    )
 
 
 def _masks(tree: Tree) -> dict[str, Folder]:
@@ -143,7 +123,7 @@ def _read(tree: Tree) -> Contents:
     taken = {folder.rel for pair_of in videos for folder in pair_of if folder is not None}
     loose = [tree.path(folder.rel, name) for folder, name in tree.images() if folder.rel not in taken]
     problems += counted("stray-file", loose, len(samples) + len(loose), "images {is} in no video and left out")
-    return Contents(samples, problems=(*problems, *frame_gaps(samples)))
+    return Contents(samples, problems=tuple(problems))
 
 
 LAYOUT = Layout("frames", _recognise, _read)

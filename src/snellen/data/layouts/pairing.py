@@ -7,7 +7,7 @@ from collections import Counter, defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from snellen.core.facts.data import ListingProblem
+from snellen.core.facts.data import ListingKind, ListingProblem
 from snellen.data.layouts.problems import counted
 
 __all__ = ["MARK_END", "Named", "Pairs", "pair"]
@@ -83,10 +83,12 @@ def pair(
     unmarked = [path for (_, path), paths in zip(images, found, strict=True) if not paths]
     names = Counter(name for name, _ in images)
     twice = [path for name, path in images if names[name] > 1]
-    noun = "mask" if mark == "mask" else "annotation"
+    kinds: tuple[ListingKind, ListingKind] = ("image-without-annotation", "annotation-without-image")
+    if mark == "mask":
+        kinds = ("image-without-mask", "mask-without-image")
     problems = (
-        *counted(f"image-without-{noun}", unmarked, len(images), f"{image}s {{has}} no {mark} in {where}"),
-        *counted(f"{noun}-without-image", unused, len(marks), f"{mark}s {{has}} no {image}"),
+        *counted(kinds[0], unmarked, len(images), f"{image}s {{has}} no {mark} in {where}"),
+        *counted(kinds[1], unused, len(marks), f"{mark}s {{has}} no {image}"),
         *counted("same-name", twice, len(images), f"{image}s {{shares}} their name with another, and so their {mark}"),
         *counted("other-case", folded, len(marks), f"{mark}s {{has}} the name of an {image} but for its case"),
     )

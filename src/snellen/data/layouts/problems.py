@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from snellen.core.facts.data import ListingProblem
+from snellen.core.facts.data import ListingKind, ListingProblem
 
 __all__ = ["counted", "shown"]
 
@@ -23,7 +23,7 @@ def shown(name: str) -> str:
     return name.encode("utf-8", "backslashreplace").decode("utf-8")
 
 
-def counted(kind: str, paths: Sequence[str], of: int, sentence: str) -> tuple[ListingProblem, ...]:
+def counted(kind: ListingKind, paths: Sequence[str], of: int, sentence: str) -> tuple[ListingProblem, ...]:
     """A problem with its count and first names; nothing without paths.
 
     Args:

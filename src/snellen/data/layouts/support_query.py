@@ -127,7 +127,7 @@ def _read_category(tree: Tree, folder: Folder, support: str | None, query: str |
         classes[_CLASS.sub("", label.rpartition("/")[2]).casefold()] = label
         if shot is not None:
             shots[label].add(shot)
-        if not images:
+        if tree.is_empty(place):
             # With its class: `Class_X/shot5`.
             empty.append(place.rpartition("/")[2] if shot is None else f"{label} shot{shot}")
         for inner, name in images:

@@ -65,6 +65,7 @@ class Tree:
         suffixes: Number of files by suffix, images included, hidden ones apart.
         problems: What could not be listed.
         only: Name of the one table or annotation file that was asked for, `""` when the whole folder was.
+        closed: Folders that may not be read: nobody knows what they hold.
     """
 
     root: str
@@ -72,6 +73,7 @@ class Tree:
     suffixes: Counter[str]
     problems: tuple[ListingProblem, ...] = ()
     only: str = ""
+    closed: frozenset[str] = frozenset()
 
     @property
     def top(self) -> Folder:
@@ -105,6 +107,10 @@ class Tree:
         """Whether there is any image below a folder."""
         return next(self.images(rel), None) is not None
 
+    def is_empty(self, rel: str) -> bool:
+        """Whether there is no image below a folder, and nothing that may not be read."""
+        return not self.holds_images(rel) and not any(folder.rel in self.closed for folder in self.walk(rel))
+
 
 @dataclass(slots=True)
 class _Walk:
@@ -118,7 +124,7 @@ class _Walk:
     broken: list[str] = field(default_factory=list)
     circular: list[str] = field(default_factory=list)
     unlisted: list[str] = field(default_factory=list)
-    odd: list[str] = field(default_factory=list)
+    special: list[str] = field(default_factory=list)
     reasons: Counter[str] = field(default_factory=Counter)
 
 
@@ -182,7 +188,7 @@ def walk_tree(root: str | Path, *, only: str = "", max_entries: int = MAX_ENTRIE
         rel: Folder(rel, *(tuple(sorted(names, key=natural_key)) for names in kinds))
         for rel, kinds in walk.folders.items()
     }
-    return Tree(str(root), folders, walk.suffixes, _problems(walk, max_entries), only)
+    return Tree(str(root), folders, walk.suffixes, _problems(walk, max_entries), only, frozenset(walk.closed))
 
 
 def _follow(walk: _Walk, rel: str, max_entries: int) -> None:
@@ -215,8 +221,6 @@ def _sort_in(walk: _Walk, rel: str, entry: os.DirEntry[str]) -> bool:
     if junk_reason(name) is not None:
         return False
     folders, images, files = walk.folders[rel]
-    if not name.isascii() and not _is_utf8(name):
-        walk.odd.append(join(rel, name))
     try:
         if entry.is_symlink() and entry.is_dir():
             walk.links.append((rel, name))
@@ -229,13 +233,23 @@ def _sort_in(walk: _Walk, rel: str, entry: os.DirEntry[str]) -> bool:
             suffix = suffix_of(name)
             walk.suffixes[suffix or "no suffix"] += 1
             (images if suffix in IMAGE_SUFFIXES else files).append(name)
-        elif entry.is_symlink():
+        elif entry.is_symlink() and not _leads_somewhere(entry):
             walk.broken.append(join(rel, name))
         else:
             walk.suffixes["no plain file"] += 1
+            if suffix_of(name) in IMAGE_SUFFIXES:
+                walk.special.append(join(rel, name))
     except OSError:
         walk.broken.append(join(rel, name))
     return False
+
+
+def _leads_somewhere(link: os.DirEntry[str]) -> bool:
+    try:
+        link.stat()
+    except OSError:
+        return False
+    return True
 
 
 def _remember(walk: _Walk, rel: str) -> bool:
@@ -255,14 +269,6 @@ def _place(walk: _Walk, rel: str) -> str:
     return os.path.join(walk.root, rel) if rel else walk.root  # noqa: PTH118 - as above
 
 
-def _is_utf8(name: str) -> bool:
-    try:
-        name.encode("utf-8")
-    except UnicodeEncodeError:
-        return False
-    return True
-
-
 def _problems(walk: _Walk, max_entries: int) -> tuple[ListingProblem, ...]:
     def places(found: list[str]) -> list[str]:
         return [_place(walk, rel) for rel in found]
@@ -280,5 +286,10 @@ def _problems(walk: _Walk, max_entries: int) -> tuple[ListingProblem, ...]:
             len(walk.folders),
             f"folders {{is}} not listed to the end: more than {max_entries} entries, or deeper than {MAX_DEPTH}",
         ),
-        *counted("name-not-utf-8", places(walk.odd), walk.entries, "names {is} not UTF-8, which many tools refuse"),
+        *counted(
+            "no-plain-file",
+            places(walk.special),
+            walk.entries,
+            "entries {is} named like an image, and no file but a device, pipe or socket",
+        ),
     )

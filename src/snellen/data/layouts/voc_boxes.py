@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from xml.parsers import expat
 
-from snellen.core.facts.data import Box, Sample
+from snellen.core.facts.data import Box, ListingKind, Sample
 from snellen.data.layouts.annotated import Failed, marks_of, read_annotated, read_bounded
 from snellen.data.layouts.base import Contents, Layout, Match, not_there
 from snellen.data.layouts.class_names import find_class_names
@@ -24,7 +25,7 @@ _MAX_DEPTH = 30
 _MAX_OBJECTS = 100_000
 _SNIFFED = 5
 _CORNERS = ("xmin", "ymin", "xmax", "ymax")
-_KINDS = {
+_KINDS: Mapping[ListingKind, str] = {
     "row-unreadable": "{has} an object without four finite corners",
     "other-name": "{names} another image inside than the file's own name does",
 }

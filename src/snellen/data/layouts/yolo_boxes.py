@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import math
 import re
+from collections.abc import Mapping
 
-from snellen.core.facts.data import Box, Sample
+from snellen.core.facts.data import Box, ListingKind, Sample
 from snellen.data.layouts.annotated import Failed, marks_of, read_annotated, read_bounded
 from snellen.data.layouts.base import Contents, Layout, Match, not_there
 from snellen.data.layouts.class_names import CLASS_FILE, find_class_names
@@ -20,7 +21,7 @@ __all__ = ["LAYOUT", "read_yolo"]
 
 _FOLDERS = ("labels", "label", "labels_detection", "annotations", "txt", "labels_instance_polygons")
 _SNIFFED = 20
-_KINDS = {"row-unreadable": "{has} a row that is neither a box nor a polygon"}
+_KINDS: Mapping[ListingKind, str] = {"row-unreadable": "{has} a row that is neither a box nor a polygon"}
 _NOT_LABELS = re.compile(r"(?:readme|train|val|test|notes|licen[cs]e|requirements).*\.txt", re.IGNORECASE)
 
 

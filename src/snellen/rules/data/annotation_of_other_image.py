@@ -30,16 +30,17 @@ Sources
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 
 from snellen.core.audits import listing_findings
+from snellen.core.facts.data import ListingKind
 from snellen.core.finding import Finding, Level
 from snellen.core.plan import Cost, NotApplicable, Plan
 from snellen.core.rule import BeforeFacet, Rule, absent
 
 __all__ = ["RULE"]
 
-_KINDS = {
+_KINDS: Mapping[ListingKind, tuple[str, str]] = {
     "other-name": ("names another image inside", "Rename them to the image that they name, or correct the entry."),
 }
 

@@ -23,6 +23,7 @@ Mount what they lead to at the same place, make the links anew, or copy the file
 When it is something else
 -------------------------
 A name that a list has and the folder has not is `missing-file`. A folder that may not be read is `unreadable-file`.
+A link to a device or a pipe is `stray-image`.
 
 Sources
 -------
@@ -32,9 +33,10 @@ Sources
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 
 from snellen.core.audits import listing_findings
+from snellen.core.facts.data import ListingKind
 from snellen.core.finding import Finding, Level
 from snellen.core.plan import Cost, NotApplicable, Plan
 from snellen.core.rule import BeforeFacet, Rule, absent
@@ -42,8 +44,10 @@ from snellen.core.rule import BeforeFacet, Rule, absent
 __all__ = ["RULE"]
 
 _FIX = "Mount what the links lead to, make them anew, or copy the files themselves: cp -rL."
-_BROKEN = {"broken-link": ("broken link", _FIX)}
-_CIRCULAR = {"circular-link": ("circular link", "Remove the link: what it leads to is listed once already.")}
+_BROKEN: Mapping[ListingKind, tuple[str, str]] = {"broken-link": ("broken link", _FIX)}
+_CIRCULAR: Mapping[ListingKind, tuple[str, str]] = {
+    "circular-link": ("circular link", "Remove the link: what it leads to is listed once already.")
+}
 
 
 def _examine(plan: Plan) -> Iterator[Finding]:

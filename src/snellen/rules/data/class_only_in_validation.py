@@ -38,7 +38,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from snellen.core.audits import audited, listed, share
-from snellen.core.classes_of import class_counts, folded
+from snellen.core.classes_of import class_counts, folded, hidden
 from snellen.core.finding import Evidence, Finding, Fix, Level
 from snellen.core.plan import Cost, NotApplicable, Plan, setting_place
 from snellen.core.rule import BeforeFacet, Rule, absent
@@ -58,7 +58,9 @@ def _examine(plan: Plan) -> Iterator[Finding]:
         raise NotApplicable("the run does not name labelled data for both training and validation")
     for folder in others:
         counts = class_counts(folder)
-        unknown = sorted(name for name in counts if folded(name) not in learned)
+        unknown = sorted(
+            name for name in counts if folded(name) not in learned and not any(hidden(one, name) for one in train)
+        )
         if not unknown or len(unknown) == len(counts):
             continue
         boxes = all(sample.label is None for sample in folder.samples)

@@ -7,7 +7,8 @@ random split made later puts copies on both sides.
 
 Why
 ---
-Downloads that were repeated, sources that overlap, over-sampling by copying files, *name (1).jpg*.
+Downloads that were repeated, sources that overlap, over-sampling by copying files, *name (1).jpg*. Tables of labels
+that were joined, so that one image has several rows: a loader that goes by rows trains on it as often.
 
 How to confirm
 --------------
@@ -16,7 +17,8 @@ found by decoding. All images are compared, not a sample.
 
 Fix
 ---
-Keep one file of each group; over-sample with a weighted sampler (`WeightedRandomSampler`), not with copies.
+Keep one file of each group, and one row of each image (`DataFrame.drop_duplicates("image")`); over-sample with a
+weighted sampler (`WeightedRandomSampler`), not with copies.
 
 When it is something else
 -------------------------
@@ -31,11 +33,11 @@ Sources
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 
-from snellen.core.audits import short
+from snellen.core.audits import listing_findings, short
 from snellen.core.classes_of import folded
-from snellen.core.facts.data import FolderAudit, Twin
+from snellen.core.facts.data import FolderAudit, ListingKind, Twin
 from snellen.core.finding import Finding, Level
 from snellen.core.image_sets import image_finding, image_folders, seen
 from snellen.core.plan import Cost, Plan
@@ -44,8 +46,14 @@ from snellen.core.rule import BeforeFacet, Rule, absent
 __all__ = ["RULE"]
 
 
+_ROWS: Mapping[ListingKind, tuple[str, str]] = {
+    "duplicate-row": ("is listed more than once", "Keep one row of each image."),
+}
+
+
 def _examine(plan: Plan) -> Iterator[Finding]:
     folders = image_folders(plan)
+    yield from listing_findings(plan, folders, "duplicate-image", Level.WARNING, _ROWS)
     twins: Sequence[Twin] = plan.fact("twins")
     pairs = [twin for twin in twins if twin.kind in ("same-file", "same-pixels")]
     for folder in folders:

@@ -10,7 +10,8 @@ Why
 ---
 The path is wrong or relative to another folder than the one the program was started in; the split has another name
 or case (`Train`, `train`); the files end in `.JPG` where `.jpg` is looked for; there is one level of folders too
-many after unpacking; a filter throws everything away.
+many after unpacking; a filter throws everything away. Or the run file names a layout (`data.layout`) that the folder
+does not have.
 
 How to confirm
 --------------
@@ -35,15 +36,18 @@ Sources
 
 from __future__ import annotations
 
+import contextlib
 import re
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator, Sequence
 from itertools import islice
 from pathlib import Path
 
+from snellen.core.audits import listing_findings
+from snellen.core.facts.data import FolderAudit, ListingKind
 from snellen.core.file_kinds import is_image
 from snellen.core.finding import Evidence, Finding, Fix, Level
 from snellen.core.log import Log, LogMatch
-from snellen.core.plan import Cost, NotApplicable, Plan, setting_place
+from snellen.core.plan import Cost, FactUnavailable, NotApplicable, Plan, setting_place
 from snellen.core.probe import Answer, Here, Outcome
 from snellen.core.rule import BeforeFacet, LogFacet, Rule, absent
 
@@ -184,6 +188,28 @@ def _examine_plan(plan: Plan) -> Iterator[Finding]:
             setting_place(plan, folder.key),
             fix=Fix(f"Point {folder.key} at the folder that holds the images."),
         )
+    with contextlib.suppress(FactUnavailable):
+        yield from _not_as_laid_out(plan, {folder.key for folder in folders if not folder.images or folder.problem})
+
+
+def _not_as_laid_out(plan: Plan, said: Collection[str]) -> Iterator[Finding]:
+    """Folders that hold images, and nothing where their layout has samples."""
+    audits: Sequence[FolderAudit] = plan.fact("audit")
+    for folder in audits:
+        if folder.key in said:
+            continue
+        if not folder.samples:
+            remedy = (
+                f"Point {folder.key} at the folder that holds it, or say in data.layout how the data lies there "
+                f"(auto finds out); it was read as {folder.layout}."
+            )
+            kinds: dict[ListingKind, tuple[str, str]] = {"missing-folder": ("lacks it", remedy)}
+            yield from listing_findings(plan, [folder], "empty-dataset", Level.ERROR, kinds)
+        elif folder.layout == "forged-masks":
+            # Of classes it is class-without-samples, of frames unpaired-frame, of support sets support-set-short.
+            remedy = "Copy its images again, or remove the folder: what it stands for is never seen in training."
+            kinds = {"empty-folder": ("is empty", remedy)}
+            yield from listing_findings(plan, [folder], "empty-dataset", Level.WARNING, kinds)
 
 
 RULE = Rule(

@@ -1,27 +1,30 @@
-"""The labels do not hold what the heads of the run are to learn.
+"""The labels do not hold what the run is to learn.
 
 What happens
 ------------
 Before the first step: `KeyError: 'lesion'` from a table without that column, or `ValueError: y contains previously
-unseen labels`. Or nothing happens: an image that is listed twice gets the label that stands last, a head that sees a
-single class answers with that class, and a class that only the test part has is counted as another one, so that the
-figures are wrong.
+unseen labels`. Or nothing happens: an image that is listed twice gets the label that stands last, a network or head
+that sees a single class answers with that class and its loss is 0 from the start, and a class that only the test part
+has is counted as another one, so that the figures are wrong.
 
 Why
 ---
 A table of several labels is written by several hands. Columns are renamed, names of classes come in two spellings, rows
 are pasted twice, and the part for testing has a class that the part for training lacks. A class weight that is written
-for a name that no label has weighs nothing.
+for a name that no label has weighs nothing. Folders of classes are one level deeper than the path says, or the path
+leads to the folder of one class, so that all images are of one class or of none.
 
 How to confirm
 --------------
 Count each column of the table by part: `pandas.read_csv("labels.csv").groupby("part")["lesion"].value_counts()`, and
-look for images that stand in two rows: `.duplicated("image", keep=False)`.
+look for images that stand in two rows: `.duplicated("image", keep=False)`. With folders, list those in the path that
+`data.train` gives: there must be at least two, named after the classes.
 
 Fix
 ---
 Give each image one row, each class one name, and each head the name of its column. Leave a cell empty where a label is
 not known. Move some samples of a class that only validation or test holds to training, or leave their labels empty.
+For a classification, point `data.train` at the folder that holds one folder for each class, or at the table.
 
 When it is something else
 -------------------------
@@ -59,7 +62,7 @@ def _examine(plan: Plan) -> Iterator[Finding]:
 RULE = Rule(
     slug="labels-unusable",
     family="data",
-    title="The labels do not hold what the heads are to learn",
+    title="The labels do not hold what the run is to learn",
     level=Level.ERROR,
     log=absent("a KeyError of a column is raised by tables of any kind, and names no label"),
     source=absent("only the table tells, no line of code does"),

@@ -38,10 +38,11 @@ from __future__ import annotations
 import contextlib
 import os
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path, PurePosixPath
 
 from snellen.core.audits import listing_findings
+from snellen.core.facts.data import ListingKind
 from snellen.core.file_kinds import is_data, is_weights, name_of
 from snellen.core.finding import Evidence, Finding, Fix, FixSafety, Level
 from snellen.core.log import Log, LoggedException, LogMatch
@@ -52,7 +53,9 @@ from snellen.core.rule import BeforeFacet, LogFacet, Rule, absent
 __all__ = ["RULE"]
 
 
-_KINDS = {"missing-file": ("is named and not there", "Fetch these files again, or take them off the list.")}
+_KINDS: Mapping[ListingKind, tuple[str, str]] = {
+    "missing-file": ("is named and not there", "Fetch these files again, or take them off the list.")
+}
 _MISSING = re.compile(r"(?:\[Errno 2\] |\[WinError [23]\] )?No such file or directory:?\s*['\"]?(?P<path>[^'\"\n]*)")
 _NOT_FOUND = re.compile(r"^(?P<path>\S[^\n'\"]*?) not found\.?$")
 _FORMS = (

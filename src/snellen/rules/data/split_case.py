@@ -33,10 +33,11 @@ from __future__ import annotations
 
 import contextlib
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import PurePath
 
 from snellen.core.audits import listing_findings
+from snellen.core.facts.data import ListingKind
 from snellen.core.finding import Finding, Fix, FixSafety, Level
 from snellen.core.log import Log, LogMatch
 from snellen.core.plan import Cost, FactUnavailable, NotApplicable, Plan, setting_place
@@ -45,7 +46,7 @@ from snellen.core.rule import BeforeFacet, LogFacet, Rule, absent
 __all__ = ["RULE"]
 
 
-_KINDS = {
+_KINDS: Mapping[ListingKind, tuple[str, str]] = {
     "other-case": (
         "differs in upper and lower case",
         "Rename these files as the list or the image spells them: Linux tells upper from lower case.",

@@ -7,7 +7,8 @@ finds a class too many.
 
 Why
 ---
-Images were uploaded to the root, or an archive was unpacked one level too high.
+Images were uploaded to the root, or an archive was unpacked one level too high. Folders lie deeper than any loader
+looks, because a copy was made into itself. A link meant for an image leads to a device or a pipe.
 
 How to confirm
 --------------
@@ -30,23 +31,29 @@ Sources
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 
 from snellen.core.audits import listing_findings
+from snellen.core.facts.data import ListingKind
 from snellen.core.finding import Finding, Level
 from snellen.core.plan import Cost, NotApplicable, Plan
 from snellen.core.rule import BeforeFacet, Rule, absent
 
 __all__ = ["RULE"]
 
-_KINDS = {
+_KINDS: Mapping[ListingKind, tuple[str, str]] = {
     "stray-file": ("is left out", "Move them to the folder that they belong to, or out of the data folder."),
+    "no-plain-file": ("is a device, pipe or socket", "Put the images themselves in their place."),
+    "unlisted-folder": (
+        "is not listed to the end",
+        "Point at the folder that holds the samples, remove copies of the set in itself, or split it into parts.",
+    ),
 }
 
 
 def _examine(plan: Plan) -> Iterator[Finding]:
     folders = plan.fact("audit")
-    if not any(folder.samples for folder in folders):
+    if not any(folder.samples or any(one.kind in _KINDS for one in folder.problems) for folder in folders):
         raise NotApplicable("no data folder holds images")
     yield from listing_findings(plan, folders, "stray-image", Level.WARNING, _KINDS)
 

@@ -32,16 +32,17 @@ Sources
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 
 from snellen.core.audits import listing_findings
+from snellen.core.facts.data import ListingKind
 from snellen.core.finding import Finding, Level
 from snellen.core.plan import Cost, NotApplicable, Plan
 from snellen.core.rule import BeforeFacet, Rule, absent
 
 __all__ = ["RULE"]
 
-_KINDS = {
+_KINDS: Mapping[ListingKind, tuple[str, str]] = {
     "image-without-mask": ("has no mask", "Add masks, empty ones where nothing is marked, or move the images away."),
     "mask-without-image": ("has no image", "Give these masks the name of their image, or move them away."),
 }

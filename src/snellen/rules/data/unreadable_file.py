@@ -51,17 +51,13 @@ def _examine(plan: Plan) -> Iterator[Finding]:
     if not folders:
         raise NotApplicable("the run names no data folder")
     for folder in folders:
-        closed = [
-            path
-            for problem in folder.problems
-            if problem.kind in ("unreadable-folder", "folder-unreadable")
-            for path in problem.paths
-        ]
+        shut = [problem for problem in folder.problems if problem.kind == "unreadable-folder"]
+        closed = [path for problem in shut for path in problem.paths]
         denied = [record.path for record in folder.images.values() if _DENIED.search(record.problem)]
         if not closed and not denied:
             continue
         parts = [f"{share(len(denied), len(folder.images))} images"] if denied else []
-        parts += [f"{len(closed)} folders"] if closed else []
+        parts += [f"{sum(problem.count for problem in shut)} folders"] if closed else []
         yield Finding(
             "unreadable-file",
             Level.ERROR,

@@ -51,7 +51,7 @@ _KINDS = {
 
 
 def _examine(plan: Plan) -> Iterator[Finding]:
-    paired = [folder for folder in plan.fact("audit") if folder.layout == "frame-pairs"]
+    paired = [folder for folder in plan.fact("audit") if folder.layout == "frame-pairs" and folder.samples]
     if not paired:
         raise NotApplicable("no data folder pairs blurred with sharp frames")
     for folder in paired:
