@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import os
+import signal
+import threading
+import time
 from pathlib import Path
 from typing import Any
 
@@ -11,13 +15,17 @@ import torch
 from PIL import Image
 from sklearn.linear_model import RidgeClassifier
 
+from snellen.check import CheckSettings
 from snellen.data.cache.arena import Arena
-from snellen.errors import DataError, UsageError
+from snellen.errors import DataError, Interrupted, UsageError
 from snellen.models.backbones.classifiers import Architecture, build_classifier, freeze, preprocessing_of
+from snellen.tasks.check import check_run
 from snellen.tasks.classify.config import ClassifyData
 from snellen.tasks.classify.data import Augment, Labelled, LabelledImages, class_map, collate, list_labelled
 from snellen.tasks.classify.metrics import answers_of, points
 from snellen.tasks.classify.transfer import ridge_answers
+from snellen.tasks.target import open_target
+from snellen.tasks.train import train_run
 
 TINY = {"layers": (1, 1, 1, 1), "channels": (8, 16, 32, 32)}
 
@@ -141,3 +149,44 @@ def test_the_probe_answers_as_an_independent_ridge_classifier() -> None:
     peer = RidgeClassifier(alpha=10.0).fit(x, y).predict(x_new)
     assert abs((ours == y_new).mean() - (peer == y_new).mean()) < 0.1
     assert (ours == y_new).mean() > 0.6
+
+
+def test_a_network_of_one_size_asks_for_that_size_and_a_batch_for_more_images(images: Path, tmp_path: Path) -> None:
+    run = tmp_path / "run.yaml"
+    run.write_text(
+        f"task: classify\ndata: {{train: {images}, image_size: 192}}\n"
+        "model: {name: mixer_s32_224, pretrained: false}\n"
+    )
+    asked = CheckSettings(select=("spatial-mismatch", "patch-multiple", "batch-larger-than-set"))
+    by_slug = {finding.slug: finding for finding in check_run(run, settings=asked).findings}
+    assert by_slug.keys() == {"spatial-mismatch", "batch-larger-than-set"}
+    advised = {key: value for one in by_slug.values() if one.fix for key, value in one.fix.settings}
+    assert advised == {"data.image_size": 224, "optim.batch_size": 2}
+    mended = [f"{key}={value}" for key, value in advised.items()]
+    assert check_run(run, overrides=mended, settings=asked).findings == ()
+
+
+def test_a_stop_is_said_by_the_error_that_ends_the_run_and_nowhere_else(
+    images: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    run = tmp_path / "run.yaml"
+    run.write_text(
+        f"task: classify\nname: x\noutput: {tmp_path}/runs\ndata: {{train: {images}, image_size: 32, workers: 0}}\n"
+        "model: {name: resnet18, pretrained: false, options: {layers: [1, 1, 1, 1], channels: [8, 16, 32, 32]}}\n"
+        "optim: {epochs: 100000, batch_size: 4}\n"
+    )
+    started = tmp_path / "runs" / "x" / "metrics.jsonl"
+
+    def stop() -> None:
+        for _ in range(1000):
+            if started.exists() and started.stat().st_size:
+                break
+            time.sleep(0.02)
+        os.kill(os.getpid(), signal.SIGINT)
+
+    thread = threading.Thread(target=stop)
+    thread.start()
+    with pytest.raises(Interrupted, match="stopped after step"):
+        train_run(open_target(run))
+    thread.join()
+    assert "stopped after step" not in "".join(capfd.readouterr())
