@@ -40,6 +40,7 @@ EXTRA_TASK_FILES = {
     "probe": {
         "answers",  # what heads said, in memory and as rows
         "features",  # vectors of the frozen backbone, each computed once
+        "labels",  # of the splits with their class maps, and all that is wrong with them at once
     },
     "fewshot": {
         "episodes",  # queries and the examples that they are compared with

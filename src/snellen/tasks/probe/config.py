@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Annotated, Literal, Self
 
@@ -12,9 +13,8 @@ from pydantic import AfterValidator, Field, model_validator
 from snellen.config.schema import Auto, Count, DataConfig, OptimConfig, Positive, RunConfig, Section, Share
 from snellen.core.file_kinds import nearest
 from snellen.tasks.embed.config import EmbedModel
-from snellen.tasks.probe.columns import columns_of
 
-__all__ = ["SCHEMA", "HeadConfig", "ProbeData", "ProbeOptim", "ProbeRun", "SamplingConfig"]
+__all__ = ["SCHEMA", "HeadConfig", "ProbeData", "ProbeOptim", "ProbeRun", "SamplingConfig", "columns_of"]
 
 
 def _head_name(name: str) -> str:
@@ -24,6 +24,17 @@ def _head_name(name: str) -> str:
 
 
 HeadName = Annotated[str, AfterValidator(_head_name)]
+
+
+def columns_of(heads: Iterable[str], *, truth: bool = False) -> tuple[str, ...]:
+    """Names of the columns of a table of answers.
+
+    Example:
+        >>> columns_of(["skin"])
+        ('image', 'skin', 'skin_probability')
+    """
+    more = ("{}_truth", "{}", "{}_probability") if truth else ("{}", "{}_probability")
+    return ("image", *(one.format(head) for head in heads for one in more))
 
 
 class HeadConfig(Section):

@@ -16,8 +16,7 @@ from snellen.data.writing import make_folder
 from snellen.errors import DataError
 from snellen.tasks.base import Evaluation
 from snellen.tasks.probe.answers import PREDICTIONS, HeadAnswers, Probed, answer_of
-from snellen.tasks.probe.columns import columns_of
-from snellen.tasks.probe.config import ProbeRun
+from snellen.tasks.probe.config import ProbeRun, columns_of
 from snellen.tasks.probe.data import read_splits
 from snellen.tasks.probe.features import FrozenFeatures
 from snellen.tasks.probe.labels import targets_of

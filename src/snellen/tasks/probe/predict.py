@@ -15,8 +15,7 @@ from snellen.data.writing import make_folder
 from snellen.engine.embedding import EmbedReport
 from snellen.report.text import harmless
 from snellen.tasks.probe.answers import PREDICTIONS, answer_of
-from snellen.tasks.probe.columns import columns_of
-from snellen.tasks.probe.config import ProbeRun
+from snellen.tasks.probe.config import ProbeRun, columns_of
 from snellen.tasks.probe.features import FrozenFeatures, embed_settings
 from snellen.tasks.probe.model import ProbeNet, load_probe
 from snellen.tasks.streaming import source_remarks, stream_vectors
