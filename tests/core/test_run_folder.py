@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from snellen.core.files import append_json_line, plain, read_json_lines, write_text
+from snellen.core.files import append_json_line, plain, read_json_lines, write_lines, write_text
 from snellen.core.lock import FolderLock
 from snellen.core.run_folder import FORMAT, RunFolder
 from snellen.errors import RunFolderError
@@ -143,11 +143,20 @@ def test_a_full_disk_is_one_clear_line(tmp_path):
 
 
 def test_a_failed_write_leaves_the_old_content_and_no_rubbish(tmp_path):
+    def lines():
+        yield "new"
+        raise KeyError("the source of the lines fails")
+
     write_text(tmp_path / "a.txt", "old")
-    with pytest.raises(UnicodeEncodeError):
-        write_text(tmp_path / "a.txt", "new \ud800")
+    with pytest.raises(KeyError):
+        write_lines(tmp_path / "a.txt", lines())
     assert (tmp_path / "a.txt").read_text() == "old"
     assert len(list(tmp_path.iterdir())) == 1
+
+
+def test_names_that_are_no_text_are_written_as_they_are_told(tmp_path):
+    write_text(tmp_path / "a.txt", "new \udcff")
+    assert (tmp_path / "a.txt").read_text() == "new \\udcff"
 
 
 def test_a_torn_line_does_not_spoil_the_next(tmp_path):
