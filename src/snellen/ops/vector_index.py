@@ -12,7 +12,7 @@ import numpy.typing as npt
 from snellen.errors import MissingExtraError
 from snellen.ops.cosine_search import Nearest, nearest, unit_rows
 
-__all__ = ["LARGE", "VectorIndex"]
+__all__ = ["LARGE", "RECALL", "VectorIndex"]
 
 LARGE: Final = 1_000_000
 """Supports from which an index is worth its building."""
@@ -20,7 +20,10 @@ LARGE: Final = 1_000_000
 Vectors = npt.NDArray[np.float32]
 
 _ROWS: Final = 65_536
-_MOST_EFFORT: Final = 4096
+RECALL: Final = 0.95
+"""Share of the true nearest supports that a search is to find."""
+_MOST_EFFORT: Final = 1024
+"""Looking at more of a million supports takes about as long as comparing with all of them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,11 +91,11 @@ class VectorIndex:
         order = np.lexsort((indices, -scores), axis=1)
         return Nearest(np.take_along_axis(scores, order, axis=1), np.take_along_axis(indices, order, axis=1))
 
-    def tune(self, queries: Vectors, *, k: int = 1, wanted: float = 0.95, most: int = 256) -> float:
+    def tune(self, queries: Vectors, *, k: int = 1, wanted: float = RECALL, most: int = 256) -> float:
         """Search as thoroughly as finding the true nearest supports takes; exact search tells those of some queries.
 
         Where vectors lie close together, as they do among many images of one kind, a search that looks at few of them
-        misses most; one that looks at eight times as many is still far faster than a comparison with all.
+        misses most. Vectors may lie so close that even the most thorough search does: then compare with all of them.
 
         Args:
             queries: Shape `(Q, D)`.

@@ -16,7 +16,7 @@ from snellen.tasks.fewshot.config import FewShotRun
 from snellen.tasks.fewshot.episodes import FewShotSet, available_shots, taken
 from snellen.tasks.fewshot.metrics import Chosen, choose_threshold, figures, grid_of, grid_rows
 from snellen.tasks.fewshot.model import Embedded, build_embedder, cache_of, embed, settings_of
-from snellen.tasks.fewshot.recognise import Answers, all_classes, centre_of, recognise
+from snellen.tasks.fewshot.recognise import Answers, all_classes, centre_of, recognise, told_recall
 from snellen.tasks.unread import unread_lines
 
 __all__ = ["Cell", "Outcome", "evaluate_grid"]
@@ -123,7 +123,7 @@ def evaluate_grid(config: FewShotRun, data: FewShotSet) -> Outcome:
     for cell in mine:
         notes += cell.answers.short if cell.answers.method == recognition.methods[0] else ()
     if best.answers.recall is not None:
-        notes.append(f"an index was searched: it found {best.answers.recall:.1%} of the true nearest supports")
+        notes.append(told_recall(best.answers.recall))
     if "unknown_auroc" not in best.figures:
         notes.append("no query is of an unknown class: how well the unknown is told cannot be said")
     return Outcome(

@@ -21,7 +21,7 @@ from snellen.tasks.fewshot.data import read_supports
 from snellen.tasks.fewshot.episodes import UNKNOWN, Episode, available_shots, shuffled, taken
 from snellen.tasks.fewshot.evaluate import RECORD, folder_of, source_of
 from snellen.tasks.fewshot.model import build_embedder, cache_of, embed, loader_of, settings_of
-from snellen.tasks.fewshot.recognise import Comparison, Method, centre_of, vectors_of
+from snellen.tasks.fewshot.recognise import Comparison, Method, centre_of, told_recall, vectors_of
 from snellen.tasks.fewshot.records import read_choice, write_rows
 from snellen.tasks.streaming import source_remarks, stream_vectors
 from snellen.tasks.unread import unread_lines, write_unread
@@ -125,7 +125,7 @@ def predict_all(
     remarks = [*examples.notes, *source_remarks(source, cache)]
     recall = examples.comparison.recall
     if recall is not None:
-        remarks.append(f"an index was searched: it found {recall:.1%} of the true nearest examples")
+        remarks.append(told_recall(recall))
     done.remarks = tuple(remarks)
     write_unread(out, report.unread)
     return done, [out / TABLE]

@@ -12,12 +12,22 @@ import numpy.typing as npt
 
 from snellen.core.facts.data import Sample
 from snellen.ops.cosine_search import Nearest, nearest, unit_rows
-from snellen.ops.few_shot import Labels, Search, TwoBest, Vectors, prototypes, two_best
-from snellen.ops.vector_index import VectorIndex
+from snellen.ops.few_shot import Labels, TwoBest, Vectors, prototypes, two_best
+from snellen.ops.vector_index import RECALL, VectorIndex
 from snellen.tasks.fewshot.episodes import UNKNOWN, Episode, taken
 from snellen.tasks.fewshot.model import Embedded
 
-__all__ = ["Answers", "Comparison", "Method", "all_classes", "centre_of", "neighbours", "recognise", "vectors_of"]
+__all__ = [
+    "Answers",
+    "Comparison",
+    "Method",
+    "all_classes",
+    "centre_of",
+    "neighbours",
+    "recognise",
+    "told_recall",
+    "vectors_of",
+]
 
 Method = Literal["prototypes", "nearest"]
 
@@ -50,7 +60,7 @@ class Comparison:
         self._centre = centre
         vectors = centred(vectors, centre)
         self.recall: float | None = None
-        self._search: Search | None = None
+        self._index: VectorIndex | None = None
         if method == "prototypes":
             classes, numbers = np.unique(labels, return_inverse=True)
             self._vectors, self._labels = prototypes(vectors, numbers, len(classes)), classes
@@ -58,14 +68,17 @@ class Comparison:
         self._vectors, self._labels = vectors, labels
         if len(vectors) >= index_from:
             self._index = VectorIndex.build(vectors)
-            self._search = self._index.search
 
     def answer(self, queries: Vectors) -> TwoBest:
-        """The two best classes of each query."""
+        """The two best classes of each query; exact where an index would miss too many of the true nearest supports."""
         queries = centred(queries, self._centre)
-        if self._search is not None and self.recall is None and len(queries):
+        if self._index is not None and self.recall is None and len(queries):
             self.recall = self._index.tune(queries)
-        return two_best(queries, self._vectors, self._labels, search=self._search)
+            if self.recall < RECALL:
+                self._index = None
+        return two_best(
+            queries, self._vectors, self._labels, search=self._index.search if self._index is not None else None
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,7 +97,7 @@ class Answers:
         second_label: The runner-up, -1 without one.
         margin: How far the best class is ahead.
         aside: It serves only to choose thresholds.
-        recall: Of the index, where one was searched: share of the true nearest supports that it found, at worst.
+        recall: Of the index, where one was made: share of the true nearest supports that it finds, at worst.
         short: Classes that had fewer examples, with how many, as sentences.
     """
 
@@ -101,6 +114,21 @@ class Answers:
     aside: npt.NDArray[np.bool_]
     recall: float | None = None
     short: tuple[str, ...] = field(default=())
+
+
+def told_recall(recall: float) -> str:
+    """What a reader must know of an index.
+
+    Example:
+        >>> told_recall(0.99)
+        'an index was searched: it finds 99.0% of the true nearest examples'
+    """
+    if recall >= RECALL:
+        return f"an index was searched: it finds {recall:.1%} of the true nearest examples"
+    return (
+        f"an index finds only {recall:.1%} of the true nearest examples, so queries were compared with all of them: "
+        "recognition.index_from, set higher, saves the time of building it"
+    )
 
 
 def all_classes(episodes: Iterable[Episode]) -> tuple[str, ...]:
