@@ -185,7 +185,7 @@ def repeat(name: str, backbone: str, times: int, scratch: Path, *, centre: bool)
         recognition = run.recognition.model_copy(update={"baselines": ()})
         run = run.model_copy(update={"data": data, "recognition": recognition})
         part_embedder.PART_ROWS = (usual, 7, 64, 100, 333)[number // 5 % 5]  # type: ignore[misc]
-        part_embedder._PASS["cpu"] = (batch, 1, 5, 64)[number // 25 % 4]
+        part_embedder._PASS["cpu"] = (batch, 1, 5, 64)[number % 4]
         settings.add((workers, part_embedder.PART_ROWS, part_embedder._PASS["cpu"]))
         evaluate(run, checkpoints=None, split="test")
         record = read_json(folder_of(run) / RECORD)
