@@ -14,7 +14,7 @@ from typer.testing import CliRunner, Result
 
 from few_shot_folders import category, class_folders, draw
 from snellen.cli.main import app
-from snellen.data.features import FeaturePart, write_part
+from snellen.data.features import FeaturePart, part_files, write_part
 from snellen.errors import SnellenError
 
 
@@ -156,6 +156,11 @@ def test_predictions_of_new_images_use_what_the_evaluation_chose(
     assert [answers[f"violet{number}"] for number in range(3)].count("Unknown") >= 2
     again = snellen("predict", project / "run.yaml", tmp_path / "new", "-o", tmp_path / "out", "--json")
     assert json.loads(again.stdout)["earlier"] == 6
+    # Two processes may have computed the same images.
+    (part,) = part_files(tmp_path / "out" / "features")
+    shutil.copy(part, part.with_name("part-000001.parquet"))
+    snellen("predict", project / "run.yaml", tmp_path / "new", "-o", tmp_path / "out")
+    assert len((tmp_path / "out" / "predictions.csv").read_text(encoding="utf-8").splitlines()) == 1 + 6
 
 
 @pytest.mark.slow
@@ -186,8 +191,6 @@ def test_a_prediction_without_a_threshold_says_what_to_type(project: Path, tmp_p
 
 
 def test_features_of_another_backbone_are_refused(project: Path, tmp_path: Path) -> None:
-    from snellen.data.features import FeaturePart, write_part
-
     write_part(tmp_path, FeaturePart(("a",), ("b",), np.ones((1, 3), np.float32), "pixels", "0123"))
     refused(
         snellen("evaluate", project / "run.yaml", f"data.features={tmp_path}", "--split", "test"), "pixels", "expected"

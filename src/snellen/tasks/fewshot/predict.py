@@ -10,7 +10,7 @@ from typing import Any, Final, Literal
 import numpy as np
 
 from snellen.config.schema import RunConfig
-from snellen.data.features import part_files, read_part
+from snellen.data.features import distinct_parts
 from snellen.data.sources import open_sources
 from snellen.engine.embedding import EmbedReport, EmbedSettings
 from snellen.errors import DataError
@@ -184,10 +184,7 @@ def _limited(config: FewShotRun, limit: int | None) -> EmbedSettings:
 def _rows(folder: Path, examples: _Examples, counts: dict[str, int]) -> Iterator[tuple[str, ...]]:
     """One row for each image, part by part."""
     classes = examples.classes
-    for path in part_files(folder):
-        part = read_part(path)
-        if not part.names:
-            continue
+    for part in distinct_parts(folder):
         found = examples.comparison.answer(part.vectors)
         for row, name in enumerate(part.names):
             best = classes[found.label[row]]

@@ -13,7 +13,7 @@ import numpy.typing as npt
 from snellen.core.facts.data import Sample
 from snellen.ops.cosine_search import Nearest, nearest, unit_rows
 from snellen.ops.few_shot import Labels, TwoBest, Vectors, prototypes, two_best
-from snellen.ops.vector_index import RECALL, VectorIndex
+from snellen.ops.vector_index import LARGE, RECALL, VectorIndex
 from snellen.tasks.fewshot.episodes import UNKNOWN, Episode, taken
 from snellen.tasks.fewshot.model import Embedded
 
@@ -54,7 +54,7 @@ class Comparison:
         labels: Labels,
         method: Method,
         *,
-        index_from: int = 1_000_000,
+        index_from: int = LARGE,
         centre: Vectors | None = None,
     ) -> None:
         self._centre = centre
@@ -143,7 +143,7 @@ def recognise(
     method: Method,
     shots: int,
     held: frozenset[str] = frozenset(),
-    index_from: int = 1_000_000,
+    index_from: int = LARGE,
     centre: Vectors | None = None,
 ) -> Answers:
     """Answer every query that can be answered.
