@@ -55,7 +55,7 @@ _MESSAGE = re.compile(
     re.IGNORECASE,
 )
 _WRITTEN = re.compile(
-    r"(?P<callee>[\w.]*binary_cross_entropy)\s*\(\s*(?P<given>[^,()]{1,60}|[\w.]*sigmoid\([^()]{1,60}\))\s*,"
+    r"(?<![\w.])(?P<callee>[\w.]*binary_cross_entropy)\s*\(\s*(?P<given>[^,()]{1,60}|[\w.]*sigmoid\([^()]{1,60}\))\s*,"
 )
 _SIGMOID = re.compile(r"^(?:[\w.]*sigmoid\((?P<inner>[^()]{1,60})\)|(?P<before>[\w.\[\]]{1,60})\.sigmoid\(\))$")
 

@@ -53,9 +53,9 @@ _MESSAGE = re.compile(
 )
 _LARGEST = {"half": "65504", "bfloat16": "3.39e38"}
 _CONSTANT = re.compile(
-    r"float\((?:[^()]|\([^()]*\))+\)|-?(?:\d+\.?\d*e\+?\d+|\d{5,}(?:\.\d*)?|\d+\s*\*\*\s*\d+)", re.IGNORECASE
+    r"float\((?:[^()]|\([^()]*\))+\)|-?(?<!\d)(?:\d+(?:\.\d*)?e\+?\d+|\d{5,}(?:\.\d*)?|\d+\s*\*\*\s*\d+)", re.IGNORECASE
 )
-_WRITTEN = re.compile(r"([A-Za-z_][\w.]*)\s*(?:\[[^=]*\]\s*=(?!=)|\.masked_fill_?\(|\.fill_\()")
+_WRITTEN = re.compile(r"(?<![\w.])([A-Za-z_][\w.]*)\s*(?:\[[^=]*\]\s*=(?!=)|\.masked_fill_?\(|\.fill_\()")
 
 
 def _examine(log: Log) -> LogMatch | None:
