@@ -13,7 +13,7 @@ from snellen.core.finding import State
 from snellen.demo.crash import provoke_overflow
 from snellen.demo.photos import HELD_OUT, TRAINING, copy_photos
 from snellen.demo.project import PLANTED, mend_by_hand, plant, remove_module
-from snellen.demo.story import tell
+from snellen.demo.story import CHECKED_IMAGES, tell
 from snellen.errors import RunFolderError
 from snellen.explain import explain
 from snellen.tasks.check import check_run
@@ -24,7 +24,8 @@ def run_file(tmp_path: Path) -> Iterator[Path]:
     from snellen.data.synthesis.copy_move import synthesise_folder
 
     for split, photos in (("train", TRAINING), ("val", HELD_OUT)):
-        synthesise_folder(copy_photos(photos[:1], tmp_path / split), tmp_path / "data" / split, count=5)
+        folder = copy_photos(photos[:1], tmp_path / split)
+        synthesise_folder(folder, tmp_path / "data" / split, count=CHECKED_IMAGES)
     yield plant(tmp_path)
     remove_module()
 
@@ -39,6 +40,8 @@ def test_every_planted_mistake_is_found_and_mended(run_file: Path) -> None:
     mend(check_run(run_file).findings, run_file=run_file, unsafe=True)
     mend_by_hand(run_file.parent)
     assert {finding.slug for finding in check_run(run_file).findings} <= {"code-not-committed"}
+    # The small sets that are checked first are no mistake to be mended: the training keeps its batch.
+    assert "batch_size: 8\n" in run_file.read_text(encoding="utf-8")
 
 
 def test_the_provoked_crash_is_explained() -> None:

@@ -27,6 +27,8 @@ __all__ = ["Story", "tell"]
 
 TRAINING_IMAGES = 240
 HELD_OUT_IMAGES = 40
+CHECKED_IMAGES = 12
+"""Of each set that the first check sees: more than a batch has, else that would be an eighth mistake."""
 
 
 @dataclass(slots=True)
@@ -100,8 +102,8 @@ def _find_mistakes(story: Story, console: Console) -> Path:
     copy_photos(TRAINING, story.folder / "photos" / "training")
     copy_photos(HELD_OUT, story.folder / "photos" / "held-out")
     # The data folders exist, small, before the check: they are no part of the mistakes.
-    _synthesise(story.folder, "train", "training", 5)
-    _synthesise(story.folder, "val", "held-out", 5)
+    _synthesise(story.folder, "train", "training", CHECKED_IMAGES)
+    _synthesise(story.folder, "val", "held-out", CHECKED_IMAGES)
     run_file = plant(story.folder)
     console.print(f"$ snellen check {shown(run_file)}")
     story.before = check_run(run_file)
