@@ -65,7 +65,7 @@ def test_the_command_line_writes_lists_and_proves(project: Path) -> None:
     assert made.returncode == 0, made.stderr
     assert "flux-lost" in snellen(project, "rules").stdout
     proven = snellen(project, "rules", "test")
-    assert (proven.returncode, proven.stdout) == (0, "flux-lost: in order\n")
+    assert (proven.returncode, proven.stdout) == (0, "flux-lost: in order\nnext: snellen rules show flux-lost\n")
     assert "flux-lost" not in snellen(project, "rules", SNELLEN_PROJECT_RULES="0").stdout
     (project / "sub").mkdir()
     assert "flux-lost" in snellen(project / "sub", "rules").stdout

@@ -2,12 +2,20 @@
 
 from __future__ import annotations
 
+import json
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
+import typer
 from PIL import Image
+from typer.core import TyperGroup
+from typer.main import get_command
+
+from snellen.cli.main import app, main
 
 PROGRAM = """
 import sys
@@ -47,3 +55,57 @@ def test_a_reader_that_goes_away_is_no_error() -> None:
     ended = subprocess.run(["bash", "-c", command], capture_output=True, text=True, check=False)
     assert ended.stderr == ""
     assert ended.stdout
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ("check", "none.yaml"),
+        ("explain", "none.log"),
+        ("lint", "none.py"),
+        ("rules", "list", "--family", "none"),
+        ("rules", "show", "none"),
+        ("weights", "none.pth"),
+        ("forgery", "validate", "none.csv"),
+    ],
+)
+def test_with_json_an_error_is_an_object_too(
+    arguments: tuple[str, ...], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(sys, "argv", ["snellen", *arguments, "--json"])
+    with pytest.raises(SystemExit) as end:
+        main()
+    said = capsys.readouterr()
+    answer = json.loads(said.out)
+    assert end.value.code == answer["exit_code"] == 2
+    assert said.err.startswith(f"snellen: {answer['error']}")
+    assert set(answer) == {"error", "hint", "slug", "exit_code"}
+
+
+def test_the_output_of_a_watched_command_stays_its_own(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(sys, "argv", ["snellen", "watch", "--log", "none/none.log", "--", "true", "--json"])
+    with pytest.raises(SystemExit):
+        main()
+    assert capsys.readouterr().out == ""
+
+
+def commands(one: Any, *names: str) -> Iterator[tuple[tuple[str, ...], Any]]:
+    yield names, one
+    if isinstance(one, TyperGroup):
+        context = typer.Context(one)
+        for name in one.list_commands(context):
+            yield from commands(one.get_command(context, name), *names, name)
+
+
+def test_every_help_has_an_example_and_every_answer_can_be_json() -> None:
+    found = dict(commands(get_command(app)))
+    assert len(found) > 25
+    for names, command in found.items():
+        page = command.get_help(typer.Context(command, info_name="snellen"))
+        assert "snellen" in page.partition("xample")[2] or "Start with:  snellen" in page, names
+    groups = {names for names, one in found.items() if isinstance(one, TyperGroup)}
+    without = {names for names, one in found.items() if "--json" not in [o for p in one.params for o in p.opts]}
+    # The first tells a story, the second passes another program's output on, the third writes files to be filled in.
+    assert without - groups == {("demo",), ("watch",), ("rules", "new")}

@@ -14,12 +14,13 @@ if TYPE_CHECKING:
 __all__ = ["refuse_errors"]
 
 
-def refuse_errors(run_file: Path, overrides: Sequence[str]) -> CheckReport:
+def refuse_errors(run_file: Path, overrides: Sequence[str], *, as_json: bool = False) -> CheckReport:
     """Check a run; warnings are told on stderr, and with an error nothing starts.
 
     Args:
         run_file: The run file.
         overrides: Settings that win over it.
+        as_json: When nothing starts, also print what `snellen check --json` prints.
 
     Returns:
         What the checks said.
@@ -30,6 +31,7 @@ def refuse_errors(run_file: Path, overrides: Sequence[str]) -> CheckReport:
     """
     from rich.console import Console
 
+    from snellen.cli._output import print_json
     from snellen.report.text import count_words, findings_text
     from snellen.tasks.check import check_run
 
@@ -39,6 +41,8 @@ def refuse_errors(run_file: Path, overrides: Sequence[str]) -> CheckReport:
         console.print(f"{run_file}: {count_words(report.findings)}\n", markup=False)
         console.print(findings_text(report.findings))
     if report.exit_code:
+        if as_json:
+            print_json(report.to_dict())
         typer.echo(f"not started; next: {_next(run_file, report)}, or train all the same with --no-check", err=True)
         raise typer.Exit(report.exit_code)
     return report

@@ -3,19 +3,29 @@
 from __future__ import annotations
 
 import json
-import math
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import typer
 
-__all__ = ["figure", "print_json", "print_training", "say"]
+from snellen.core.rule import HEADINGS
+
+if TYPE_CHECKING:
+    from snellen.core.rule import Rule
+
+__all__ = ["figure", "print_json", "print_page", "print_training", "say"]
 
 
 def print_json(data: Mapping[str, Any]) -> None:
-    """One JSON object on stdout; NaN and Inf, which JSON lacks, become null."""
-    typer.echo(json.dumps(_plain(data), indent=2, ensure_ascii=False, default=str))
+    """One JSON object on stdout, whatever characters it cannot show; NaN and infinities become words as in files."""
+    from snellen.report.json import render
+
+    text = render(data)
+    try:
+        typer.echo(text)
+    except UnicodeEncodeError:
+        typer.echo(json.dumps(json.loads(text), indent=2))
 
 
 def say(text: str, *, err: bool = False) -> None:
@@ -27,6 +37,19 @@ def say(text: str, *, err: bool = False) -> None:
         typer.echo(text, err=err)
     except UnicodeEncodeError as error:
         typer.echo(text.encode(error.encoding, "replace").decode(error.encoding), err=err)
+
+
+def print_page(rule: Rule, *, as_json: bool) -> None:
+    """The page of one rule."""
+    if as_json:
+        sections = {heading: rule.section(heading) for heading in HEADINGS}
+        about = {"slug": rule.slug, "title": rule.title, "family": rule.family, "level": rule.level}
+        print_json({**about, "moments": rule.moments, "sections": sections})
+        return
+    say(f"{rule.slug}  ({rule.family}, found in: {', '.join(rule.moments) or 'nothing yet'})\n\n{rule.page.strip()}")
+    looks = {"source": "lint --select {}", "before": "check RUN.yaml --select {}", "log": "explain LOG"}
+    look = next((words for moment, words in looks.items() if moment in rule.moments), "rules")
+    say(f"\nnext: snellen {look.format(rule.slug)}")
 
 
 def figure(metrics: Mapping[str, float], name: str) -> str:
@@ -65,13 +88,3 @@ def print_training(folder: Path, result: Any, *, as_json: bool) -> None:
         typer.echo(f"  {name:20} {value:.4g}")
     # Without a figure there was no data.val: evaluating needs labelled images that are named somewhere.
     typer.echo(f"next: snellen evaluate {folder}{'' if result.best is not None else ' data.val=FOLDER'}")
-
-
-def _plain(value: Any) -> Any:
-    if isinstance(value, float) and not math.isfinite(value):
-        return None
-    if isinstance(value, Mapping):
-        return {str(key): _plain(item) for key, item in value.items()}
-    if isinstance(value, list | tuple):
-        return [_plain(item) for item in value]
-    return value

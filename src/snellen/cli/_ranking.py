@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import json
 import textwrap
 from collections.abc import Iterator
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from snellen.core.files import plain
 from snellen.core.log import Diagnosis
@@ -14,7 +13,7 @@ if TYPE_CHECKING:
     from snellen.core.probe import Answer
     from snellen.explain.rank import Ranking
 
-__all__ = ["NOTHING", "ranking_json", "ranking_lines"]
+__all__ = ["NOTHING", "ranking_data", "ranking_lines"]
 
 _WIDTH = 100
 _ALSO = 4
@@ -22,13 +21,11 @@ _ALSO = 4
 NOTHING = "Nothing known fits this log: no answer is better than a wrong one."
 
 
-def ranking_json(ranking: Ranking) -> str:
-    """One object; each diagnosis with what this machine said to it, or null."""
+def ranking_data(ranking: Ranking) -> dict[str, Any]:
+    """Plain data; each diagnosis with what this machine said to it, or null."""
     probed = ranking.probed or {}
     diagnoses = [{**plain(one), "probe": plain(probed.get(one.slug))} for one in ranking.diagnoses]
-    return json.dumps(
-        {"diagnoses": diagnoses, "problems": list(ranking.problems), "unknown_failure": ranking.failed}, indent=2
-    )
+    return {"diagnoses": diagnoses, "problems": list(ranking.problems), "unknown_failure": ranking.failed}
 
 
 def ranking_lines(ranking: Ranking, *, again: str = "") -> Iterator[str]:

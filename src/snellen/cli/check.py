@@ -121,7 +121,7 @@ def check(  # noqa: PLR0913 - one parameter an option
             examined = _rehearsed(examined, overrides or (), tell)
     report = examined.report
     if write_baseline is not None:
-        _keep(report, write_baseline, target)
+        _keep(report, write_baseline, target, as_json=as_json)
         return
     if html is not None:
         _write_page(examined, html)
@@ -168,10 +168,14 @@ def _rehearsed(examined: Examined, overrides: list[str] | tuple[str, ...], tell:
     )
 
 
-def _keep(report: CheckReport, path: Path, target: Path) -> None:
+def _keep(report: CheckReport, path: Path, target: Path, *, as_json: bool) -> None:
+    from snellen.cli._output import print_json
     from snellen.core.baseline import write_baseline
 
     count = write_baseline(path, report.findings)
+    if as_json:
+        print_json({"kept": count, "baseline": path})
+        return
     typer.echo(f"{count} finding{'s' * (count != 1)} kept in {path}")
     typer.echo(f"next: snellen check {target} --baseline {path} reports only new ones")
 
@@ -187,14 +191,14 @@ def _write_page(examined: Examined, path: Path) -> None:
 
 
 def _print_json(report: CheckReport, mended: Mended | None) -> None:
-    from snellen.report.json import render
+    from snellen.cli._output import print_json
 
     data = report.to_dict()
     if mended is not None:
         data["mended"] = [finding.to_dict() for finding in mended.applied]
         data["left"] = [{**finding.to_dict(), "why": why} for finding, why in mended.left]
         data["changed_files"] = list(mended.files)
-    typer.echo(render(data))
+    print_json(data)
 
 
 def _print_text(target: Path, report: CheckReport, mended: Mended | None, *, verbose: bool) -> None:

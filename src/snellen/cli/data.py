@@ -11,12 +11,15 @@ from snellen.errors import UsageError
 
 __all__ = ["register"]
 
+_HELP = "Make deblurring sets: from sharp video, and from spike streams."
 _SHOWN = 10
 
 
 def register(app: typer.Typer) -> None:
     """Add the commands."""
-    group = typer.Typer(no_args_is_help=True, help="Make deblurring sets: from sharp video, and from spike streams.")
+    group = typer.Typer(
+        no_args_is_help=True, help=_HELP, epilog="Example:  snellen data synth-deblur holiday.mp4 -o data"
+    )
     group.command("voxelise", epilog="Example:  snellen data voxelise data --bins 8 --sensor 250x400")(voxelise)
     group.command(
         "synth-deblur", epilog="Example:  snellen data synth-deblur holiday.mp4 -o data --window 7 --sensor 250x400"

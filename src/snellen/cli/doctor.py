@@ -43,7 +43,7 @@ print(json.dumps({"version": torch.__version__, "cuda": torch.version.cuda, "dev
 
 def register(app: typer.Typer) -> None:
     """Add the verb to the command line."""
-    app.command()(doctor)
+    app.command(epilog="Example:  snellen doctor --torch")(doctor)
 
 
 def doctor(
@@ -63,9 +63,9 @@ def doctor(
     if probed is not None and probed.get("problem"):
         report = replace(report, results=(*report.results, _broken(probed["problem"])))
     if as_json:
-        from snellen.report.json import render
+        from snellen.cli._output import print_json
 
-        typer.echo(render({**_facts(plan), "torch": probed, **report.to_dict()}))
+        print_json({**_facts(plan), "torch": probed, **report.to_dict()})
     else:
         _print(plan, report, probed)
     raise typer.Exit(report.exit_code)

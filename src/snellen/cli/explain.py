@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-import json
 import shlex
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from snellen.core.file_kinds import nearest
-from snellen.core.rule import HEADINGS
 from snellen.errors import UsageError
 
 if TYPE_CHECKING:
@@ -46,15 +43,15 @@ def explain(
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
 ) -> None:
     """Say why a run failed: root cause first, evidence, fix. Works without torch."""
-    from snellen.cli._output import say
-    from snellen.cli._ranking import ranking_json, ranking_lines
+    from snellen.cli._output import print_json, print_page, say
+    from snellen.cli._ranking import ranking_data, ranking_lines
     from snellen.explain import examine
 
     if source != "-" and not Path(source).exists():
         rule = _rule(source)
         if probe:
             raise UsageError("--probe needs a log", hint=f"snellen explain LOG --probe; {source} is a rule")
-        say(_rule_json(rule) if as_json else "\n".join(_page(rule)))
+        print_page(rule, as_json=as_json)
         return
     if source == "-" and sys.stdin.isatty():
         typer.echo("reading the log from stdin; end it with Ctrl-D", err=True)
@@ -62,7 +59,10 @@ def explain(
     for problem in ranking.problems:
         say(f"snellen: {problem}", err=True)
     again = "" if source == "-" else f"snellen explain {shlex.quote(source)}"
-    say(ranking_json(ranking) if as_json else "\n".join(ranking_lines(ranking, again=again)))
+    if as_json:
+        print_json(ranking_data(ranking))
+    else:
+        say("\n".join(ranking_lines(ranking, again=again)))
     if not ranking.diagnoses:
         raise typer.Exit(2)
 
@@ -81,15 +81,3 @@ def _rule(slug: str) -> Rule:
         else "give the path of a log, - for stdin, or a rule of `snellen rules`"
     )
     raise UsageError(f"{slug} is neither a file nor a rule", hint=hint)
-
-
-def _rule_json(rule: Rule) -> str:
-    sections = {heading: rule.section(heading) for heading in HEADINGS}
-    data = {"slug": rule.slug, "title": rule.title, "family": rule.family, "level": rule.level, "sections": sections}
-    return json.dumps(data, indent=2)
-
-
-def _page(rule: Rule) -> Iterator[str]:
-    yield f"{rule.slug}  ({rule.family}, found in: {', '.join(rule.moments) or 'nothing yet'})"
-    yield ""
-    yield rule.page.strip()

@@ -9,12 +9,13 @@ import typer
 
 __all__ = ["register"]
 
+_HELP = "Few-shot recognition: cut boxes out, write the table of classes."
 _SHOWN = 10
 
 
 def register(app: typer.Typer) -> None:
     """Add the commands."""
-    group = typer.Typer(no_args_is_help=True, help="Few-shot recognition: cut boxes out, write the table of classes.")
+    group = typer.Typer(no_args_is_help=True, help=_HELP, epilog="Example:  snellen fewshot crop data/cells -o crops")
     group.command("crop", epilog="Example:  snellen fewshot crop data/cells -o crops")(crop)
     group.command("truth", epilog="Example:  snellen fewshot truth run.yaml -o truth.csv")(truth)
     app.add_typer(group, name="fewshot")
@@ -57,9 +58,10 @@ def truth(
     out: Annotated[Path, typer.Option("-o", "--out", help="The table to write.")],
     split: Annotated[str, typer.Option(help="Which of data.val and data.test.")] = "test",
     overrides: Annotated[list[str] | None, typer.Argument(metavar="KEY=VALUE...", help="Settings that win.")] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
 ) -> None:
     """Write the table of images and their classes, to be edited and named in data.truth."""
-    from snellen.cli._output import say
+    from snellen.cli._output import print_json, say
     from snellen.errors import UsageError
     from snellen.tasks.fewshot.config import FewShotRun
     from snellen.tasks.fewshot.data import read_queries
@@ -72,5 +74,8 @@ def truth(
         raise UsageError(f"{run} is a run of the task {config.task}, expected fewshot")
     queries = read_queries(source_of(config, split))
     empty = write_truth(out.absolute(), queries)
+    if as_json:
+        print_json({"table": out, "images": len(queries), "without_a_class": empty})
+        return
     say(f"{len(queries)} images in {out}, {empty} of them without a class")
     say(f"next: fill in the column label, then  snellen evaluate {run} data.truth={out.absolute()} --split {split}")

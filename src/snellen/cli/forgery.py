@@ -11,10 +11,12 @@ from snellen.errors import UsageError
 
 __all__ = ["register"]
 
+_HELP = "Copy-move forgeries: make training data, validate a submission."
+
 
 def register(app: typer.Typer) -> None:
     """Add the commands."""
-    group = typer.Typer(no_args_is_help=True, help="Copy-move forgeries: make training data, validate a submission.")
+    group = typer.Typer(no_args_is_help=True, help=_HELP, epilog="Example:  snellen forgery synthesise photos/ -o data")
     group.command("synthesise", epilog="Example:  snellen forgery synthesise photos/ -o data/train --count 2000")(
         synthesise
     )
@@ -28,10 +30,12 @@ def synthesise(
     count: Annotated[int, typer.Option(min=1, help="Images to make.")] = 1000,
     seed: Annotated[int, typer.Option(min=0, help="The same seed makes the same images.")] = 0,
     authentic: Annotated[float, typer.Option(min=0, max=1, help="Share of images without a copy.")] = 0.2,
+    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
 ) -> None:
     """Make forgeries with known masks from authentic photos; a second call goes on where the first one ended."""
     from functools import partial
 
+    from snellen.cli._output import print_json
     from snellen.data.synthesis.copy_move import synthesise_folder
     from snellen.report.progress import track
 
@@ -43,6 +47,11 @@ def synthesise(
         authentic_fraction=authentic,
         track=partial(track, description="synthesise"),
     )
+    if as_json:
+        unusable = [{"photo": photo, "reason": reason} for photo, reason in report.unusable]
+        made = {"forged": report.forged, "authentic": report.authentic, "kept": report.kept}
+        print_json({"out": out, **made, "unusable": unusable})
+        return
     typer.echo(f"{report.forged} forged and {report.authentic} authentic images in {out}, {report.kept} made before")
     for photo, reason in report.unusable:
         typer.echo(f"not used: {photo}: {reason}", err=True)
@@ -70,7 +79,9 @@ def validate(
         for problem in problems:
             typer.echo(str(problem))
         typer.echo(f"{submission}: {len(problems)} problems" if problems else f"{submission}: no problems")
-        if images is None:
+        if problems:
+            typer.echo("next: mend these, then the same command again")
+        elif images is None:
             typer.echo(f"next: snellen forgery validate {submission} --images FOLDER  also checks ids and ranges")
     if problems:
         raise typer.Exit(1)

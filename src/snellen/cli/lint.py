@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from enum import StrEnum
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from snellen.core.files import plain
 from snellen.core.finding import Finding, Level
 
 if TYPE_CHECKING:
@@ -84,12 +82,13 @@ def lint(  # noqa: PLR0913 - one parameter an option
     configuration = find_configuration(given)
     rules = chosen_rules(select or configuration.select, (*(ignore or ()), *configuration.ignore))
     report, fixed = run(given, rules, configuration), None
+    as_json = as_json or output is Format.JSON
     if write_baseline is not None:
-        _keep(report, write_baseline)
+        _keep(report, write_baseline, as_json=as_json)
         return
     known = baseline or configuration.baseline
     if prove:
-        _prove(_only_new(report, known), as_json=as_json or output is Format.JSON)
+        _prove(_only_new(report, known), as_json=as_json)
         return
     if fix or diff:
         again = partial(_new, given, rules, configuration, known)
@@ -101,7 +100,7 @@ def lint(  # noqa: PLR0913 - one parameter an option
         typer.echo(fixed.diff, nl=False)
     else:
         _print(report, fixed, rules, Format.JSON if as_json else output)
-    for error in report.errors if not as_json and output is not Format.JSON else ():
+    for error in report.errors if not as_json else ():
         typer.echo(f"snellen: {error.path}{f':{error.line}' if error.line else ''}: {error.message}", err=True)
     if any(finding.level is Level.ERROR for finding in report.findings):
         raise typer.Exit(1)
@@ -124,15 +123,20 @@ def _only_new(report: Report, known: Path | None) -> Report:
     return report
 
 
-def _keep(report: Report, path: Path) -> None:
+def _keep(report: Report, path: Path, *, as_json: bool) -> None:
+    from snellen.cli._output import print_json
     from snellen.core.baseline import write_baseline
 
     count = write_baseline(path, report.findings)
+    if as_json:
+        print_json({"kept": count, "files": report.files, "baseline": path})
+        return
     typer.echo(f"{count} finding{'s' * (count != 1)} of {report.files} files kept in {path}")
     typer.echo(f"next: snellen lint --baseline {path} reports only new ones; name it in [tool.snellen.lint] for good")
 
 
 def _prove(report: Report, *, as_json: bool) -> None:
+    from snellen.cli._output import print_json
     from snellen.proving import prove
 
     shown = []
@@ -142,19 +146,21 @@ def _prove(report: Report, *, as_json: bool) -> None:
         if not as_json:
             typer.echo(f"{place}: [{proof.finding.slug}] {proof.verdict.value}: {proof.text}")
     if as_json:
-        typer.echo(json.dumps({"proofs": shown}, indent=2))
+        print_json({"proofs": shown})
     else:
         typer.echo(f"{len(shown)} fixes tried\nnext: snellen lint --diff shows them, --fix applies the safe ones")
 
 
 def _print(report: Report, fixed: Fixed | None, rules: Mapping[str, Rule], output: Format) -> None:
+    from snellen.cli._output import print_json
+
     if output is Format.JSON:
-        typer.echo(_as_json(report, fixed))
+        print_json(_as_json(report, fixed))
     elif output is Format.SARIF:
         from snellen import __version__
         from snellen.report.sarif import sarif
 
-        typer.echo(json.dumps(sarif(report.findings, rules, version=__version__), indent=2))
+        print_json(sarif(report.findings, rules, version=__version__))
     elif output is Format.GITHUB:
         from snellen.report.github import github
 
@@ -164,18 +170,15 @@ def _print(report: Report, fixed: Fixed | None, rules: Mapping[str, Rule], outpu
         typer.echo("\n".join(_text(report, fixed)))
 
 
-def _as_json(report: Report, fixed: Fixed | None) -> str:
-    return json.dumps(
-        {
-            "findings": [finding.to_dict() for finding in report.findings],
-            "errors": plain(report.errors),
-            "files": report.files,
-            "known": report.known,
-            "fixed": fixed.applied if fixed is not None else 0,
-            "diff": fixed.diff if fixed is not None else "",
-        },
-        indent=2,
-    )
+def _as_json(report: Report, fixed: Fixed | None) -> dict[str, Any]:
+    return {
+        "findings": [finding.to_dict() for finding in report.findings],
+        "errors": report.errors,
+        "files": report.files,
+        "known": report.known,
+        "fixed": fixed.applied if fixed is not None else 0,
+        "diff": fixed.diff if fixed is not None else "",
+    }
 
 
 def _text(report: Report, fixed: Fixed | None) -> Iterator[str]:

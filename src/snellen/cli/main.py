@@ -56,7 +56,7 @@ EXTRAS = {
 
 
 class _Verbs(typer.core.TyperGroup):
-    """Loads a verb when it is called: an answer must not wait for eleven others."""
+    """Loads a verb when it is called: an answer must not wait for all the others."""
 
     def list_commands(self, ctx: Any) -> list[str]:
         del ctx
@@ -101,10 +101,17 @@ def _options(
 
 
 def _end(error: SnellenError) -> NoReturn:
-    from snellen.cli._output import say
+    from snellen.cli._output import print_json, say
 
+    if _json_is_asked(sys.argv[1:]):
+        print_json({"error": error.message, "hint": error.hint, "slug": error.slug, "exit_code": error.exit_code})
     say(f"snellen: {error}", err=True)
     sys.exit(error.exit_code)
+
+
+def _json_is_asked(arguments: list[str]) -> bool:
+    # What follows `watch` belongs to the command that it runs, as does that command's standard output.
+    return "--json" in arguments and arguments[0] != "watch"
 
 
 def main() -> None:

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -49,6 +48,7 @@ def list_rules(
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
 ) -> None:
     """List the known failures."""
+    from snellen.cli._output import print_json
     from snellen.rules.catalogue import broken, catalogue
 
     found = catalogue()
@@ -58,17 +58,21 @@ def list_rules(
     wanted = [rule for rule in found.values() if family in (None, rule.family)]
     for problem in broken():
         typer.echo(f"snellen: a rule is left out: {problem}", err=True)
-    typer.echo(_as_json(wanted) if as_json else "\n".join(_table(wanted)))
+    if as_json:
+        print_json({"rules": [_plain(rule) for rule in wanted]})
+    else:
+        typer.echo("\n".join(_table(wanted)))
 
 
-def show(slug: Annotated[str, typer.Argument(help="The rule.")]) -> None:
+def show(
+    slug: Annotated[str, typer.Argument(help="The rule.")],
+    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
+) -> None:
     """Show the page of one rule."""
+    from snellen.cli._output import print_page
     from snellen.rules.catalogue import get
 
-    rule = get(slug)
-    typer.echo(
-        f"{rule.slug}  ({rule.family}, found in: {', '.join(rule.moments) or 'nothing yet'})\n\n{rule.page.strip()}"
-    )
+    print_page(get(slug), as_json=as_json)
 
 
 def new(
@@ -85,10 +89,12 @@ def new(
 
 def prove(
     slugs: Annotated[list[str] | None, typer.Argument(help="Rules; the project's own by default.")] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
 ) -> None:
     """Say whether rules are in order: page, reasons for gaps, examples that do what their names say."""
     from snellen.authoring import problems_of
     from snellen.authoring.scaffold import layout_of
+    from snellen.cli._output import print_json
     from snellen.rules.catalogue import broken, catalogue, get
     from snellen.rules.project import FOLDER
 
@@ -97,21 +103,29 @@ def prove(
     own = [slug for slug, rule in catalogue().items() if rule.module.startswith(f"{FOLDER}.")]
     if not (slugs or own):
         raise UsageError("this project has no rules of its own", hint="snellen rules new mask-values --family data")
-    failed = bool(broken())
-    for rule in map(get, slugs or own):
-        problems = list(problems_of(rule, layout_of(Path.cwd(), rule.family).examples / rule.slug))
-        failed = failed or bool(problems)
-        typer.echo(f"{rule.slug}: {'in order' if not problems else ''}".rstrip())
-        for problem in problems:
-            typer.echo(f"  {problem}")
+    found = {
+        rule.slug: list(problems_of(rule, layout_of(Path.cwd(), rule.family).examples / rule.slug))
+        for rule in map(get, slugs or own)
+    }
+    failed = bool(broken()) or any(found.values())
+    if as_json:
+        print_json({"rules": found, "left_out": broken()})
+    else:
+        for slug, problems in found.items():
+            typer.echo(f"{slug}: {'in order' if not problems else ''}".rstrip())
+            for problem in problems:
+                typer.echo(f"  {problem}")
+        typer.echo(
+            "next: mend these, then the same command again"
+            if failed
+            else f"next: snellen rules show {next(iter(found))}"
+        )
     if failed:
         raise typer.Exit(1)
 
 
-def _as_json(rules: list[Rule]) -> str:
-    keys = ("slug", "family", "title", "level")
-    data = [{**{key: getattr(rule, key) for key in keys}, "moments": list(rule.moments)} for rule in rules]
-    return json.dumps({"rules": data}, indent=2)
+def _plain(rule: Rule) -> dict[str, Any]:
+    return {key: getattr(rule, key) for key in ("slug", "family", "title", "level", "moments")}
 
 
 def _table(rules: list[Rule]) -> Iterator[str]:
@@ -121,4 +135,4 @@ def _table(rules: list[Rule]) -> Iterator[str]:
             family = rule.family
             yield f"\n{family}"
         yield f"  {rule.slug:<24} {rule.title:<58} {', '.join(rule.moments)}"
-    yield f"\n{len(rules)} rules; `snellen rules show SLUG` shows one"
+    yield f"\n{len(rules)} rules\nnext: snellen rules show {rules[0].slug if len(rules) == 1 else 'SLUG'}"

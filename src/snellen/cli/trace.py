@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from snellen.cli._models import parse_shape, wide_console
+from snellen.cli._output import print_json
 from snellen.errors import UsageError
 
 if TYPE_CHECKING:
@@ -77,7 +77,7 @@ def trace(
         )
         traced = traced_through(built, [(2, *shapes[0][1:])], train=train)
     if as_json:
-        typer.echo(json.dumps({"model": named.name, "remark": remark, **asdict(traced)}, indent=2))
+        print_json({"model": named.name, "remark": remark, **asdict(traced)})
     else:
         _print(named.name, traced, depth, remark)
     if traced.problem:

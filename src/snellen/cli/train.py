@@ -31,6 +31,6 @@ def train(
     from snellen.tasks.train import train_run
 
     chosen = overrides or []
-    report = refuse_errors(run_file, chosen) if check else None
+    report = refuse_errors(run_file, chosen, as_json=as_json) if check else None
     folder, result = train_run(open_target(run_file, chosen), report=report)
     print_training(folder, result, as_json=as_json)

@@ -10,7 +10,8 @@ from snellen.core.files import plain
 
 __all__ = ["render"]
 
-_HALVES = re.compile("[\ud800-\udfff]")
+_UNFIT = re.compile("[\x7f-\x9f\ud800-\udfff]")
+"""What steers terminals, and the halves of characters that names of files have which are no UTF-8."""
 
 
 def render(data: Any) -> str:
@@ -23,5 +24,4 @@ def render(data: Any) -> str:
         }
     """
     text = json.dumps(plain(data), indent=2, ensure_ascii=False, allow_nan=False)
-    # Names of files that are no UTF-8 come as halves of characters, which only the escaped form can hold.
-    return _HALVES.sub(lambda half: f"\\u{ord(half[0]):04x}", text)
+    return _UNFIT.sub(lambda one: f"\\u{ord(one[0]):04x}", text)
