@@ -12,6 +12,7 @@ from PIL import Image
 from typer.testing import CliRunner
 
 from snellen.cli.main import app
+from snellen.core.facts.data import Sample
 from snellen.data.clips import list_clips
 from snellen.data.layouts import read_layout
 from snellen.data.reading import read_image
@@ -23,6 +24,9 @@ from snellen.data.writing import write_png
 from snellen.errors import DataError
 from snellen.ops.clip_crops import cut_clip, draw_view
 from snellen.ops.image_quality import psnr
+from snellen.tasks.deblur.config import DeblurRun
+from snellen.tasks.deblur.data import largest_count, motion_of
+from snellen.tasks.target import target_of
 
 SIDE = (48, 64)
 QUICK = ExposureSettings(window=3, subframes=4, steps=8)
@@ -115,6 +119,44 @@ def test_what_is_made_is_read_as_clips_with_spikes(photo, tmp_path):
     place = Path(frame.blur).parents[2]
     fewer = list_clips(read_layout(place, key="data.train").samples, length=3, motion="spikes")
     assert any("frames without spikes: 1" in line for line in fewer.told())
+
+
+def test_one_grid_is_not_that_of_every_frame_and_a_shared_stream_is_cut(photo, tmp_path):
+    source = tmp_path / "sharp"
+    folder_of(walk(photo, 8), source / "a")
+    synthesise_deblurring(source, tmp_path / "made", settings=QUICK)
+    (sequence,) = (tmp_path / "made" / "train").iterdir()
+    streams = sorted((sequence / "spike").glob("*.dat"))
+    whole = b"".join(one.read_bytes() for one in streams)
+    for one in streams:
+        one.unlink()
+    (sequence / "spike" / "all.dat").write_bytes(whole)
+    grid = read_voxels(sequence / "spike" / "all.dat", find_format(sequence / "spike" / "all.dat"), 4)
+    (sequence / "spike_vox").mkdir()
+    np.save(sequence / "spike_vox" / "all.npy", grid)
+    samples = read_layout(tmp_path / "made" / "train", key="data.train").samples
+    assert all(one.spikes and one.voxels is None for one in samples)
+    assert motion_of(samples) == "spikes"
+    clips = list_clips(samples, length=2, motion="spikes").clips
+    assert [frame.window for frame in clips[1].frames] == [(1, 6), (2, 6)]
+    given = {"train": str(tmp_path / "made" / "train"), "image_size": 32, "clip_length": 2, "workers": 0}
+    settings = {"task": "deblur", "data": given, "model": {"name": "light", "spikes": "addition", "bins": 4}}
+    config = target_of(settings).config
+    assert isinstance(config, DeblurRun)
+    # A bin of a frame holds 4 readings, of which at most every second one fires; the whole stream six times that.
+    assert config.data.voxel_scale == largest_count(config, "spikes")[0] <= 3 < grid.max()
+
+
+def test_frames_that_share_a_number_and_frames_between_clips_are_counted():
+    def frame(name: str, number: int) -> Sample:
+        return Sample(f"a/blur/{name}", group="a", index=number, partner=f"a/sharp/{name}")
+
+    twice = [frame("1.png", 1), frame("01.png", 1), frame("2.png", 2), frame("3.png", 3)]
+    listing = list_clips(twice, length=2)
+    assert [[one.number for one in clip.frames] for clip in listing.clips] == [[2, 3]]
+    assert "frames that share a number: 1 (a: 1)" in listing.told()
+    apart = list_clips([frame(f"{number}.png", number) for number in range(10)], length=2, step=5)
+    assert apart.told() == ("2 clips of 1 sequences, 4 of 10 frames in use",)
 
 
 def test_crops_and_flips_keep_frames_and_grids_together():

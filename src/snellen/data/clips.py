@@ -118,7 +118,7 @@ def list_clips(
         for run in runs:
             starts = range(0, len(run) - length + 1, step)
             clips += [Clip(name, tuple(run[start : start + length])) for start in starts]
-            used += min(len(run), starts[-1] + length) if starts else 0
+            used += length + (len(starts) - 1) * min(step, length) if starts else 0
     listing = ClipListing(tuple(clips), {why: tuple(names) for why, names in skipped.items()}, len(samples), used)
     if not clips:
         reasons = "; ".join(listing.told()[1:]) or "there is no frame"
@@ -134,7 +134,8 @@ def _runs(
     name: str, members: Sequence[Sample], motion: Motion, skipped: dict[str, list[str]]
 ) -> Iterator[list[ClipFrame]]:
     """Frames that follow each other without a gap and lack nothing."""
-    numbered = sorted((sample.index, sample) for sample in members if sample.index is not None and not sample.role)
+    numbered = [(sample.index, sample) for sample in members if sample.index is not None and not sample.role]
+    numbered.sort(key=lambda one: one[0])
     lacks: Counter[str] = Counter()
     lacks["frames without a number in their name"] = sum(one.index is None and not one.role for one in members)
     lacks["frames without a blurred one"] = sum(one.role == "frame" for one in members)

@@ -67,6 +67,14 @@ def test_the_sensor_is_inferred_where_only_one_fits(tmp_path):
     for other in (SpikeHints(size=(60, 40)), SpikeHints(bits=1)):
         with pytest.raises(DataError, match=r"40 x 60, 8 bits a pixel by the spike_format\.json beside it"):
             find_format(beside, other)
+    # A stream is not read otherwise than was asked, in silence.
+    with pytest.raises(
+        DataError, match=r"is bit order little by the spike_format\.json beside it, asked for bit order big"
+    ):
+        find_format(beside, SpikeHints(bit_order="big"))
+    (tmp_path / "seq" / "spike_format.json").write_text('{"height": 40, "width": 60, "bits": 8}')
+    open_still = find_format(beside, SpikeHints(flip=False, columns=50))
+    assert (open_still.flip, open_still.size) == (False, (40, 50))
     (tmp_path / "seq" / "spike_format.json").write_text("[1]")
     with pytest.raises(DataError, match="states no spike format"):
         find_format(beside)
@@ -143,3 +151,40 @@ def test_a_folder_is_voxelised_once_and_each_problem_is_told(tmp_path):
     assert (voxelise_folder(tmp_path, bins=4).made, voxelise_folder(tmp_path, bins=2).kept) == (1, 0)
     with pytest.raises(DataError, match="holds no spike stream"):
         voxelise_folder(tmp_path / "a" / "spike_vox", bins=4)
+
+
+def test_grids_that_were_made_in_another_way_are_made_anew(tmp_path):
+    form = SpikeFormat(250, 400)
+    (tmp_path / "spike").mkdir()
+    for number in range(2):
+        stream(tmp_path / "spike" / f"{number}.dat", form, 6)
+    grid = tmp_path / "spike_vox" / "0.npy"
+    assert voxelise_folder(tmp_path, bins=3).made == 2
+    upright = read_voxel_file(grid)
+    turned = voxelise_folder(tmp_path, bins=3, hints=SpikeHints(flip=False))
+    assert (turned.made, turned.kept) == (2, 0)
+    assert "had been read in another way" in turned.notes[0]
+    np.testing.assert_array_equal(read_voxel_file(grid), upright[:, ::-1])
+    assert voxelise_folder(tmp_path, bins=3, hints=SpikeHints(flip=False)).kept == 2
+
+    def stop(what: str, done: int, total: int) -> None:
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        voxelise_folder(tmp_path, bins=3, tell=stop)
+    # One grid is of either kind now; neither way keeps any.
+    assert voxelise_folder(tmp_path, bins=3, hints=SpikeHints(flip=False)).made == 2
+
+
+def test_a_stream_of_a_whole_sequence_is_not_summed_into_one_grid(tmp_path):
+    for name in ("spike", "blur"):
+        (tmp_path / name).mkdir()
+    for number in range(2):
+        (tmp_path / "blur" / f"{number}.png").touch()
+    whole = stream(tmp_path / "spike" / "all.dat", SpikeFormat(250, 400), 6)
+    report = voxelise_folder(tmp_path, bins=3)
+    assert report.made == 0
+    assert "belongs to all 2 frames" in report.skipped[0][1]
+    assert "data.motion: spikes" in report.hints[0]
+    whole.rename(tmp_path / "spike" / "1.dat")
+    assert voxelise_folder(tmp_path, bins=3).made == 1

@@ -12,10 +12,12 @@ from snellen.data.layouts.pairing import pair
 from snellen.data.layouts.problems import counted, shown
 from snellen.data.layouts.tree import Folder, Tree, join, stem_of, suffix_of
 
-__all__ = ["LAYOUT"]
+__all__ = ["BLUR", "LAYOUT", "SHARP"]
 
-_BLUR = ("blur", "blurred", "blur_gamma", "blurry", "input", "lq")
-_SHARP = ("sharp", "gt", "target", "groundtruth", "hq")
+BLUR = ("blur", "blurred", "blur_gamma", "blurry", "input", "lq")
+"""Names of folders of blurred frames."""
+SHARP = ("sharp", "gt", "target", "groundtruth", "hq")
+"""Names of folders of sharp frames."""
 _SPIKE = ("spike", "spikes", "spike_vox", "voxel", "voxels")
 _STREAMS = {".dat", ".bin"}
 _GRIDS = {".npy", ".pt"}
@@ -35,7 +37,7 @@ def _sequences(tree: Tree) -> list[_Sequence]:
     for folder in tree.walk():
         folded = {name.casefold(): name for name in folder.folders}
         spikes = tuple(join(folder.rel, folded[name]) for name in _SPIKE if name in folded)
-        blur, sharp = folder.child(_BLUR), folder.child(_SHARP)
+        blur, sharp = folder.child(BLUR), folder.child(SHARP)
         if (blur is not None and sharp is not None) or (spikes and (blur is not None or sharp is not None)):
             found.append(_Sequence(folder, blur, sharp, spikes))
     if found:
@@ -44,7 +46,7 @@ def _sequences(tree: Tree) -> list[_Sequence]:
         parents = {rel.rpartition("/")[0] for rel in known if rel}
         for folder in tree.walk():
             if folder.rel and folder.rel not in known and folder.rel.rpartition("/")[0] in parents:
-                blur, sharp = folder.child(_BLUR), folder.child(_SHARP)
+                blur, sharp = folder.child(BLUR), folder.child(SHARP)
                 if blur is not None or sharp is not None or folder.child(_SPIKE) is not None or not folder.folders:
                     found.append(_Sequence(folder, blur, sharp, ()))
     return found
@@ -106,8 +108,8 @@ def _read(tree: Tree) -> Contents:
 def _folder_problems(tree: Tree, sequences: Sequence[_Sequence]) -> Iterator[ListingProblem]:
     count = len(sequences)
     wanted = {
-        "blurred frames": ([one.blur is not None for one in sequences], _BLUR),
-        "sharp frames": ([one.sharp is not None for one in sequences], _SHARP),
+        "blurred frames": ([one.blur is not None for one in sequences], BLUR),
+        "sharp frames": ([one.sharp is not None for one in sequences], SHARP),
         "spikes": ([bool(one.spikes) for one in sequences], _SPIKE),
     }
     for what, (there, _) in wanted.items():
@@ -157,10 +159,15 @@ class _Beside:
     names: frozenset[str]
 
     def of(self, name: str, suffixes: set[str]) -> str | None:
-        """The file of a frame's name; or the only one, named after no frame, which then belongs to all of them."""
+        """The file of a frame's name; or the only one, named after no frame, which then belongs to all of them.
+
+        A stream is cut for them. A grid cannot be: its bins would be the same for every frame.
+        """
         for found in self.streams.values():
             whole = next(iter(found.items())) if len(found) == 1 else None
-            path = found.get(name) or (whole[1] if whole and whole[0] not in self.names else None)
+            path = found.get(name)
+            if path is None and whole and whole[0] not in self.names and (suffixes == _STREAMS or len(self.names) < 2):
+                path = whole[1]
             if path is not None and suffix_of(path.rpartition("/")[2]) in suffixes:
                 return path
         return None

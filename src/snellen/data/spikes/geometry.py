@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Final, Literal
+from typing import Any, Final, Literal
 
 import numpy as np
 
@@ -21,6 +21,7 @@ SENSORS: Final = ((250, 400), (250, 416), (1000, 1000))
 SIDECAR: Final = "spike_format.json"
 """States how the streams in its folder, and in all folders below, are stored."""
 
+_WORDS: Final = {"flip": "flip {}", "bit_order": "bit order {}", "columns": "{} columns"}
 _SAMPLE = 1 << 20
 _FEWEST = 2
 _UPWARDS = 4
@@ -74,9 +75,8 @@ def find_format(path: str | Path, hints: SpikeHints | None = None) -> SpikeForma
         raise DataError(f"{path} cannot be read: {error.strerror}", slug="missing-file") from error
     if not length:
         raise DataError(f"{path} is empty, expected a spike stream")
-    beside = read_sidecar(path.parent)
+    beside = read_sidecar(path.parent, hints, path)
     if beside is not None:
-        _agree(path, beside, hints)
         return _fitting(path, length, beside)
     bits = hints.bits or _bits_of(sample)
     if hints.size is not None:
@@ -98,22 +98,31 @@ def nearest(length: int, form: SpikeFormat) -> str:
     )
 
 
-def read_sidecar(folder: Path) -> SpikeFormat | None:
+def read_sidecar(folder: Path, hints: SpikeHints | None = None, stream: Path | None = None) -> SpikeFormat | None:
     """The format that a file in a folder, or in one above it, states for its streams.
 
+    Args:
+        folder: Of the streams.
+        hints: What else is known; it fills in what the file leaves open.
+        stream: For messages.
+
     Raises:
-        DataError: There is one, and it cannot be understood.
+        DataError: There is one, and it cannot be understood, or states another format than the hints.
     """
     for place in [folder, *folder.parents][:_UPWARDS]:
         path = place / SIDECAR
         if path.is_file():
             try:
                 stated = json.loads(path.read_text(encoding="utf-8"))
-                return SpikeFormat(**{name: stated[name] for name in stated if name in SpikeFormat.__slots__})
+                known = {name: stated[name] for name in stated if name in SpikeFormat.__slots__}
+                form = SpikeFormat(**known)
             except (OSError, ValueError, TypeError, AttributeError) as error:
                 raise DataError(
                     f"{path} states no spike format: {error}", hint='expected {"height": 250, "width": 400, ...}'
                 ) from error
+            asked = _asked(hints or SpikeHints())
+            _agree(stream or folder, form, {name: one for name, one in asked.items() if known.get(name) is not None})
+            return replace(form, **asked)
     return None
 
 
@@ -122,16 +131,36 @@ def write_sidecar(folder: Path, form: SpikeFormat) -> None:
     write_json(folder / SIDECAR, asdict(form))
 
 
-def _agree(path: Path, beside: SpikeFormat, hints: SpikeHints) -> None:
+def _asked(hints: SpikeHints) -> dict[str, Any]:
+    """What was stated, by the names of a format; what is as it is without a statement was not."""
+    height, width = hints.size or (None, None)
+    given = {
+        "height": height,
+        "width": width,
+        "bits": hints.bits,
+        "flip": None if hints.flip else False,
+        "bit_order": None if hints.bit_order == "little" else hints.bit_order,
+        "columns": hints.columns,
+    }
+    return {name: one for name, one in given.items() if one is not None}
+
+
+def _agree(path: Path, beside: SpikeFormat, asked: Mapping[str, Any]) -> None:
     """Refuse a statement that is another than that of the file beside a stream: grids of either would look alike."""
-    size = hints.size or (beside.height, beside.width)
-    bits = hints.bits or beside.bits
-    if (*size, bits) != (beside.height, beside.width, beside.bits):
-        asked = SpikeFormat(*size, bits=8 if size[0] * size[1] % 8 else bits)
-        raise DataError(
-            f"{path} is {beside} by the {SIDECAR} beside it, asked for {asked}",
-            hint=f"leave the sensor out, or mend {SIDECAR}",
-        )
+    contrary = {name: one for name, one in asked.items() if getattr(beside, name) != one}
+    if not contrary:
+        return
+    if contrary.keys() & {"height", "width", "bits"}:
+        height, width = asked.get("height", beside.height), asked.get("width", beside.width)
+        bits: Literal[1, 8] = 8 if height * width % 8 else asked.get("bits", beside.bits)
+        has, wants = str(beside), str(SpikeFormat(height, width, bits=bits))
+    else:
+        has = "; ".join(_WORDS[name].format(getattr(beside, name)) for name in contrary)
+        wants = "; ".join(_WORDS[name].format(one) for name, one in contrary.items())
+    raise DataError(
+        f"{path} is {has} by the {SIDECAR} beside it, asked for {wants}",
+        hint=f"leave the sensor out, or mend {SIDECAR}",
+    )
 
 
 def _fitting(path: Path, length: int, form: SpikeFormat) -> SpikeFormat:

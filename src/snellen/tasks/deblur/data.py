@@ -159,14 +159,19 @@ def frame_reader(config: DeblurRun) -> FrameReader:
 
 def largest_count(config: DeblurRun, motion: Literal["spikes", "voxels"]) -> tuple[float, str]:
     """The largest count of a bin in some grids of the training set, and where that comes from."""
-    frames = [one for one in samples_of(config.data.train, config.data, key="data.train") if getattr(one, motion)]
+    samples = samples_of(config.data.train, config.data, key="data.train")
+    try:
+        # One by one, with the part of a stream that each of them has where they share it.
+        frames = [clip.frames[0] for clip in list_clips(samples, length=1, motion=motion).clips]
+    except DataError:
+        frames = []
     chosen = frames[:: max(1, len(frames) // _LOOKED_AT)][:_LOOKED_AT]
     base = frame_reader(config)
     reader = FrameReader(motion, base.bins, base.hints)
     highest = 0.0
     for one in chosen:
-        blur = read_image(one.image).pixels
-        grid = reader.voxels(one.spikes if motion == "spikes" else one.voxels, (0, 1), (blur.shape[0], blur.shape[1]))
+        blur = read_image(one.blur).pixels
+        grid = reader.voxels(one.motion, one.window, (blur.shape[0], blur.shape[1]))
         highest = max(highest, float(grid.max()) if grid is not None and grid.size else 0.0)
     return max(highest, 1.0), f"the largest count in {len(chosen)} grids of the training set"
 

@@ -14,6 +14,7 @@ import numpy.typing as npt
 
 from snellen.core.facts.data import Sample
 from snellen.data.layouts import read_layout
+from snellen.data.layouts.frame_pairs import BLUR
 from snellen.data.layouts.groups import frame_of
 from snellen.data.listing import natural_key
 from snellen.data.reading import read_image
@@ -26,8 +27,6 @@ __all__ = ["Frames", "Video", "find_videos"]
 Array = npt.NDArray[Any]
 Frame = tuple[Array, Callable[[], Array | None] | None]
 """`(H, W, 3)` uint8, and what reads the counts of spikes beside it: to count frames, they are not needed."""
-
-_BLUR = ("blur", "blurred", "blur_gamma", "blurry", "input", "lq")
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,7 +134,7 @@ def _videos(path: Path, reader: FrameReader) -> list[Video]:
 
 def _has_blur(path: Path) -> bool:
     places = (path, *(entry for entry in sorted(path.iterdir()) if entry.is_dir()))
-    return any((place / name).is_dir() for place in places for name in _BLUR)
+    return any((place / name).is_dir() for place in places for name in BLUR)
 
 
 def _plain(source: Callable[[], Iterator[npt.NDArray[np.uint8]]]) -> Callable[[], Iterator[Frame]]:
