@@ -33,6 +33,7 @@ def test_an_example_runs(
     assert SAYS[name] in capsys.readouterr().out
 
 
+TUTORIAL = EXAMPLES.parent / "docs" / "tutorial.md"
 CRASHING = EXAMPLES / "crash_to_green" / "train.py"
 
 
@@ -48,7 +49,9 @@ def test_the_script_of_the_tutorial_crashes_is_mended_and_runs(tmp_path: Path) -
     assert crashed.returncode == 1
     assert "[config-type" in crashed.stderr
     assert '`parser.add_argument("--lr", type=float, ...)`' in crashed.stderr
-    assert snellen("lint", "train.py").returncode == 1
+    linted = snellen("lint", "train.py")
+    assert linted.returncode == 1
+    assert f"$ snellen lint train.py\n```\n\n```text\n{linted.stdout}```" in TUTORIAL.read_text(encoding="utf-8")
     snellen("lint", "train.py", "--fix", "--unsafe-fixes")
     assert snellen("lint", "train.py").stdout.startswith("0 findings")
     mended = snellen("watch", "--", sys.executable, "train.py", "--lr", "1e-2")

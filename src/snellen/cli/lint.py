@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from enum import StrEnum
@@ -11,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from snellen.core.finding import Finding, Level
+from snellen.core.finding import Finding, FixSafety, Level
 
 if TYPE_CHECKING:
     from snellen.core.rule import Rule
@@ -81,25 +82,26 @@ def lint(  # noqa: PLR0913 - one parameter an option
     given = paths or [Path()]
     configuration = find_configuration(given)
     rules = chosen_rules(select or configuration.select, (*(ignore or ()), *configuration.ignore))
+    again = shlex.join(["snellen", "lint", *map(str, paths or ())])
     report, fixed = run(given, rules, configuration), None
     as_json = as_json or output is Format.JSON
     if write_baseline is not None:
-        _keep(report, write_baseline, as_json=as_json)
+        _keep(report, write_baseline, again, as_json=as_json)
         return
     known = baseline or configuration.baseline
     if prove:
-        _prove(_only_new(report, known), as_json=as_json)
+        _prove(_only_new(report, known), again, as_json=as_json)
         return
     if fix or diff:
-        again = partial(_new, given, rules, configuration, known)
-        fixed = fix_files(again(), unsafe=unsafe_fixes, write=fix and not diff, again=again)
+        look = partial(_new, given, rules, configuration, known)
+        fixed = fix_files(look(), unsafe=unsafe_fixes, write=fix and not diff, again=look)
         report = run(given, rules, configuration) if fixed.applied and not diff else report
         report.errors.extend(fixed.errors)
     report = _only_new(report, known)
     if diff and fixed is not None and not as_json:
         typer.echo(fixed.diff, nl=False)
     else:
-        _print(report, fixed, rules, Format.JSON if as_json else output)
+        _print(report, fixed, rules, again, Format.JSON if as_json else output)
     for error in report.errors if not as_json else ():
         typer.echo(f"snellen: {error.path}{f':{error.line}' if error.line else ''}: {error.message}", err=True)
     if any(finding.level is Level.ERROR for finding in report.findings):
@@ -123,7 +125,7 @@ def _only_new(report: Report, known: Path | None) -> Report:
     return report
 
 
-def _keep(report: Report, path: Path, *, as_json: bool) -> None:
+def _keep(report: Report, path: Path, again: str, *, as_json: bool) -> None:
     from snellen.cli._output import print_json
     from snellen.core.baseline import write_baseline
 
@@ -132,10 +134,11 @@ def _keep(report: Report, path: Path, *, as_json: bool) -> None:
         print_json({"kept": count, "files": report.files, "baseline": path})
         return
     typer.echo(f"{count} finding{'s' * (count != 1)} of {report.files} files kept in {path}")
-    typer.echo(f"next: snellen lint --baseline {path} reports only new ones; name it in [tool.snellen.lint] for good")
+    again = f"{again} --baseline {shlex.quote(str(path))}"
+    typer.echo(f"next: {again} reports only new ones; name it in [tool.snellen.lint] for good")
 
 
-def _prove(report: Report, *, as_json: bool) -> None:
+def _prove(report: Report, again: str, *, as_json: bool) -> None:
     from snellen.cli._output import print_json
     from snellen.proving import prove
 
@@ -148,10 +151,10 @@ def _prove(report: Report, *, as_json: bool) -> None:
     if as_json:
         print_json({"proofs": shown})
     else:
-        typer.echo(f"{len(shown)} fixes tried\nnext: snellen lint --diff shows them, --fix applies the safe ones")
+        typer.echo(f"{len(shown)} fixes tried\nnext: {again} --diff shows them, --fix applies the safe ones")
 
 
-def _print(report: Report, fixed: Fixed | None, rules: Mapping[str, Rule], output: Format) -> None:
+def _print(report: Report, fixed: Fixed | None, rules: Mapping[str, Rule], again: str, output: Format) -> None:
     from snellen.cli._output import print_json
 
     if output is Format.JSON:
@@ -167,7 +170,7 @@ def _print(report: Report, fixed: Fixed | None, rules: Mapping[str, Rule], outpu
         for line in github(report.findings):
             typer.echo(line)
     else:
-        typer.echo("\n".join(_text(report, fixed)))
+        typer.echo("\n".join(_text(report, fixed, again)))
 
 
 def _as_json(report: Report, fixed: Fixed | None) -> dict[str, Any]:
@@ -181,14 +184,14 @@ def _as_json(report: Report, fixed: Fixed | None) -> dict[str, Any]:
     }
 
 
-def _text(report: Report, fixed: Fixed | None) -> Iterator[str]:
+def _text(report: Report, fixed: Fixed | None, again: str) -> Iterator[str]:
     for finding in report.findings:
         yield f"{finding.location}: {finding.level.value}[{finding.slug}] {finding.message}"
         for fact in finding.evidence:
             yield f"    see: {fact.location}: {fact.text}"
         if finding.fix is not None:
             yield f"    fix{_safety(finding)}: {finding.fix.text}"
-    yield from _summary(report, fixed)
+    yield from _summary(report, fixed, again)
 
 
 def _safety(finding: Finding) -> str:
@@ -196,7 +199,7 @@ def _safety(finding: Finding) -> str:
     return f" ({finding.fix.safety.value})" if applicable and finding.fix is not None else ""
 
 
-def _summary(report: Report, fixed: Fixed | None) -> Iterator[str]:
+def _summary(report: Report, fixed: Fixed | None, again: str) -> Iterator[str]:
     if report.findings:
         yield ""
     count, files = len(report.findings), report.files
@@ -204,8 +207,10 @@ def _summary(report: Report, fixed: Fixed | None) -> Iterator[str]:
     known = f", {report.known} known" if report.known else ""
     unread = f", {len(report.errors)} not looked at" if report.errors else ""
     yield f"{count} finding{'s' * (count != 1)} in {files} file{'s' * (files != 1)}{mended}{known}{unread}"
-    safe = any(f.fix is not None and f.fix.edits and f.fix.safety.value == "safe" for f in report.findings)
-    if safe and fixed is None:
-        yield "next: snellen lint --diff shows the safe fixes, --fix applies them"
+    left = {finding.fix.safety for finding in report.findings if finding.fix is not None and finding.fix.edits}
+    if FixSafety.SAFE in left and fixed is None:
+        yield f"next: {again} --diff shows the safe fixes, --fix applies them"
+    elif FixSafety.UNSAFE in left:
+        yield f"next: {again} --diff --unsafe-fixes shows fixes to read before they are applied"
     elif report.findings:
         yield f"next: snellen explain {report.findings[0].slug}"
