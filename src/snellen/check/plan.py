@@ -98,10 +98,6 @@ class RunPlan:
         if self._notify is not None:
             self._notify(what, done, total)
 
-    def knows(self, name: str) -> bool:
-        """Whether anybody provides the fact; it may still turn out not to be had."""
-        return name in self._providers
-
     def answered(self, name: str) -> Any:
         """The fact of that name if a check has asked for it and got it, else `None`; nothing is computed."""
         return self._answers.get(name)

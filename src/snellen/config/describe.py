@@ -54,10 +54,6 @@ class SchemaView:
         node = self._find(parts)
         return tuple(key for branch in self._branches(node) for key in branch.get("properties", {})) if node else ()
 
-    def knows(self, parts: Sequence[str | int]) -> bool:
-        """Whether there is such a key."""
-        return self._find(parts) is not None
-
     def takes_path(self, parts: Sequence[str | int]) -> bool:
         """Whether the value is a path of a file or folder."""
         node = self._find(parts)

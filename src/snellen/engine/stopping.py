@@ -8,6 +8,7 @@ from typing import Any
 
 import torch
 
+from snellen.core.run_folder import RunFolder
 from snellen.core.step import Action, Verdict
 from snellen.engine.buffers import BufferKeeper
 from snellen.engine.capture import Place, blame, save_capture
@@ -127,7 +128,7 @@ def _find(session: Session, batches: MicroBatches) -> tuple[Batch, Place, Culpri
 
 def _capture(session: Session, batch: Batch, place: Place, culprit: Culprit | None) -> str:
     facts = {"precision": session.precision.name, "scaler": session.trained.precision.state_dict()}
-    folder = session.job.folder / "captures"
+    folder = RunFolder(session.job.folder).captures
     try:
         path: Path = save_capture(folder, session.trained.module, batch, place, culprit=culprit, facts=facts)
     except RunFolderError as error:

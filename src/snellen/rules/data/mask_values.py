@@ -279,13 +279,6 @@ def _followed(trail: Trail) -> _Mask | None:
     return _Mask(scale, classes, scaled_by)
 
 
-def _made_whole(step: Step) -> bool:
-    """Whether a call makes class numbers: `astype(np.int64)`, `as_tensor(mask, dtype=torch.long)`."""
-    arguments = step.call.arguments if step.call is not None else ()
-    given = [one for one in arguments if one.name == "dtype" or step.method in ("astype", "to", "type")]
-    return any(_WHOLE.search(str(one.value) if isinstance(one.value, str) else one.code) for one in given)
-
-
 def _from_palette(file: SourceFile, start: CallSite, grey: Step | None, read: Evidence) -> Hit:
     if grey is None:
         message = "`cv2.imread` gives the colours of a palette image, not the class numbers that the palette stands for"
