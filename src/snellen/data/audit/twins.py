@@ -31,6 +31,7 @@ from snellen.data.audit.fingerprints import (
     mirrored_signatures,
     steps_of,
 )
+from snellen.data.audit.joining import Joined
 from snellen.data.audit.pairing import close_pairs
 from snellen.data.audit.verifying import Details
 
@@ -116,7 +117,7 @@ def _find(images: Sequence[Image], partners: set[frozenset[str]], tell: Tell) ->
     known = partners | {frozenset((twin.one, twin.other)) for twin in exact}
     near = near_twins(apart, known, tell=tell)
     known |= {frozenset((twin.one, twin.other)) for twin in near}
-    crops = find_crops([image.record for image in apart], known, tell=tell)
+    crops = find_crops([image.record for image in apart], [image.part for image in apart], known, tell=tell)
     return (*exact, *near, *crops)
 
 
@@ -323,17 +324,13 @@ def _believed(
 ) -> list[Twin]:
     twins: list[Twin] = []
     details = Details()
-    groups = _Groups()
-    met: set[tuple[int, Hashable]] = set()
+    joined = Joined([image.part for image in images])
     failed: defaultdict[int, int] = defaultdict(int)
     for count, (bits, one, other, mirrored) in enumerate(candidates):
-        first, second = images[one], images[other]
-        paths = first.record.path, second.record.path
-        if first.part == second.part:
-            needed = groups.leader(one) != groups.leader(other)
-        else:
-            needed = (one, second.part) not in met or (other, first.part) not in met
-        if not needed or failed[one] >= _TRIES or failed[other] >= _TRIES or frozenset(paths) in partners:
+        if failed[one] >= _TRIES or failed[other] >= _TRIES or not joined.needs(one, other):
+            continue
+        paths = images[one].record.path, images[other].record.path
+        if frozenset(paths) in partners:
             continue
         if details.read >= MAX_DETAILED or details.read_bytes >= MAX_DETAILED_BYTES:
             break
@@ -343,26 +340,8 @@ def _believed(
             failed[other] += 1
             continue
         twins.append(Twin(*paths, "near", bits))
-        if first.part == second.part:
-            groups.join(one, other)
-        else:
-            met |= {(one, second.part), (other, first.part)}
+        joined.join(one, other)
     return twins
-
-
-class _Groups:
-    """Which images are joined already."""
-
-    def __init__(self) -> None:
-        self._leader: dict[int, int] = {}
-
-    def leader(self, place: int) -> int:
-        while (above := self._leader.get(place, place)) != place:
-            self._leader[place] = place = self._leader.get(above, above)
-        return place
-
-    def join(self, one: int, other: int) -> None:
-        self._leader[self.leader(one)] = self.leader(other)
 
 
 def _say_nothing(_what: str, _done: int, _total: int) -> None:
