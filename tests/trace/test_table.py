@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import pytest
 import torch
 from torch import Tensor, nn
@@ -75,3 +77,35 @@ def test_the_recorder_sees_real_tensors_come_and_go(count: int) -> None:
     assert recorder.timeline.peak == (2 * count + 1) * 1024 - (count - 1) * 1024 if count > 1 else 2 * 1024
     assert recorder.alive_bytes(recorder.phase) == 1024
     del total
+
+
+@pytest.mark.parametrize("train", [True, False])
+def test_attention_is_counted_whichever_kernel_computes_it(train: bool) -> None:
+    batch, tokens, width = 2, 50, 64
+    traced = trace(
+        nn.TransformerEncoderLayer(width, 4, 2 * width, batch_first=True), [(batch, tokens, width)], train=train
+    )
+    rows = batch * tokens
+    linear = 2 * rows * width * (3 * width + width + 2 * width + 2 * width)
+    attention = 2 * batch * 2 * tokens * tokens * width  # queries with keys, weights with values
+    assert traced.flops == linear + attention
+
+
+def test_weights_that_take_their_shape_from_the_input_are_counted() -> None:
+    traced = trace(nn.Sequential(nn.LazyConv2d(8, 3), nn.ReLU(), nn.Flatten(), nn.LazyLinear(4)), [(2, 3, 16, 16)])
+    assert traced.problem == ""
+    assert traced.parameters == 8 * (3 * 9 + 1) + 4 * (8 * 14 * 14 + 1)
+    refused = trace(nn.Sequential(nn.LazyConv2d(8, 3)), [(2, 16)])
+    assert "3D" in refused.problem
+
+
+def test_outputs_in_a_dataclass_are_shown() -> None:
+    @dataclass
+    class Answer:
+        logits: Tensor
+
+    class Packs(nn.Module):
+        def forward(self, x: Tensor) -> Answer:
+            return Answer(x * 2)
+
+    assert trace(Packs(), [(1, 4)]).rows[0].outputs == ((1, 4),)

@@ -9,12 +9,31 @@ from snellen.errors import UsageError
 
 if TYPE_CHECKING:
     from rich.console import Console
+    from torch import nn
 
-__all__ = ["parse_shape", "wide_console"]
+    from snellen.models.backbones.named import NamedModel
+
+__all__ = ["built_without_weights", "parse_shape", "wide_console"]
 
 _SHAPE = re.compile(r"\d{1,9}(?:[x,]\d{1,9})*")
 _LARGEST = 1 << 40
 _WIDE = 160
+
+
+def built_without_weights(named: NamedModel) -> nn.Module:
+    """The model without weights.
+
+    Raises:
+        UsageError: It cannot be built.
+    """
+    from snellen.trace.fake import build_without_weights
+
+    try:
+        return build_without_weights(named.build)
+    except UsageError:
+        raise
+    except Exception as error:
+        raise UsageError(f"{named.name} cannot be built: {type(error).__name__}: {error}") from error
 
 
 def parse_shape(text: str) -> tuple[int, ...]:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from snellen.cli._models import parse_shape, wide_console
+from snellen.cli._models import built_without_weights, parse_shape, wide_console
 from snellen.errors import UsageError
 
 if TYPE_CHECKING:
@@ -58,6 +58,7 @@ class Optimiser(StrEnum):
     ADAMW = "adamw"
     ADAM = "adam"
     SGD = "sgd"
+    ADAMW_8BIT = "adamw-8bit"
 
 
 def register(app: typer.Typer) -> None:
@@ -88,7 +89,7 @@ def estimate(  # noqa: PLR0913 - the options of a command
     if _is_run(target):
         given = _run(target, overrides or ())
     else:
-        given = _model(target, overrides or (), sample, None if inference else optimiser.value)
+        given = _model(target, overrides or (), sample, None if inference else optimiser)
     batch = batch_size or given.batch_size
     wanted: Any = (precision or Precision(given.precision)).value
     lines = estimate_lines(given.make, machines, batch_size=batch, precision=wanted, phases=given.phases)
@@ -137,7 +138,7 @@ def _run(target: str, overrides: Sequence[str]) -> _Given:
     return _Given(needs.workload, optim.batch_size, needs.wanted_precision, needs.phases, needs.times)
 
 
-def _model(target: str, overrides: Sequence[str], sample: str | None, optimiser: str | None) -> _Given:
+def _model(target: str, overrides: Sequence[str], sample: str | None, optimiser: Optimiser | None) -> _Given:
     from snellen.estimate.prediction import TRAINING
     from snellen.models.backbones.named import named_model
     from snellen.tasks.workloads import workload_of_model
@@ -148,12 +149,13 @@ def _model(target: str, overrides: Sequence[str], sample: str | None, optimiser:
             hint="give a run file, or the options of a model: --input, --batch-size, --precision, --optimiser",
         )
     named = named_model(target)
+    built_without_weights(named)
     shape = parse_shape(sample) if sample else named.input_size or (3, 224, 224)
     if sample and len(shape) > 4 and shape[0] == 1:
         raise UsageError(f"{sample} has a batch", hint="give the shape of one sample, as 3x224x224")
 
     def make(precision: Any) -> Workload:
-        return workload_of_model(named, shape, optimiser=optimiser, precision=precision)
+        return workload_of_model(named, shape, optimiser=optimiser.value if optimiser else None, precision=precision)
 
     return _Given(make, 8, "auto", TRAINING)
 
@@ -182,6 +184,7 @@ def _line_data(line: Line) -> dict[str, Any]:
         "step_seconds": [line.step.low, line.step.high] if line.step else None,
         "found_by": need.how,
         "changes": [asdict(change) for change in line.changes],
+        "assumed": list(line.assumed),
     }
 
 
@@ -208,7 +211,7 @@ def _print(target: str, batch_size: int, lines: Sequence[Line], times: Sequence[
     console.print("columns of numbers: GiB that are enough for that batch size; ! may fit, - does not", markup=False)
     _print_phases(console, lines[0])
     _print_parts(console, lines[0].verdict.need)
-    for sentence in times:
+    for sentence in (*lines[0].assumed, *times):
         console.print(sentence, markup=False)
     for line in lines:
         if line.changes:

@@ -7,9 +7,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from snellen.cli._models import parse_shape, wide_console
+from snellen.cli._models import built_without_weights, parse_shape, wide_console
 from snellen.cli._output import print_json
-from snellen.errors import UsageError
 
 if TYPE_CHECKING:
     from snellen.models.backbones.named import NamedModel
@@ -53,19 +52,13 @@ def trace(
 ) -> None:
     """Show shape, dtype, parameters, activation memory and operations of every module; no weights, no GPU."""
     from snellen.models.backbones.named import named_model
-    from snellen.trace.fake import build_without_weights
     from snellen.trace.table import trace as traced_through
 
     named = named_model(model)
     shapes: list[Any] = [parse_shape(text) for text in inputs or ()] or [_default_shape(named)]
     if named.takes_list:
         shapes = [[shape[1:] for shape in shapes for _ in range(shape[0])]]
-    try:
-        built = build_without_weights(named.build)
-    except UsageError:
-        raise
-    except Exception as error:
-        raise UsageError(f"{named.name} cannot be built: {type(error).__name__}: {error}") from error
+    built = built_without_weights(named)
     train = not (evaluate or named.takes_list)
     traced = traced_through(built, shapes, train=train)
     remark = ""

@@ -8,7 +8,7 @@ from typing import Literal, get_args
 from snellen.data.cache.budget import CacheSettings
 from snellen.errors import UsageError
 
-__all__ = ["TrainSettings"]
+__all__ = ["Optimiser", "TrainSettings"]
 
 Optimiser = Literal["adamw", "adam", "sgd", "adamw-8bit"]
 Schedule = Literal["cosine", "one-cycle", "constant"]

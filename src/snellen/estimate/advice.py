@@ -2,23 +2,30 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any, Literal
 
+import torch
 from torch import nn
+from torch.optim import Optimizer
 
 from snellen.core.facts.memory import MemoryChange
 from snellen.estimate.devices import Device
+from snellen.estimate.eight_bit import EightBitStates
 from snellen.estimate.prediction import Predictor
 from snellen.estimate.step import StepFailed, Workload
 from snellen.trace.fake import build_without_weights
-from snellen.trace.timeline import Category
 
 __all__ = ["Variant", "changes_for"]
 
-_STATES_IN_8_BITS = 4
-"""Bytes of a float32 state over those of one in eight bits."""
+_IN_EIGHT_BITS: Mapping[type[Optimizer], tuple[str, int]] = {
+    torch.optim.Adam: ("Adam8bit", 2),
+    torch.optim.AdamW: ("AdamW8bit", 2),
+    torch.optim.SGD: ("SGD8bit", 1),
+}
+"""What bitsandbytes has in place of an optimiser, and how many states that keeps of each value."""
 _FIRST_BF16 = (8, 0)
 """The compute capability that computes bfloat16 first."""
 
@@ -61,12 +68,6 @@ def changes_for(
             continue  # a change that the model does not take is no advice
         saved, need = high - verdict.need.high, verdict.need.high
         found.append(MemoryChange(variant.text, variant.price, saved, need, verdict.fits, variant.settings))
-    state = predictor.worst(device, batch_size).parts.get(Category.OPTIMISER, 0)
-    if state:
-        saved = state - state // _STATES_IN_8_BITS
-        fits = "yes" if device.memory_bytes is not None and high - saved <= device.memory_bytes else "no"
-        text = "an optimiser whose states take 8 bits (bitsandbytes.optim.AdamW8bit)"
-        found.append(MemoryChange(text, "one more package, CUDA only", saved, high - saved, fits))
     ranks = {"yes": 0, "perhaps": 1}
     saving = [change for change in found if change.saved > 0]
     return sorted(saving, key=lambda change: (ranks.get(change.fits, 2), -change.saved))
@@ -91,7 +92,23 @@ def _variants(
         price = "the last weights are evaluated, not their average"
         plain = replace(workload, average=False)
         yield Variant("no average of the weights", price, plain, (("optim.ema_decay", None),)), batch_size
+    eight_bit = _in_eight_bits(workload) if device.capability is not None else None
+    if eight_bit is not None:
+        yield eight_bit, batch_size
     yield from ((variant, batch_size) for variant in variants)
+
+
+def _in_eight_bits(workload: Workload) -> Variant | None:
+    """The optimiser of bitsandbytes that takes the place of the one there is, `None` where it has none."""
+    if workload.optimiser is None:
+        return None
+    now = workload.made_optimiser(build_without_weights(workload.build))
+    name, states = _IN_EIGHT_BITS.get(type(now), ("", 0))
+    if not states or not all(group.get("momentum", 1.0) for group in now.param_groups):
+        return None
+    text = f"an optimiser whose states take 8 bits (bitsandbytes.optim.{name})"
+    price = "one more package; sizes by the layout of its versions 0.45 to 0.50"
+    return Variant(text, price, replace(workload, optimiser=partial(EightBitStates, states=states)))
 
 
 def _smaller_batch(predictor: Predictor, device: Device, batch_size: int) -> tuple[Variant, int]:

@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from torch.utils._pytree import tree_leaves, tree_map
 
 from snellen.estimate.step import Workload
+from snellen.trace.fake import settle_lazy
 from snellen.trace.measured import held_bytes, peak_above_start
 
 __all__ = ["Calibration", "processor_speed", "timed_step"]
@@ -82,7 +83,8 @@ def timed_step(workload: Workload, device: str, *, seconds: float = 10.0, most: 
     """
     torch.manual_seed(0)
     model = workload.build().to(device).train()
-    optimiser = workload.made_optimiser([parameter for parameter in model.parameters() if parameter.requires_grad])
+    settle_lazy(model, lambda: workload.loss(model, _batch(workload, device)))
+    optimiser = workload.made_optimiser(model, running=True)
 
     def step() -> None:
         _step(workload, model, optimiser, device)

@@ -13,7 +13,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode, resolve_name
-from torch.utils._pytree import tree_map
+from torch.utils._pytree import tree_iter, tree_map
 
 from snellen.trace.shapes import attend_with_modes_on
 
@@ -67,6 +67,16 @@ _FULL = frozenset(
         ),
     )
 )
+_WIDEST = frozenset(
+    {
+        *(f"torch.{name}" for name in ("addcdiv", "addcmul", "atan2", "cross", "dot", "vdot", "functional.tensordot")),
+        *(f"torch.Tensor.{name}" for name in ("addcdiv", "addcmul", "atan2", "cross", "dot", "vdot")),
+        *(f"torch.{name}" for name in ("grid_sampler", "scatter_add", "index_put", "Tensor.scatter_add")),
+        *(f"torch.nn.functional.{name}" for name in ("bilinear", "grid_sample")),
+        *("torch.Tensor.index_put",),
+    }
+)
+"""All inputs become the widest of their types."""
 
 
 class CudaRules(TorchFunctionMode):
@@ -104,7 +114,7 @@ class CudaRules(TorchFunctionMode):
         name = resolve_name(func) or ""
         if name in _HALF:
             args, kwargs = tree_map(self._to_half, (args, kwargs))
-        elif name in _FULL and kwargs.get("dtype") is None:
+        elif _has_full((args, kwargs)) if name in _WIDEST else name in _FULL and kwargs.get("dtype") is None:
             args, kwargs = tree_map(_to_full, (args, kwargs))
         return func(*args, **kwargs)
 
@@ -116,6 +126,10 @@ class CudaRules(TorchFunctionMode):
                 self._weights[id(value)] = (value, value.to(self._dtype))
             return self._weights[id(value)][1]
         return value.to(self._dtype)
+
+
+def _has_full(given: Any) -> bool:
+    return any(isinstance(one, Tensor) and one.dtype is torch.float32 for one in tree_iter(given))
 
 
 def _to_full(value: Any) -> Any:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import gc
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field
 from typing import Any, Literal, Self
@@ -12,12 +12,13 @@ import torch
 from torch import Tensor, nn
 from torch._subclasses.fake_tensor import DataDependentOutputException, DynamicOutputShapeException
 from torch.optim import Optimizer
-from torch.utils._pytree import tree_iter
 
 from snellen.errors import SnellenError
 from snellen.estimate.cuda_rules import CudaRules
+from snellen.estimate.eight_bit import EightBitStates
 from snellen.estimate.processor_kernels import inside_operator
-from snellen.trace.fake import build_without_weights, fake_tensors, give_weights
+from snellen.trace.contents import tensors_in
+from snellen.trace.fake import build_without_weights, fake_tensors, give_weights, settle_lazy
 from snellen.trace.recorder import Recorder
 from snellen.trace.shapes import shapes_only
 from snellen.trace.timeline import Category, Timeline
@@ -25,6 +26,8 @@ from snellen.trace.timeline import Category, Timeline
 __all__ = ["NeedsNumbers", "Phase", "StepFailed", "Workload", "record"]
 
 Phase = Literal["train", "validate", "save", "predict"]
+_NUMPY = "numpy() is not supported for tensor subclasses"
+"""What a fake tensor says where its numbers are wanted."""
 _DTYPES = {"fp32": None, "fp16": torch.float16, "bf16": torch.bfloat16}
 
 
@@ -62,12 +65,15 @@ class Workload:
         full_outputs: Whether validation and prediction run in float32 whatever the precision.
         one_by_one: Whether validation looks at its samples one after the other, so that their number does not matter.
         optimiser: Makes the optimiser of the trainable parameters; `None` when nothing is trained.
+        groups: The groups of a model's parameters that the optimiser gets, as the run has them; one without it.
+        running: The optimiser of steps that are really taken, where `optimiser` only takes its memory.
         batch_size: Samples of a micro-batch.
         accumulate: Micro-batches of one optimiser step.
         precision: `fp32`, `fp16` or `bf16`.
         clip: Whether gradients are clipped by their norm.
         average: Whether a moving average of the weights is kept.
         cuda: Whether operators behave as on CUDA.
+        assumed: What the prediction takes for granted, for people.
     """
 
     build: Callable[[], nn.Module]
@@ -78,23 +84,33 @@ class Workload:
     prediction: Callable[[], Any] | None = None
     full_outputs: bool = False
     one_by_one: bool = False
-    optimiser: Callable[[list[nn.Parameter]], Optimizer] | None = None
+    optimiser: Callable[[list[Any]], Optimizer] | None = None
+    groups: Callable[[nn.Module], list[dict[str, Any]]] | None = None
+    running: Callable[[list[Any]], Optimizer] | None = None
     batch_size: int = 1
     accumulate: int = 1
     precision: Literal["fp32", "fp16", "bf16"] = "fp32"
     clip: bool = False
     average: bool = False
     cuda: bool = True
+    assumed: tuple[str, ...] = ()
 
-    def made_optimiser(self, parameters: list[nn.Parameter]) -> Optimizer:
+    def made_optimiser(self, model: nn.Module, *, running: bool = False) -> Optimizer:
         """The optimiser, in the form that torch takes by itself on the device: CUDA works on all tensors at once.
+
+        Args:
+            model: What is trained.
+            running: For steps that are really taken.
 
         Raises:
             ValueError: Nothing is trained.
         """
-        if self.optimiser is None:
+        make = self.running if running and self.running is not None else self.optimiser
+        if make is None:
             raise ValueError("the workload has no optimiser, expected one that trains")
-        made = self.optimiser(parameters)
+        made = make([p for p in model.parameters() if p.requires_grad] if self.groups is None else self.groups(model))
+        if isinstance(made, EightBitStates):
+            made.fused = self.cuda
         for group in made.param_groups:
             if "foreach" in group and group["foreach"] is None:
                 group["foreach"] = self.cuda
@@ -132,6 +148,7 @@ def _gone_through(workload: Workload, phase: Phase, how: Literal["meta", "fake",
         with ExitStack() as stack:
             stack.enter_context(_no_collection())
             model = workload.build() if how == "numbers" else build_without_weights(workload.build)
+            settle_lazy(model, lambda: workload.loss(model, workload.batch(workload.batch_size)))
             if how != "numbers":
                 stack.enter_context(shapes_only() if how == "meta" else fake_tensors())
                 give_weights(model, device="meta" if how == "meta" else "cpu")
@@ -145,6 +162,8 @@ def _gone_through(workload: Workload, phase: Phase, how: Literal["meta", "fake",
     except SnellenError:
         raise
     except Exception as error:
+        if how != "numbers" and _NUMPY in str(error):
+            raise NeedsNumbers(str(error).partition("\n")[0]) from error
         samples = "one sample" if workload.batch_size == 1 else f"{workload.batch_size} samples"
         raise StepFailed.because(
             error,
@@ -210,7 +229,9 @@ class _Run:
         if self.workload.optimiser is None or self.phase == "predict":
             return
         trained = self._trained()
-        self.optimiser = self.workload.made_optimiser(trained)
+        if not trained:
+            raise StepFailed("no parameter of the model is to be trained", hint="--inference looks at prediction alone")
+        self.optimiser = self.workload.made_optimiser(self.model)
         for parameter in trained:
             parameter.grad = torch.zeros_like(parameter)
         self.optimiser.step()
@@ -227,7 +248,7 @@ class _Run:
         kept = [torch.empty_like(tensor) for tensor in (*model.parameters(), *model.buffers())] if averaged else []
         recorder.follow(kept, Category.AVERAGE)
         if self.optimiser is not None:
-            recorder.follow(_tensors(list(self.optimiser.state.values())), Category.OPTIMISER)
+            recorder.follow(tensors_in(list(self.optimiser.state.values())), Category.OPTIMISER)
         try:
             if training:
                 self._train()
@@ -252,7 +273,7 @@ class _Run:
     def _save(self, kept: Sequence[Tensor]) -> None:
         """On the device only what has to be made contiguous is copied; the rest goes to the host as it is."""
         self.recorder.phase = Category.UPDATE
-        state = [] if self.optimiser is None else list(_tensors(list(self.optimiser.state.values())))
+        state = [] if self.optimiser is None else list(tensors_in(list(self.optimiser.state.values())))
         for tensor in (*self.model.state_dict().values(), *kept, *state):
             tensor.detach().contiguous()
 
@@ -265,14 +286,14 @@ class _Run:
     def _batch(self, make: Callable[[], Any]) -> Any:
         self.recorder.phase = Category.INPUTS
         given = make()
-        self.recorder.follow(_tensors(given), Category.INPUTS)
+        self.recorder.follow(tensors_in(given), Category.INPUTS)
         self.recorder.phase = Category.ACTIVATIONS
         return given
 
     def _train(self) -> None:
         workload, recorder = self.workload, self.recorder
         trained, make = self._trained(), self._given("train")
-        optimiser = self.optimiser or workload.made_optimiser(trained)
+        optimiser = self.optimiser or workload.made_optimiser(self.model)
         for _ in range(workload.accumulate):
             with self._scope():
                 loss = workload.loss(self.model, self._batch(make))
@@ -299,17 +320,16 @@ def _backward(loss: Tensor) -> None:
     run((loss,), (torch.ones_like(loss),), False, False, (), allow_unreachable=True, accumulate_grad=True)
 
 
-def _tensors(value: Any) -> Iterator[Tensor]:
-    return (item for item in tree_iter(value) if isinstance(item, Tensor))
-
-
 def _mean(outputs: Any) -> Tensor:
-    values = [tensor.float().mean() for tensor in _tensors(_plain(outputs)) if tensor.is_floating_point()]
+    values = [tensor.float().mean() for tensor in tensors_in(outputs) if tensor.is_floating_point()]
+    if not values:
+        raise StepFailed(
+            f"the model gave {_kind(outputs)} without floating-point tensors: there is no loss to go back from",
+            hint="estimate a run file, whose task has a loss; or --inference for prediction alone",
+        )
     return torch.stack(values).sum()
 
 
-def _plain(outputs: Any) -> Any:
-    """Outputs of transformers are dictionaries with attributes."""
-    return (
-        dict(outputs) if isinstance(outputs, Mapping) else list(outputs) if isinstance(outputs, Sequence) else outputs
-    )
+def _kind(outputs: Any) -> str:
+    name = type(outputs).__name__
+    return "nothing, that is an answer" if outputs is None else f"{'an' if name[0] in 'AEIOUaeiou' else 'a'} {name}"

@@ -48,6 +48,7 @@ class Line:
         step: Seconds of a training step at the wanted batch size, `None` when its speed is not known.
         memory: Bytes that a run may have there, `None` when that is not known.
         changes: What would make it fit, when it does not surely.
+        assumed: What the prediction takes for granted, for people.
     """
 
     machine: str
@@ -59,6 +60,7 @@ class Line:
     step: Duration | None
     memory: int | None = None
     changes: Sequence[MemoryChange] = field(default=())
+    assumed: Sequence[str] = ()
 
 
 def estimate_lines(
@@ -93,7 +95,8 @@ def estimate_lines(
         operators = predictor.timeline(batch_size, predictor.phases[0])[0].operators
         step = step_duration(operators, device, half=name != "fp32")
         changes = changes_for(predictor, device, batch_size) if verdict.fits in ("no", "perhaps") else []
-        lines.append(Line(machine.name, name, verdict, needs, batches, largest, step, device.memory_bytes, changes))
+        found = (machine.name, name, verdict, needs, batches, largest, step, device.memory_bytes, changes)
+        lines.append(Line(*found, predictor.workload.assumed))
     return lines
 
 

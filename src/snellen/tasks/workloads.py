@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any, Literal
 
@@ -16,10 +16,13 @@ from snellen.config.machines import MACHINES, Machine
 from snellen.config.schema import RunConfig
 from snellen.core.facts.machine import MachineFacts
 from snellen.core.file_kinds import nearest
+from snellen.engine.optimiser import build_optimiser
 from snellen.engine.recipe import PreparedRecipe
+from snellen.engine.settings import Optimiser, TrainSettings
 from snellen.errors import UsageError
 from snellen.estimate.calibration import processor_speed
 from snellen.estimate.devices import Device
+from snellen.estimate.eight_bit import EIGHT_BIT_LAYOUT, EightBitStates
 from snellen.estimate.step import Workload
 from snellen.models.backbones.named import NamedModel
 from snellen.tasks.base import Task
@@ -127,14 +130,14 @@ def precision_on(wanted: PrecisionName, machine: Machine) -> PrecisionOf:
 
 
 def workload_of_model(
-    named: NamedModel, shape: Sequence[int], *, optimiser: str | None, precision: PrecisionOf
+    named: NamedModel, shape: Sequence[int], *, optimiser: Optimiser | None, precision: PrecisionOf
 ) -> Workload:
     """A training step of a model alone; its loss is the mean of its outputs.
 
     Args:
         named: The model.
         shape: Of one sample.
-        optimiser: `adamw`, `adam`, `sgd`, or `None` for inference only.
+        optimiser: `adamw`, `adam`, `sgd`, `adamw-8bit`, or `None` for inference only.
         precision: Format of the heavy operations.
     """
 
@@ -143,8 +146,9 @@ def workload_of_model(
             return ([torch.rand(tuple(shape)) for _ in range(count)],)
         return torch.rand(count, *shape)
 
-    trained = None if optimiser is None or named.takes_list else _maker(optimiser)
-    return Workload(build=named.build, batch=batch, optimiser=trained, precision=precision)
+    settings = None if optimiser is None or named.takes_list else TrainSettings(optimiser=optimiser, weight_decay=0)
+    made = Workload(build=named.build, batch=batch, precision=precision)
+    return made if settings is None else _trained(made, settings)
 
 
 def workload_of_run(
@@ -179,13 +183,15 @@ def workload_of_run(
         batch=batch,
         loss=loss,
         outputs=recipe.evaluation_step,
-        optimiser=_maker(optim.optimiser),
+        groups=recipe.parameter_groups,
         batch_size=optim.batch_size,
         accumulate=optim.accumulate,
         precision=precision,
         clip=optim.clip_norm is not None,
         average=optim.ema_decay is not None,
     )
+    settings = TrainSettings(optimiser=optim.optimiser, lr=optim.lr, weight_decay=optim.weight_decay)
+    made = _trained(made, settings)
     inference = task.inference(config, largest) if largest is not None else None
     if inference is None:
         # What it makes of the outputs is not known to be tensors: the forward pass of training, without gradients.
@@ -211,8 +217,12 @@ def _without_weights(config: RunConfig) -> RunConfig:
     return config.model_copy(update={"model": config.model.model_copy(update=changes)})
 
 
-def _maker(name: str) -> Callable[[list[nn.Parameter]], Optimizer]:
-    if name == "sgd":
-        return lambda parameters: torch.optim.SGD(parameters, lr=1e-3, momentum=0.9)
-    kind = torch.optim.Adam if name == "adam" else torch.optim.AdamW
-    return lambda parameters: kind(parameters, lr=1e-3)
+def _trained(workload: Workload, settings: TrainSettings) -> Workload:
+    """The same with the engine's optimiser; of one in eight bits, whose library need not be here, only the memory."""
+
+    def made(given: list[Any]) -> Optimizer:
+        return build_optimiser(settings, given if isinstance(given[0], dict) else [{"params": given}])
+
+    if settings.optimiser == "adamw-8bit":
+        return replace(workload, optimiser=EightBitStates, running=made, assumed=(EIGHT_BIT_LAYOUT,))
+    return replace(workload, optimiser=made)

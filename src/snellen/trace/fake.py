@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 
 import torch
 from torch import Tensor, nn
 from torch._subclasses.fake_tensor import FakeTensorMode
+from torch.nn.parameter import is_lazy
+
+from snellen.trace.shapes import shapes_only
 
 _TELLS = logging.getLogger("torch._subclasses.fake_tensor")
 
-__all__ = ["build_without_weights", "fake_tensors", "give_weights"]
+__all__ = ["build_without_weights", "fake_tensors", "give_weights", "settle_lazy"]
 
 
 @contextmanager
@@ -42,6 +45,19 @@ def build_without_weights(build: Callable[[], nn.Module]) -> nn.Module:
         return build()
 
 
+def settle_lazy(model: nn.Module, run: Callable[[], object]) -> None:
+    """Let modules that take the shape of their weights from their first input see one; nothing else is done.
+
+    Args:
+        model: Whose weights may have no shape yet.
+        run: A forward pass, called only where there are such weights.
+    """
+    lazy = [one for one in (*model.parameters(), *model.buffers()) if is_lazy(one)]
+    if lazy:
+        with torch.no_grad(), shapes_only() if lazy[0].data.is_meta else nullcontext():
+            run()
+
+
 def give_weights(model: nn.Module, *, device: str = "cpu", dtype: torch.dtype | None = None) -> nn.Module:
     """Replace all parameters and buffers by new tensors on a device; inside `fake_tensors` they take no memory.
 
@@ -58,11 +74,11 @@ def give_weights(model: nn.Module, *, device: str = "cpu", dtype: torch.dtype | 
 
     for module in model.modules():
         for name, parameter in list(module._parameters.items()):
-            if parameter is not None:
+            if parameter is not None and not is_lazy(parameter):
                 if id(parameter) not in done:
                     done[id(parameter)] = nn.Parameter(new(parameter.data), requires_grad=parameter.requires_grad)
                 module._parameters[name] = done[id(parameter)]  # type: ignore[assignment]
         for name, buffer in list(module._buffers.items()):
-            if buffer is not None:
+            if buffer is not None and not is_lazy(buffer):
                 module._buffers[name] = done.setdefault(id(buffer), new(buffer))
     return model

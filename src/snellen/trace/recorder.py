@@ -12,10 +12,11 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
+import torch
 from torch import Tensor, nn
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_iter
-from torch.utils.flop_counter import flop_registry
+from torch.utils.flop_counter import flop_registry, sdpa_backward_flop_count, sdpa_flop_count
 
 from snellen.trace.timeline import Allocation, Category, Event, Timeline
 
@@ -27,6 +28,22 @@ _VIEWS = frozenset(
                  "unsqueeze", "squeeze", "split", "unbind", "as_strided", "empty")
 )  # fmt: skip
 """Operators that move no data."""
+
+
+def _attention(query: Tensor, key: Tensor, value: Tensor, *_: Any, **__: Any) -> int:
+    return int(sdpa_flop_count(query.shape, key.shape, value.shape))  # type: ignore[no-untyped-call]
+
+
+def _attention_backward(gradient: Tensor, query: Tensor, key: Tensor, value: Tensor, *_: Any, **__: Any) -> int:
+    shapes = (one.shape for one in (gradient, query, key, value))
+    return int(sdpa_backward_flop_count(*shapes))  # type: ignore[no-untyped-call]
+
+
+_OF_CPU: Mapping[Any, Callable[..., int]] = {
+    torch.ops.aten._scaled_dot_product_flash_attention_for_cpu: _attention,
+    torch.ops.aten._scaled_dot_product_flash_attention_for_cpu_backward: _attention_backward,
+}
+"""Operations of what PyTorch's own table leaves out: the CPU's kernels for attention, as those of CUDA."""
 
 
 class Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
@@ -128,7 +145,8 @@ class Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
         self, func: Any, name: str, args: tuple[Any, ...], kwargs: Mapping[str, Any], result: Any, made: list[Tensor]
     ) -> None:
         packet = getattr(func, "_overloadpacket", None)
-        flops = int(flop_registry[packet](*args, **kwargs, out_val=result)) if packet in flop_registry else 0
+        formula = _OF_CPU.get(packet) or flop_registry.get(packet)
+        flops = int(formula(*args, **kwargs, out_val=result)) if formula is not None else 0
         self.timeline.flops += flops
         if name.rpartition(".")[0] not in _VIEWS:
             read = sum(_bytes(item) for item in tree_iter((args, kwargs)) if isinstance(item, Tensor))

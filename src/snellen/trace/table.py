@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 from torch._subclasses.fake_tensor import DataDependentOutputException, DynamicOutputShapeException
-from torch.utils._pytree import tree_iter
+from torch.nn.parameter import is_lazy
 
 from snellen.errors import SnellenError
-from snellen.trace.fake import fake_tensors, give_weights
+from snellen.trace.contents import tensors_in
+from snellen.trace.fake import fake_tensors, give_weights, settle_lazy
 from snellen.trace.recorder import Recorder
 from snellen.trace.shapes import shapes_only
 from snellen.trace.timeline import Category
@@ -94,6 +96,8 @@ def trace(model: nn.Module, inputs: Sequence[Any], *, train: bool = True, device
         (((1, 2),), 16)
     """
     model.train(train)
+    with suppress(Exception):  # what it says of its input is heard in the pass that counts
+        settle_lazy(model, lambda: model(*(_tensor(item, "cpu") for item in inputs)))
     if device == "cpu":
         found = _through(model, inputs, train, "meta")
         if not found.problem:
@@ -107,15 +111,16 @@ def _through(model: nn.Module, inputs: Sequence[Any], train: bool, device: str) 
     recorder = Recorder()
     with shapes_only() if device == "meta" else fake_tensors(), recorder:
         give_weights(model, device=device)
-        found.parameters = sum(parameter.numel() for parameter in model.parameters())
-        found.parameter_bytes = sum(p.numel() * p.element_size() for p in model.parameters())
-        recorder.follow(model.parameters(), Category.PARAMETERS)
+        weights = [one for one in model.parameters() if not is_lazy(one)]
+        found.parameters = sum(one.numel() for one in weights)
+        found.parameter_bytes = sum(one.numel() * one.element_size() for one in weights)
+        recorder.follow(weights, Category.PARAMETERS)
         recorder.follow(model.buffers(), Category.BUFFERS)
         open_rows: list[_Open] = []
         undo = _watch(model, recorder, found, open_rows)
         try:
             given = [_tensor(item, device) for item in inputs]
-            recorder.follow((t for t in tree_iter(given) if isinstance(t, Tensor)), Category.INPUTS)
+            recorder.follow(tensors_in(given), Category.INPUTS)
             recorder.phase = Category.ACTIVATIONS
             with torch.set_grad_enabled(train):
                 outputs = model(*given)
@@ -142,7 +147,7 @@ def _watch(model: nn.Module, recorder: Recorder, found: Traced, open_rows: list[
     def entering(name: str) -> Any:
         def enter(module: nn.Module, given: Any) -> None:
             row = ModuleRow(name, type(module).__name__, _shapes(given))
-            row.parameters = sum(parameter.numel() for parameter in module.parameters())
+            row.parameters = sum(one.numel() for one in module.parameters() if not is_lazy(one))
             found.rows.append(row)
             open_rows.append((row, recorder.timeline.flops, recorder.alive_bytes(Category.ACTIVATIONS)))
 
@@ -151,7 +156,7 @@ def _watch(model: nn.Module, recorder: Recorder, found: Traced, open_rows: list[
     def leave(module: nn.Module, given: Any, result: Any) -> None:  # noqa: ARG001 - the signature of a hook
         row, flops, alive = open_rows.pop()
         row.outputs = _shapes(result)
-        tensors = [item for item in tree_iter(result) if isinstance(item, Tensor)]
+        tensors = list(tensors_in(result))
         row.dtype = str(tensors[0].dtype).removeprefix("torch.") if tensors else ""
         row.flops = recorder.timeline.flops - flops
         row.activation_bytes = max(0, recorder.alive_bytes(Category.ACTIVATIONS) - alive)
@@ -174,7 +179,7 @@ def _tensor(item: Any, device: str) -> Any:
 
 
 def _shapes(value: Any) -> tuple[tuple[int, ...], ...]:
-    return tuple(tuple(item.shape) for item in tree_iter(value) if isinstance(item, Tensor))
+    return tuple(tuple(item.shape) for item in tensors_in(value))
 
 
 def _first_line(error: BaseException) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import difflib
 import importlib
 import importlib.util
@@ -158,7 +159,8 @@ def _own(module: str, attribute: str, options: Mapping[str, Any]) -> NamedModel:
 
 
 def _built(factory: Callable[..., Any], options: Mapping[str, Any], name: str) -> nn.Module:
-    made = factory(**options)
+    """What the callable makes; a model that stands there ready is copied, as what is built is changed."""
+    made = copy.deepcopy(factory) if isinstance(factory, nn.Module) else factory(**options)
     if not isinstance(made, nn.Module):
         raise UsageError(f"{name} made a {type(made).__name__}, expected a torch.nn.Module")
     return made
