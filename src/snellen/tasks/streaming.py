@@ -1,8 +1,11 @@
-"""Vectors of any number of images, for every task whose first step they are: in this process or over a Ray cluster."""
+"""Vectors of any number of images, for every task whose first step they are: in this process or over a Ray cluster.
+
+And what the summaries of such tasks say alike.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Protocol
 
@@ -11,8 +14,10 @@ from snellen.data.sources import ImageRef, ImageSource
 from snellen.engine.embedding import EmbedReport, EmbedSettings, embed_images
 from snellen.models.backbones.embedders import Embedder
 from snellen.report.progress import Throughput
+from snellen.report.text import harmless
+from snellen.tasks.unread import UNREAD, unread_lines
 
-__all__ = ["Source", "source_remarks", "stream_vectors"]
+__all__ = ["Source", "closing_lines", "count_lines", "done_before", "source_remarks", "stream_vectors"]
 
 
 class Source(Protocol):
@@ -75,3 +80,38 @@ def source_remarks(source: ImageSource, cache: FeatureCache | None = None) -> li
     if cache is not None and cache.problem:
         remarks.append(f"the cache does not help: {cache.problem}")
     return remarks
+
+
+def done_before(report: EmbedReport) -> str:
+    """The part of a summary's first line that tells what an earlier call had done, `""` when there was none."""
+    return f", {report.earlier} done before" if report.earlier else ""
+
+
+def count_lines(counts: Mapping[str, int], *, limit: int) -> list[str]:
+    """How many images each answer has, the most frequent first.
+
+    Args:
+        counts: Number of images by answer.
+        limit: At most this many answers are named.
+
+    Example:
+        >>> count_lines({"cat": 1, "dog": 20}, limit=1)
+        ['      20  dog', '  and 1 more classes']
+    """
+    ordered = sorted(counts.items(), key=lambda one: (-one[1], one[0]))
+    lines = [f"  {count:6d}  {harmless(name)}" for name, count in ordered[:limit]]
+    return [*lines, f"  and {len(ordered) - limit} more classes"] if len(ordered) > limit else lines
+
+
+def closing_lines(report: EmbedReport, remarks: Sequence[str], *, limit: int, where: str | Path = UNREAD) -> list[str]:
+    """The last lines of a stream's summary: memory that ran out, images that could not be read, remarks.
+
+    Args:
+        report: Of the stream.
+        remarks: What a reader must know besides.
+        limit: At most this many images that could not be read are named.
+        where: The file that lists all of them.
+    """
+    split = [f"memory ran out {report.splits} times: smaller batches were taken"] if report.splits else []
+    notes = [f"note: {harmless(one)}" for one in remarks]
+    return [*split, *unread_lines(report.unread, limit=limit, where=where), *notes]

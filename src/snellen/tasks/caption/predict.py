@@ -26,11 +26,11 @@ from snellen.models.backbones.embedders import load_embedder
 from snellen.models.captioning.florence import load_captioner
 from snellen.models.captioning.prompts import Prompt, parse_prompt
 from snellen.report.progress import Throughput, note
-from snellen.report.text import harmless
 from snellen.tasks.caption.config import CaptionRun
 from snellen.tasks.caption.memory import Held, StageMemory, measured, released
 from snellen.tasks.embed.config import EmbedModel
-from snellen.tasks.unread import unread_lines, write_unread
+from snellen.tasks.streaming import closing_lines, done_before
+from snellen.tasks.unread import write_unread
 
 __all__ = ["CAPTIONS", "Captioning", "predict_all"]
 
@@ -82,15 +82,11 @@ class Captioning:
             limit: At most this many images without answers are named.
         """
         report = self.report
-        earlier = f", {report.earlier} done before" if report.earlier else ""
         speed = f"{report.seconds:.1f} s ({report.images_per_second:.1f} images/s)"
         asked = f"{len(self.prompts)} prompts ({', '.join(prompt.name for prompt in self.prompts)})"
-        lines = [f"{report.done} images asked {asked} in {speed}{earlier}, {self.failed} could not be read"]
+        lines = [f"{report.done} images asked {asked} in {speed}{done_before(report)}, {self.failed} could not be read"]
         lines += [stage.sentence for stage in self.stages]
-        if report.splits:
-            lines.append(f"memory ran out {report.splits} times: smaller batches were taken")
-        lines += unread_lines(report.unread, limit=limit)
-        return lines + [f"note: {harmless(one)}" for one in self.remarks]
+        return lines + closing_lines(report, self.remarks, limit=limit)
 
 
 def predict_all(

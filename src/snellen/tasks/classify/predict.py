@@ -18,11 +18,10 @@ from snellen.data.sources import open_sources
 from snellen.data.writing import make_folder
 from snellen.engine.embedding import EmbedReport
 from snellen.errors import WeightsError
-from snellen.report.text import harmless
 from snellen.tasks.classify.config import ClassifyRun
 from snellen.tasks.classify.model import answer_settings, load_answerer, load_card
-from snellen.tasks.streaming import source_remarks, stream_vectors
-from snellen.tasks.unread import unread_lines, write_unread
+from snellen.tasks.streaming import closing_lines, count_lines, done_before, source_remarks, stream_vectors
+from snellen.tasks.unread import write_unread
 
 __all__ = ["Classification", "predict_all"]
 
@@ -66,19 +65,12 @@ class Classification:
             limit: At most this many classes and images without an answer are named.
         """
         report = self.report
-        earlier = f", {report.earlier} done before" if report.earlier else ""
         took = f"{report.seconds:.1f} s ({report.images_per_second:.1f} images/s)"
-        ordered = sorted(self.counts.items(), key=lambda one: (-one[1], one[0]))
-        lines = [
-            f"{report.done} images classified in {took}{earlier}, {self.failed} could not be read",
-            *(f"  {count:6d}  {harmless(name)}" for name, count in ordered[:limit]),
+        return [
+            f"{report.done} images classified in {took}{done_before(report)}, {self.failed} could not be read",
+            *count_lines(self.counts, limit=limit),
+            *closing_lines(report, self.remarks, limit=limit),
         ]
-        if len(ordered) > limit:
-            lines.append(f"  and {len(ordered) - limit} more classes")
-        if report.splits:
-            lines.append(f"memory ran out {report.splits} times: smaller batches were taken")
-        lines += unread_lines(report.unread, limit=limit)
-        return lines + [f"note: {harmless(one)}" for one in self.remarks]
 
 
 def predict_all(

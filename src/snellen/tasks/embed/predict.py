@@ -17,9 +17,9 @@ from snellen.report.progress import note
 from snellen.report.text import harmless
 from snellen.tasks.embed.config import EmbedRun
 from snellen.tasks.embed.page import render_embedding
-from snellen.tasks.streaming import source_remarks, stream_vectors
+from snellen.tasks.streaming import closing_lines, done_before, source_remarks, stream_vectors
 from snellen.tasks.trained_backbone import backbone_loader
-from snellen.tasks.unread import UNREAD, unread_lines, write_unread
+from snellen.tasks.unread import UNREAD, write_unread
 
 __all__ = ["Embedding", "predict_all"]
 
@@ -65,17 +65,14 @@ class Embedding:
             limit: At most this many images without features are named.
         """
         report = self.report
-        earlier = f", {report.earlier} done before" if report.earlier else ""
         cached = f", {report.cached} of them known to the cache" if report.cached else ""
         took = f"{report.seconds:.1f} s ({report.images_per_second:.1f} images/s)"
         lines = [
-            f"{report.done} images embedded in {took}{cached}{earlier}, {self.failed} could not be read",
+            f"{report.done} images embedded in {took}{cached}{done_before(report)}, {self.failed} could not be read",
             f"{self.embedder.name}: vectors of {self.embedder.width} numbers, fingerprint {self.embedder.fingerprint}",
+            *_conversion_lines(report),
+            *closing_lines(report, self.remarks, limit=limit, where=report.folder / UNREAD),
         ]
-        if report.splits:
-            lines.append(f"memory ran out {report.splits} times: smaller batches were taken")
-        lines += _conversion_lines(report)
-        lines += unread_lines(report.unread, limit=limit, where=report.folder / UNREAD)
         if self.failed:
             lines.append("next: mend these files and type the same command again: it tries them, and nothing else")
         if report.changed:
@@ -83,7 +80,7 @@ class Embedding:
                 f"{len(report.changed)} files were written after their features were, {harmless(report.changed[0])} "
                 "for one: choose another output folder to embed them anew"
             )
-        return lines + [f"note: {harmless(one)}" for one in self.remarks]
+        return lines
 
 
 def predict_all(

@@ -15,7 +15,6 @@ from snellen.data.sources import open_sources
 from snellen.engine.embedding import EmbedReport, EmbedSettings
 from snellen.errors import DataError
 from snellen.models.backbones.embedders import Embedder
-from snellen.report.text import harmless
 from snellen.tasks.fewshot.config import FewShotRun
 from snellen.tasks.fewshot.data import read_supports
 from snellen.tasks.fewshot.episodes import UNKNOWN, Episode, available_shots, shuffled, taken
@@ -23,8 +22,8 @@ from snellen.tasks.fewshot.evaluate import RECORD, folder_of, source_of
 from snellen.tasks.fewshot.model import build_embedder, cache_of, embed, loader_of, settings_of
 from snellen.tasks.fewshot.recognise import Comparison, Method, centre_of, told_recall, vectors_of
 from snellen.tasks.fewshot.records import read_choice, write_rows
-from snellen.tasks.streaming import source_remarks, stream_vectors
-from snellen.tasks.unread import unread_lines, write_unread
+from snellen.tasks.streaming import closing_lines, count_lines, source_remarks, stream_vectors
+from snellen.tasks.unread import write_unread
 
 __all__ = ["Recognition", "predict_all"]
 
@@ -69,15 +68,11 @@ class Recognition:
         Args:
             limit: At most this many classes and images without an answer are named.
         """
-        ordered = sorted(self.counts.items(), key=lambda one: (-one[1], one[0]))
-        lines = [
+        return [
             f"{sum(self.counts.values())} images recognised, {self.failed} could not be read; {self.what}",
-            *(f"  {count:6d}  {harmless(name)}" for name, count in ordered[:limit]),
+            *count_lines(self.counts, limit=limit),
+            *closing_lines(self.report, self.remarks, limit=limit),
         ]
-        if len(ordered) > limit:
-            lines.append(f"  and {len(ordered) - limit} more classes")
-        lines += unread_lines(self.report.unread, limit=limit)
-        return lines + [f"note: {harmless(one)}" for one in self.remarks]
 
 
 def predict_all(

@@ -13,13 +13,12 @@ from snellen.data.features import distinct_parts
 from snellen.data.sources import open_sources
 from snellen.data.writing import make_folder
 from snellen.engine.embedding import EmbedReport
-from snellen.report.text import harmless
 from snellen.tasks.probe.answers import PREDICTIONS, answer_of
 from snellen.tasks.probe.config import ProbeRun, columns_of
 from snellen.tasks.probe.features import FrozenFeatures, embed_settings
 from snellen.tasks.probe.model import ProbeNet, load_probe
-from snellen.tasks.streaming import source_remarks, stream_vectors
-from snellen.tasks.unread import unread_lines, write_unread
+from snellen.tasks.streaming import closing_lines, done_before, source_remarks, stream_vectors
+from snellen.tasks.unread import write_unread
 
 __all__ = ["Probing", "predict_all"]
 
@@ -61,11 +60,9 @@ class Probing:
             limit: At most this many images without an answer are named.
         """
         report = self.report
-        earlier = f", {report.earlier} done before" if report.earlier else ""
         by = f"{len(self.heads)} heads ({', '.join(self.heads)})"
-        lines = [f"{report.done} images answered by {by}{earlier}, {self.failed} could not be read"]
-        lines += unread_lines(report.unread, limit=limit)
-        return lines + [f"note: {harmless(one)}" for one in self.remarks]
+        first = f"{report.done} images answered by {by}{done_before(report)}, {self.failed} could not be read"
+        return [first, *closing_lines(report, self.remarks, limit=limit)]
 
 
 def predict_all(
