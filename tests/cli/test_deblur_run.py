@@ -18,6 +18,7 @@ from snellen.core.run_folder import RunFolder
 from snellen.data.reading import read_image
 from snellen.data.writing import write_png
 from snellen.errors import SnellenError
+from uneven_video import write_uneven
 
 EXAMPLE = Path(__file__).parents[2] / "examples" / "deblur.yaml"
 TINY = [
@@ -142,18 +143,18 @@ def blind(project: Path) -> Path:
 
 
 def test_videos_of_any_size_are_restored_without_spikes(tmp_path: Path, blind: Path) -> None:
-    video = tmp_path / "clip.mp4"
-    writer = cv2.VideoWriter(str(video), cv2.VideoWriter.fourcc(*"mp4v"), 10.0, (70, 50))
-    for number in range(7):
-        writer.write(np.full((50, 70, 3), 20 * number, np.uint8))
-    writer.release()
+    grey = [np.full((50, 70, 3), 20 * number, np.uint8) for number in range(7)]
+    video = write_uneven(tmp_path / "clip.mp4", grey, [100, 100, 100, 100, 100, 400, 100])
     still = tmp_path / "still"
     still.mkdir()
     write_png(still / "00001.png", np.full((21, 13, 3), 90, np.uint8))
     for name in ("00002.png", "00003.png"):
         write_png(still / name, np.full((21, 13, 3), 90, np.uint8))
-    done = snellen("predict", blind, video, still, "-o", tmp_path / "out", "--json")
+    done = snellen("predict", blind, video, still, "predict.video=true", "-o", tmp_path / "out", "--json")
     assert done.exit_code == 0, f"{done.output} {done.exception!r}"
+    assert "clip: frames are 100 to 400 ms apart" in done.stderr
+    # Unevenly far apart as they were, the frames take as long together.
+    assert cv2.VideoCapture(str(tmp_path / "out" / "clip.mp4")).get(cv2.CAP_PROP_FPS) == pytest.approx(6 / 0.9, rel=0.01)
     assert len(list((tmp_path / "out" / "frames" / "clip").iterdir())) == 7
     assert read_image(tmp_path / "out" / "frames" / "still" / "00000000.png").pixels.shape == (21, 13, 3)
 

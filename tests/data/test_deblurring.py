@@ -20,6 +20,7 @@ from snellen.data.spikes.geometry import find_format
 from snellen.data.spikes.streams import read_voxels
 from snellen.data.synthesis.deblurring import synthesise_deblurring
 from snellen.data.synthesis.exposure import ExposureSettings, expose, from_linear, to_linear
+from snellen.data.video import find_sequences
 from snellen.data.writing import write_png
 from snellen.errors import DataError
 from snellen.ops.clip_crops import cut_clip, draw_view
@@ -27,6 +28,7 @@ from snellen.ops.image_quality import psnr
 from snellen.tasks.deblur.config import DeblurRun
 from snellen.tasks.deblur.data import largest_count, motion_of
 from snellen.tasks.target import target_of
+from uneven_video import write_uneven
 
 SIDE = (48, 64)
 QUICK = ExposureSettings(window=3, subframes=4, steps=8)
@@ -226,3 +228,35 @@ def test_a_video_file_is_read(photo, tmp_path):
     assert "hint: leave the sensor out" in refused.stderr
     refused = run("synth-deblur", str(path), "-o", made, "--window", "5", "--sensor", "24x32")
     assert "window was 3, is now 5" in str(refused.exception)
+
+
+def test_a_video_of_uneven_rate_or_cut_short_is_said(photo, tmp_path):
+    frames = walk(photo, 8)
+    uneven = write_uneven(tmp_path / "uneven.mp4", frames, [40, 40, 40, 40, 40, 40, 120, 40])
+    (sequence,) = find_sequences(uneven)
+    assert len(list(sequence.open())) == 8
+    assert sequence.rate == pytest.approx(7 / 0.36, rel=0.01)
+    assert sequence.notes == ("frames are 40 to 120 ms apart: they are taken as equally far apart, 19.4 a second",)
+    done = run("synth-deblur", str(uneven), "-o", str(tmp_path / "made"), "--window", "3")
+    assert "uneven: frames are 40 to 120 ms apart" in done.stderr
+    (even,) = find_sequences(write_uneven(tmp_path / "even.mp4", frames, [40] * 8))
+    assert (even.rate, even.notes) == (25.0, ())
+    # However late it changes.
+    (short,) = find_sequences(write_uneven(tmp_path / "late.mp4", [*frames] * 40, [40] * 310 + [80] * 10))
+    assert short.notes == ("frames are 40 to 80 ms apart: they are taken as equally far apart, 24.2 a second",)
+
+    path = tmp_path / "cut.avi"
+    writer = cv2.VideoWriter(str(path), cv2.VideoWriter.fourcc(*"MJPG"), 25, SIDE[::-1])
+    for frame in frames * 4:
+        writer.write(frame[..., ::-1])
+    writer.release()
+    assert find_sequences(path)[0].notes == ()
+    path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
+    (cut,) = find_sequences(path)
+    assert cut.notes[0].endswith("of the 1.28 s that it states")
+    assert find_sequences(_unreadable(tmp_path / "a.mp4"))[0].rate is None
+
+
+def _unreadable(path: Path) -> Path:
+    path.write_bytes(b"no video")
+    return path

@@ -26,6 +26,10 @@ Frame: TypeAlias = npt.NDArray[np.uint8]
 VIDEO_SUFFIXES: Final = frozenset({".mp4", ".m4v", ".mov", ".avi", ".mkv", ".webm"})
 _UNEVEN: Final = 0.25
 """Of the usual distance between two frames; time stamps in milliseconds round by less in any video under 240 Hz."""
+_ROUNDING: Final = 0.02
+"""Of a stated rate; the last frame of a short video is often given another length."""
+_TORN: Final = 0.1
+"""Of the stated length; sound that goes on a little longer than the picture is no reason for a word."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,12 +41,14 @@ class FrameSequence:
         source: The file, or the folder.
         open: Gives the frames, RGB `(H, W, 3)`, anew at each call.
         notes: What a reader should know of it, one sentence each.
+        rate: Frames a second, where it says.
     """
 
     name: str
     source: Path
     open: Callable[[], Iterator[Frame]]
     notes: tuple[str, ...] = ()
+    rate: float | None = None
 
 
 def find_sequences(path: str | Path) -> list[FrameSequence]:
@@ -103,23 +109,36 @@ def read_video(path: Path) -> Iterator[Frame]:
 
 
 def _of_video(path: Path, name: str) -> FrameSequence:
-    return FrameSequence(_plain(name), path, lambda: read_video(path), _uneven(path))
+    rate, notes = _rate(path)
+    return FrameSequence(_plain(name), path, lambda: read_video(path), notes, rate)
 
 
-def _uneven(path: Path) -> tuple[str, ...]:
-    """Whether the frames are unequally far apart in time, by the stamps of the first few hundred."""
+def _rate(path: Path) -> tuple[float | None, tuple[str, ...]]:
+    """Frames a second, and notes where they are unequally far apart in time, or end too early: by all their stamps."""
     capture = cv2.VideoCapture(str(path))
     stamps: list[float] = []
     try:
-        while len(stamps) < 300 and capture.grab():
+        stated = given if (given := capture.get(cv2.CAP_PROP_FPS)) > 0 else None
+        length = 1000 * capture.get(cv2.CAP_PROP_FRAME_COUNT) / stated if stated else 0.0
+        while capture.grab():
             stamps.append(capture.get(cv2.CAP_PROP_POS_MSEC))
     finally:
         capture.release()
     steps = [later - earlier for earlier, later in pairwise(stamps)]
     usual = float(np.median(steps)) if steps else 0.0
-    if usual <= 0 or max(abs(step - usual) for step in steps) <= max(1.5, _UNEVEN * usual):
-        return ()
-    return (f"frames are {min(steps):.0f} to {max(steps):.0f} ms apart: the blur takes them as equally far apart",)
+    if usual <= 0 or stamps[-1] <= stamps[0]:
+        return stated, ()
+    mean = 1000 * len(steps) / (stamps[-1] - stamps[0])
+    # A container states the rate of some frames, or that of the encoder's clock, where it varies.
+    rate = stated if stated is not None and abs(stated - mean) <= _ROUNDING * mean else mean
+    notes = []
+    if max(abs(step - usual) for step in steps) > max(1.5, _UNEVEN * usual):
+        apart = f"frames are {min(steps):.0f} to {max(steps):.0f} ms apart"
+        notes.append(f"{apart}: they are taken as equally far apart, {rate:.3g} a second")
+    end = stamps[-1] + max(steps)
+    if end + max(steps) < (1 - _TORN) * length:
+        notes.append(f"its {len(stamps)} frames end after {end / 1000:.2f} of the {length / 1000:.2f} s that it states")
+    return rate, tuple(notes)
 
 
 def _of_folders(path: Path) -> list[FrameSequence]:

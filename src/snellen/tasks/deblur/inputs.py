@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -38,12 +38,14 @@ class Video:
         source: File or folder.
         open: Gives its frames anew at each call.
         notes: What a reader should know of it.
+        rate: Frames a second, where it says.
     """
 
     name: str
     source: Path
     open: Callable[[], Iterator[Frame]]
     notes: tuple[str, ...] = ()
+    rate: float | None = None
 
     def __str__(self) -> str:
         return f"{self.source}#{self.name}"
@@ -112,7 +114,7 @@ def find_videos(inputs: Sequence[Path], reader: FrameReader) -> tuple[list[Video
         names[video.name] = names.get(video.name, 0) + 1
         count = names[video.name]
         name = video.name if count == 1 else f"{video.name}_{count}"
-        unique.append(Video(name, video.source, video.open, video.notes))
+        unique.append(replace(video, name=name))
     return unique, problems
 
 
@@ -129,7 +131,7 @@ def _videos(path: Path, reader: FrameReader) -> list[Video]:
             f"{path} holds no folder of blurred frames with spikes beside it, and this network takes spikes",
             hint="expected SEQUENCE/blur and SEQUENCE/spike",
         )
-    return [Video(one.name, one.source, _plain(one.open), one.notes) for one in find_sequences(path)]
+    return [Video(one.name, one.source, _plain(one.open), one.notes, one.rate) for one in find_sequences(path)]
 
 
 def _has_blur(path: Path) -> bool:

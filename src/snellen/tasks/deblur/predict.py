@@ -55,7 +55,7 @@ class DeblurPredictor:
             DataError: It cannot be read.
             RunFolderError: The frames cannot be written.
         """
-        length, sizes, fps = _measured(video)
+        length, sizes = _measured(video)
         if len(sizes) > 1:
             raise DataError(f"{video.source}: frames of {video.name} have the sizes {sizes}", slug="clip-size-mismatch")
         place = make_folder(self.out / "frames" / video.name)
@@ -82,7 +82,8 @@ class DeblurPredictor:
             "notes": list(video.notes),
         }
         if self.config.predict.video:
-            record["video"] = str(_write_video(place, self.out / f"{video.name}.mp4", fps or self.config.predict.fps))
+            rate = video.rate or self.config.predict.fps
+            record["video"] = str(_write_video(place, self.out / f"{video.name}.mp4", rate))
         return record
 
     def _restored(self, video: Video, length: int, first: int) -> Iterator[Any]:
@@ -103,8 +104,8 @@ class DeblurPredictor:
             yield to_bytes(frame[0].float().cpu().numpy())
 
 
-def _measured(video: Video) -> tuple[int, list[tuple[int, int]], float | None]:
-    """How many frames, of which sizes `(height, width)`, and how many a second where that is said.
+def _measured(video: Video) -> tuple[int, list[tuple[int, int]]]:
+    """How many frames, and of which sizes `(height, width)`.
 
     A video's own count is often wrong, so the frames are counted; without spikes that costs decoding alone.
     """
@@ -114,12 +115,7 @@ def _measured(video: Video) -> tuple[int, list[tuple[int, int]], float | None]:
         sizes[pixels.shape[0], pixels.shape[1]] = None
     if not length:
         raise DataError(f"{video.source} holds no frame", slug="empty-dataset")
-    fps = None
-    if video.source.is_file():
-        capture = cv2.VideoCapture(str(video.source))
-        fps = capture.get(cv2.CAP_PROP_FPS) or None
-        capture.release()
-    return length, list(sizes), fps
+    return length, list(sizes)
 
 
 def _done(place: Path, length: int) -> int:
