@@ -1,6 +1,7 @@
 """Any backbone as one vector for an image, with the preprocessing that its makers use and a fingerprint of both.
 
-clip_vitb32 clip_vitb16 clip_vitl14         openai/CLIP, image tower, projected and not normalised
+clip_vit{b32,b16,l14,l14_336}               openai/CLIP, image tower, projected and not normalised
+clip_rn{50,101,50x4,50x16,50x64}            openai/CLIP, likewise
 dinov2_{vits14,vitb14,vitl14,vitg14}[_reg]  facebookresearch/dinov2, normalised class token
 sam_vit_{b,l,h}                             Segment Anything, image embedding averaged over the picture
 torchvision:resnet50[.IMAGENET1K_V2]        any classifier of torchvision, pooled features
@@ -19,11 +20,13 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Final
 
+import numpy as np
 import torch
+from PIL import Image
 from timm.models.vision_transformer import VisionTransformer
 from torch import Tensor, nn
 
-from snellen.errors import MissingExtraError, UsageError
+from snellen.errors import ContractError, MissingExtraError, UsageError
 from snellen.models.backbones import clip
 from snellen.models.backbones.classical import CLASSICAL
 from snellen.models.backbones.fetching import hub_access, weights_unreachable
@@ -46,12 +49,20 @@ _CLIP: Final = {
     "clip_vitb32": "vit_base_patch32_clip_quickgelu_224.openai",
     "clip_vitb16": "vit_base_patch16_clip_quickgelu_224.openai",
     "clip_vitl14": "vit_large_patch14_clip_quickgelu_224.openai",
+    "clip_vitl14_336": "vit_large_patch14_clip_quickgelu_336.openai",
+    "clip_rn50": "resnet50_clip.openai",
+    "clip_rn101": "resnet101_clip.openai",
+    "clip_rn50x4": "resnet50x4_clip.openai",
+    "clip_rn50x16": "resnet50x16_clip.openai",
+    "clip_rn50x64": "resnet50x64_clip.openai",
 }
 _SAM: Final = {
     "sam_vit_b": "samvit_base_patch16.sa1b",
     "sam_vit_l": "samvit_large_patch16.sa1b",
     "sam_vit_h": "samvit_huge_patch16.sa1b",
 }
+_LEVELS: Final = 3 / 255
+_OWN_NORMALISATION: Final = ("googlenet", "inception_v3")
 EMBEDDERS: Final = (*_CLIP, *(name for name in ALIASES if name.startswith("dinov2")), *_SAM, *CLASSICAL)
 """The short names; every name of timm is one, too."""
 
@@ -100,6 +111,7 @@ def load_embedder(name: str, *, weights: Path | None = None, pretrained: bool = 
     Raises:
         UsageError: No such backbone; the nearest names are told.
         WeightsError: Weights that cannot be had, read or fitted; with every way that works without a network.
+        ContractError: A processor of transformers that does more than its configuration says.
         MissingExtraError: The library that has it is not installed.
 
     Example:
@@ -136,7 +148,8 @@ def _from_timm(name: str, rest: str, weights: Path | None, pretrained: bool) -> 
         load_into(network, official_state(rest, read_state_dict(weights), network), source=str(weights))
         source = str(weights)
     if rest in _CLIP:
-        preprocessing = CLIP
+        side = config["input_size"][1]
+        preprocessing = replace(CLIP, resize=side, crop=(side, side))
     elif rest in _SAM:
         preprocessing = SAM
     elif rest.startswith("dinov2_"):
@@ -197,16 +210,32 @@ def _from_torchvision(name: str, rest: str, weights: Path | None, pretrained: bo
     if entry is None:
         raise UsageError(f"torchvision has no weights {tag!r} of {short}", hint=", ".join(one.name for one in entries))
     fetch = pretrained and weights is None
-    try:
-        network = models.get_model(short, weights=entry if fetch else None)
-    except (OSError, RuntimeError) as error:
-        raise weights_unreachable(name, entry.url, error) from error
+    network = _torchvision_network(models, name, short, entry, fetch=fetch)
     source = str(entry) if fetch else "random"
     if weights is not None:
         load_into(network, read_state_dict(weights), source=str(weights))
         source = str(weights)
     _drop_classifier(network)
     return _finish(name, network, from_torchvision(entry), source=source, licence="BSD-3-Clause")
+
+
+def _torchvision_network(models: Any, name: str, short: str, entry: Any, *, fetch: bool) -> nn.Module:
+    """A classifier as its published weights need it, whether they are fetched or come from a local file."""
+    if fetch:
+        try:
+            fetched: nn.Module = models.get_model(short, weights=entry)
+        except (OSError, RuntimeError) as error:
+            raise weights_unreachable(name, entry.url, error) from error
+        return fetched
+    # What torchvision sets by itself only when it fetches: the side of a transformer's table of positions, and
+    # that Inception and GoogLeNet turn the normalisation of the others into their own.
+    side = entry.transforms().crop_size[0]
+    options: dict[str, Any] = {"image_size": side} if short.startswith("vit_") else {}
+    if short in _OWN_NORMALISATION:
+        # Their slow initialisation is about to be replaced in torchvision, which warns unless one is chosen.
+        options = {"transform_input": True, "init_weights": False}
+    network: nn.Module = models.get_model(short, weights=None, **options)
+    return network
 
 
 def _drop_classifier(network: nn.Module) -> None:
@@ -260,11 +289,38 @@ def _from_transformers(name: str, rest: str, weights: Path | None, pretrained: b
                 network = library.AutoModel.from_pretrained(rest, use_safetensors=True)
             else:
                 network = library.AutoModel.from_config(library.AutoConfig.from_pretrained(rest))
+            preprocessing = _known_preprocessing(
+                rest, library.AutoImageProcessor.from_pretrained(rest, backend="pil"), processor
+            )
     except (OSError, ValueError) as error:
-        raise weights_unreachable(name, rest, error) from error
-    return _finish(
-        name, _Pooled(network), from_transformers(processor), source=rest if pretrained else "random", licence=None
-    )
+        raise weights_unreachable(name, rest, error, folder="transformers:FOLDER") from error
+    return _finish(name, _Pooled(network), preprocessing, source=rest if pretrained else "random", licence=None)
+
+
+def _known_preprocessing(repository: str, processor: Any, config: Mapping[str, Any]) -> Preprocessing:
+    """What a processor of transformers does, proven on a picture: some do more than their configuration says.
+
+    Raises:
+        ContractError: Its inputs are others than those that its configuration describes.
+    """
+    picture = Image.fromarray(np.random.default_rng(0).integers(0, 256, (61, 97, 3), dtype=np.uint8))
+    expected = np.asarray(processor(images=picture)["pixel_values"][0])
+    try:
+        preprocessing = from_transformers(config)
+        given = preprocessing.prepare(picture).numpy()
+        # Three levels of 255: where Pillow's processor cannot be had, torchvision's rounds otherwise.
+        same = given.shape == expected.shape and bool(
+            np.abs(given - expected).max() <= _LEVELS / min(preprocessing.std)
+        )
+    except (KeyError, TypeError, ContractError):
+        same = False
+    if not same:
+        raise ContractError(
+            f"{repository}: its {type(processor).__name__} prepares pictures in a way that is not known here",
+            hint="name the same network as timm has it: timm:NAME",
+            slug="wrong-normalisation",
+        )
+    return preprocessing
 
 
 _LIBRARIES: Final[Mapping[str, Callable[[str, str, Path | None, bool], Embedder]]] = {

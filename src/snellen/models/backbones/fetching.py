@@ -36,7 +36,7 @@ def hub_access() -> Iterator[None]:
         logging.set_verbosity(verbosity)
 
 
-def weights_unreachable(name: str, hub: str | None, error: Exception) -> WeightsError:
+def weights_unreachable(name: str, hub: str | None, error: Exception, *, folder: str = "") -> WeightsError:
     """One clear line for a download that failed, with every way that is left.
 
     Settings are written as all verbs take them behind a run file, and as they stand in one.
@@ -45,6 +45,8 @@ def weights_unreachable(name: str, hub: str | None, error: Exception) -> Weights
         name: The backbone.
         hub: Repository on the Hugging Face hub, or the address, that the weights come from; `None` when unknown.
         error: What the download raised.
+        folder: How a local folder is named as the backbone, where its library reads whole folders and knows neither
+            single files nor what the network looks like without one.
 
     Example:
         >>> weights_unreachable("resnet18", "timm/resnet18.a1_in1k", OSError("no route")).slug
@@ -58,13 +60,14 @@ def weights_unreachable(name: str, hub: str | None, error: Exception) -> Weights
             hint="accept the licence on the model's page, then: hf auth login",
             slug="hub-auth",
         )
-    ways = ["a local file: model.weights=FILE"]
+    ways = [f"a local folder: {folder}"] if folder else ["a local file: model.weights=FILE"]
     if hub and "/" in hub and "://" not in hub:
         ways.append(f"fetch it where there is a network: hf download {hub}, and copy HF_HOME here")
         ways.append("a mirror: HF_ENDPOINT=https://...")
     elif hub:
         ways.append(f"fetch {hub} where there is a network")
-    ways.append("random weights, on purpose: model.pretrained=false")
+    if not folder:
+        ways.append("random weights, on purpose: model.pretrained=false")
     return WeightsError(
         f"the published weights of {name} could not be fetched from {where} ({type(error).__name__})",
         hint="; or ".join(ways),

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import difflib
 import functools
+import re
 import sys
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
@@ -82,15 +83,37 @@ def timm_name(name: str, *, others: Iterable[str] = ()) -> str:
         UsageError: timm has no such model; names the nearest.
     """
     resolved = ALIASES.get(name, name)
-    if timm.is_model(resolved.partition(".")[0]):
+    base, _, tag = resolved.partition(".")
+    if timm.is_model(base):
+        if tag:
+            _refuse_unknown_weights(base, tag)
         return resolved
-    known = [*ALIASES, *others, *timm.list_models()]
-    nearest = difflib.get_close_matches(name, known, n=3)
+    spelt = {_folded(known): known for known in (*timm.list_models(), *others, *ALIASES)}
+    nearest = [spelt[close] for close in difflib.get_close_matches(_folded(name), spelt, n=3)]
     raise UsageError(
         f"no backbone named {name!r} in timm {timm.__version__}",
         hint=f"did you mean {' or '.join(nearest)}?" if nearest else "list them with timm.list_models()",
         slug="unknown-model",
     )
+
+
+def _refuse_unknown_weights(base: str, tag: str) -> None:
+    known = [full.partition(".")[2] for full in timm.models.get_arch_pretrained_cfgs(base)]
+    if tag in known:
+        return
+    nearest = difflib.get_close_matches(tag, known, n=6, cutoff=0) or known[:6]
+    raise UsageError(
+        f"timm {timm.__version__} has no weights {tag!r} of {base}",
+        hint=f"it has {', '.join(one or base for one in nearest)}"
+        if nearest
+        else f"no weights of {base} are published",
+        slug="unknown-model",
+    )
+
+
+def _folded(name: str) -> str:
+    """Without what is written differently from library to library: case, and marks between the parts."""
+    return re.sub(r"[^a-z0-9]", "", name.lower())
 
 
 def build_timm(name: str, *, pretrained: bool, num_classes: int | None = 0) -> Any:
