@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import asdict, dataclass, field
 from enum import StrEnum
 from pathlib import Path
@@ -11,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from snellen.cli._models import built_without_weights, parse_shape, wide_console
+from snellen.cli._output import print_json
 from snellen.errors import UsageError
 
 if TYPE_CHECKING:
@@ -98,7 +98,7 @@ def estimate(  # noqa: PLR0913 - the options of a command
     if as_json:
         calibration = timed.to_dict() if timed else None
         data = {**_as_data(target, batch, lines), "hours": times, "calibration": calibration}
-        typer.echo(json.dumps(data, indent=2))
+        print_json(data)
     else:
         _print(target, batch, lines, times)
         if timed is not None:
