@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from PIL import Image, ImageEnhance, ImageOps
 
+from digit_folders import make_digits
 from snellen.core.facts.data import FolderAudit, Sample, Twin
 from snellen.data.audit.fingerprints import MIRROR
 from snellen.data.audit.pairing import MAX_BITS, close_pairs
@@ -159,6 +160,16 @@ def test_a_hundred_equal_pictures_are_joined_by_ninety_nine_pairs(
         joined = {path: one if leader == other else leader for path, leader in joined.items()}
     assert len(set(joined.values())) == 1
     assert len(twins) == 29
+
+
+@pytest.mark.parametrize("side", [28, 64])
+def test_coarse_forms_of_one_kind_are_no_copies_of_each_other(tmp_path: Path, side: int) -> None:
+    # Blown up from 8 x 8: all that two sixes have in common is being a six.
+    make_digits(tmp_path, {"train": 120}, digits=(6,), side=side)
+    digits = sorted(tmp_path.rglob("*.png"))
+    with Image.open(digits[0]) as image:
+        image.save(tmp_path / "copy.jpg", quality=100, subsampling=0)
+    assert named(find_twins([audit([*digits, tmp_path / "copy.jpg"])])) == {("near", digits[0].name, "copy.jpg")}
 
 
 def test_an_answer_is_kept_for_the_same_images_of_the_same_content(
