@@ -171,7 +171,7 @@ def workload_of_run(
     optim = config.optim
 
     def batch(count: int) -> Any:
-        made = tree_map(lambda item: torch.empty_like(item) if isinstance(item, Tensor) else item, sample)
+        made = tree_map(lambda item: torch.zeros_like(item) if isinstance(item, Tensor) else item, sample)
         return recipe.collate([made] * count)
 
     def loss(model: nn.Module, given: Any) -> Tensor:
