@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import os
 import tracemalloc
 from pathlib import Path
 
@@ -230,3 +231,15 @@ def test_memory_does_not_grow_with_the_number_of_lines(tmp_path: Path) -> None:
 def test_sizes_come_from_headers(tmp_path: Path) -> None:
     Image.new("L", (7, 5)).save(tmp_path / "a.png")
     assert image_sizes([tmp_path / "a.png"]) == {"a": (5, 7)}
+
+
+def test_a_name_that_is_no_text_is_written_and_found_again(tmp_path: Path) -> None:
+    photo = tmp_path / os.fsdecode(b"caf\xe9.png")
+    try:
+        Image.new("RGB", (10, 8)).save(photo)
+    except OSError as error:
+        pytest.skip(f"this file system takes names of text only: {error}")
+    path = tmp_path / "submission.csv"
+    write_submission(path, [(photo.stem, np.eye(8, 10, dtype=bool))])
+    assert path.read_text(encoding="utf-8").splitlines()[1].startswith("caf\\udce9,")
+    assert list(validate_submission(path, images=image_sizes([photo]))) == []

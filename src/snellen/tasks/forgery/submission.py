@@ -30,6 +30,9 @@ __all__ = [
     "write_submission",
 ]
 
+_BYTES = "backslashreplace"
+"""How bytes of a file's name that are no text are written, here as in all other files."""
+
 
 class SubmissionWriter:
     """Writes a submission line by line; the file appears, whole, when the `with` block ends well.
@@ -83,7 +86,7 @@ class SubmissionWriter:
         several = [masks] if isinstance(masks, np.ndarray) and masks.ndim == 2 else list(masks)
         encoded = [encode_rle(mask, order=self._order, style=self._style) for mask in several if np.any(mask)]
         with writing(self._path):
-            self._file.write(f"{_quoted(case_id)},{_quoted(annotation_of(encoded))}\n".encode())
+            self._file.write(f"{_quoted(case_id)},{_quoted(annotation_of(encoded))}\n".encode(errors=_BYTES))
         self._written.add(case_id)
 
     def __exit__(self, *details: Any) -> None:
@@ -136,7 +139,7 @@ def image_sizes(paths: Iterable[str | Path]) -> dict[str, tuple[int, int]]:
     Raises:
         DataError: An image is missing or its header cannot be read.
     """
-    return {Path(path).stem: probe_image(path).upright_size for path in paths}
+    return {Path(path).stem.encode(errors=_BYTES).decode(): probe_image(path).upright_size for path in paths}
 
 
 def _quoted(field: str) -> str:
