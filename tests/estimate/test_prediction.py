@@ -15,7 +15,8 @@ from snellen.estimate.advice import changes_for
 from snellen.estimate.cuda_rules import CudaRules
 from snellen.estimate.devices import Device
 from snellen.estimate.duration import step_duration
-from snellen.estimate.prediction import Predictor
+from snellen.estimate.prediction import TRAINING, Predictor
+from snellen.estimate.processor_kernels import inside_operator
 from snellen.estimate.step import NeedsNumbers, StepFailed, Workload, record
 from snellen.trace.measured import held_bytes, peak_above_start
 from snellen.trace.timeline import Category
@@ -346,3 +347,46 @@ def test_operators_of_two_types_take_the_wider_as_autocast_does() -> None:
         same = torch.dot(torch.ones(4).half(), torch.ones(4).half())
         mixed = torch.dot(torch.ones(4), torch.ones(4).half())
     assert (made.dtype, same.dtype, mixed.dtype) == (torch.float32, torch.float16, torch.float32)
+
+
+class Spare(nn.Module):
+    """As an encoder whose last stages a decoder does not ask for."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.used, self.spare = nn.Linear(64, 64), nn.Linear(512, 512)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.used(x)
+
+
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.parametrize("cuda", [True, False])
+def test_of_what_the_loss_does_not_reach_the_optimiser_keeps_nothing(cuda: bool) -> None:
+    work = workload("attention", build=Spare, cuda=cuda)
+    predictor = Predictor(work)
+    used = sum(one.numel() for one in Spare().used.parameters())
+    for phase in TRAINING:
+        states = predictor.timeline(5, phase)[0].at_peak()[Category.OPTIMISER]
+        assert 2 * 4 * used <= states <= 2 * 4 * used + 64
+    if not cuda:
+        assert record(work).peak == pytest.approx(measured(work), rel=0.03)
+
+
+def kernel_bytes(dtype: torch.dtype, samples: int) -> int:
+    """Inside the backward pass of a convolution whose windows reach far, 24 steps to each side."""
+    with torch.device("meta"):
+        given, weight = torch.empty(samples, 64, 14, 20, dtype=dtype), torch.empty(32, 64, 3, 3, dtype=dtype)
+        gradient = torch.empty(samples, 32, 14, 20, dtype=dtype)
+        settings = ([1, 1], [24, 24], [24, 24], False, [0, 0], 1, [False, True, False])
+        return inside_operator("aten.convolution_backward.default", (gradient, given, weight, None, *settings), None)
+
+
+def test_far_windows_are_written_out_for_one_sample_at_a_time() -> None:
+    windows = 14 * 20 * 64 * 9
+    assert kernel_bytes(torch.float32, 2) == kernel_bytes(torch.float32, 5) == 4 * windows + 4 * 4 * 32 * 64 * 9
+
+
+@pytest.mark.skipif(torch.ops.mkldnn._is_mkldnn_fp16_supported(), reason="this processor computes in float16")
+def test_a_half_precision_that_the_processor_lacks_is_left_to_torch_which_writes_out_all() -> None:
+    assert kernel_bytes(torch.float16, 3) == 3 * 14 * 20 * 64 * 9 * 2

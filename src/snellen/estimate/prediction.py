@@ -8,7 +8,7 @@ from typing import Final
 
 from snellen.estimate.allocator import OutOfMemory, Peaks, replay
 from snellen.estimate.devices import Device, overhead
-from snellen.estimate.step import NeedsNumbers, Phase, Workload, record
+from snellen.estimate.step import NeedsNumbers, Phase, StepFailed, Workload, record
 from snellen.trace.timeline import Allocation, Category, Timeline
 
 __all__ = ["TRAINING", "Need", "Predictor", "Verdict", "unseen_bytes"]
@@ -119,12 +119,22 @@ class Predictor:
     def _recorded(self, batch_size: int, phase: Phase) -> tuple[Timeline, str]:
         key = batch_size, phase
         if key not in self._timelines:
-            workload = replace(self.workload, batch_size=batch_size)
+            workload = replace(self.workload, batch_size=batch_size, unreached=self._unreached(phase))
             try:
                 self._timelines[key] = record(workload, phase), "shapes"
             except NeedsNumbers:
                 self._timelines[key] = record(workload, phase, real=True), "numbers"
         return self._timelines[key]
+
+    def _unreached(self, phase: Phase) -> frozenset[str]:
+        """What a training step finds, where the optimiser has a state without one being gone through."""
+        if phase in ("train", "predict"):
+            return self.workload.unreached
+        try:
+            trained, how = self._recorded(_TWO, "train")
+        except StepFailed:
+            return self.workload.unreached
+        return trained.unreached if how == "shapes" else self.workload.unreached
 
     def need(self, device: Device, batch_size: int, phase: Phase) -> Need:
         """Memory of one phase."""

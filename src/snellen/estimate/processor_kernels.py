@@ -10,6 +10,7 @@ these bytes are part of what is expected and not of what is sure.
 
 from __future__ import annotations
 
+import functools
 import math
 from collections.abc import Sequence
 from typing import Any, Final, NamedTuple
@@ -30,6 +31,10 @@ _FAR: Final = 8
 _MIXED: Final = ("aten.add.Tensor", "aten.mul.Tensor", "aten.sub.Tensor", "aten.div.Tensor")
 _VOLUME_COPIES: Final = 4
 _SIDE_BY_SIDE_COPIES: Final = (2, 3)
+_FULL: Final = 4
+"""Bytes of a float32."""
+_BLOCK: Final = 16
+_PARTS: Final = 4
 _SQUARE: Final = 16 * 16
 _VOLUME: Final = 5
 
@@ -83,7 +88,7 @@ class _Convolution(NamedTuple):
     def by_onednn(self) -> bool:
         """What PyTorch asks before it hands a convolution over."""
         if self.given.dtype in (torch.bfloat16, torch.float16):
-            return True
+            return _takes_half(self.given.dtype)
         moves = max(self.stride) > 1 or max(self.dilation) > 1
         wide = self.window[-1] != 1 or self.window[-2:][0] != 1
         samples = self.given.shape[0]
@@ -98,6 +103,20 @@ class _Convolution(NamedTuple):
             return 0
         places = self.made.shape[0] * math.prod(self.made.shape[2:])
         return int(places * self.given.shape[1] * math.prod(self.window) * self.given.element_size())
+
+    @property
+    def sample_columns(self) -> int:
+        """Every window of one sample written out, in numbers."""
+        return int(math.prod(self.made.shape[2:]) * self.given.shape[1] * math.prod(self.window))
+
+    @property
+    def summed(self) -> int:
+        """Gradients of half-precision weights are summed up in float32, with one sample turned round beside them."""
+        if self.given.dtype is not torch.bfloat16:
+            return 0
+        plain = math.prod(self.window) > 1 and self.given.shape[1] // self.groups >= _BLOCK
+        turned = _bytes(self.given) + _bytes(self.made) if plain else 0
+        return 4 * self.weight.numel() + turned // self.given.shape[0]
 
     @property
     def read(self) -> int:
@@ -122,15 +141,32 @@ def _backward(one: _Convolution, wanted: Sequence[bool]) -> int:
     if one.side_by_side:
         return _side_by_side(one)
     if max(one.padding) > _FAR:
-        return one.columns
+        return _far(one, wanted)
     if one.given.ndim == _VOLUME and one.given.shape[2] < one.window[0]:
         return _VOLUME_COPIES * _bytes(one.weight)
     gradient = _blocked(one.made)
     for_given = gradient + _blocked(one.given) - _bytes(one.given) if wanted[0] else 0
     if one.depthwise and min(one.window) > _SMALL_WINDOW:
         return max(one.read, gradient)
-    for_weight = one.read + gradient if wanted[1] else 0
+    for_weight = one.read + gradient + one.summed if wanted[1] else 0
     return max(for_given, for_weight, _bytes(one.weight))
+
+
+def _far(one: _Convolution, wanted: Sequence[bool]) -> int:
+    """One sample's windows are written out, for what is read in float32; weights are summed up in four parts."""
+    sample = _bytes(one.given) // one.given.shape[0]
+    beside = 0 if one.given.element_size() == _FULL else _FULL // one.given.element_size() * sample
+    for_given = _FULL * one.sample_columns + beside if wanted[0] else 0
+    parts = _PARTS * _FULL * one.weight.numel()
+    for_weight = parts + one.given.element_size() * one.sample_columns if wanted[1] else 0
+    return max(for_given, for_weight)
+
+
+@functools.cache
+def _takes_half(dtype: torch.dtype) -> bool:
+    """Whether oneDNN computes in a half precision on this processor; PyTorch's own kernels do else."""
+    names = {torch.bfloat16: "_is_mkldnn_bf16_supported", torch.float16: "_is_mkldnn_fp16_supported"}
+    return bool(getattr(torch.ops.mkldnn, names[dtype])())
 
 
 def _side_by_side(one: _Convolution) -> int:

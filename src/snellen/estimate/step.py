@@ -5,7 +5,7 @@ from __future__ import annotations
 import gc
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager, suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Literal, Self
 
 import torch
@@ -74,6 +74,8 @@ class Workload:
         average: Whether a moving average of the weights is kept.
         cuda: Whether operators behave as on CUDA.
         assumed: What the prediction takes for granted, for people.
+        unreached: Names of parameters that the loss does not reach: they get no gradient, and the optimiser keeps
+            nothing of them. A training step that is gone through on shapes finds them by itself.
     """
 
     build: Callable[[], nn.Module]
@@ -94,6 +96,7 @@ class Workload:
     average: bool = False
     cuda: bool = True
     assumed: tuple[str, ...] = ()
+    unreached: frozenset[str] = frozenset()
 
     def made_optimiser(self, model: nn.Module, *, running: bool = False) -> Optimizer:
         """The optimiser, in the form that torch takes by itself on the device: CUDA works on all tensors at once.
@@ -157,6 +160,9 @@ def _gone_through(workload: Workload, phase: Phase, how: Literal["meta", "fake",
             stack.enter_context(recorder)
             run.go()
             recorder.close()
+        if how != "numbers" and run.unreached != workload.unreached:
+            return _gone_through(replace(workload, unreached=run.unreached), phase, how)
+        recorder.timeline.unreached = run.unreached
     except (DataDependentOutputException, DynamicOutputShapeException) as error:
         raise NeedsNumbers(str(error).partition("\n")[0]) from error
     except SnellenError:
@@ -223,6 +229,7 @@ class _Run:
     rules: CudaRules | _CpuRules
     phase: Phase
     optimiser: Optimizer | None = None
+    unreached: frozenset[str] = frozenset()
 
     def have_trained(self) -> None:
         """Give the optimiser the state that it has in the midst of a training; not recorded."""
@@ -232,8 +239,10 @@ class _Run:
         if not trained:
             raise StepFailed("no parameter of the model is to be trained", hint="--inference looks at prediction alone")
         self.optimiser = self.workload.made_optimiser(self.model)
-        for parameter in trained:
-            parameter.grad = torch.zeros_like(parameter)
+        self.unreached = self.workload.unreached
+        for name, parameter in self.model.named_parameters():
+            if parameter.requires_grad and name not in self.unreached:
+                parameter.grad = torch.zeros_like(parameter)
         self.optimiser.step()
         self.optimiser.zero_grad()
 
@@ -303,6 +312,9 @@ class _Run:
                 _backward(loss / workload.accumulate)
             del loss
             recorder.follow((p.grad for p in trained if p.grad is not None), Category.GRADIENTS)
+        self.unreached = frozenset(
+            name for name, one in self.model.named_parameters() if one.requires_grad and one.grad is None
+        )
         recorder.phase = Category.UPDATE
         if workload.clip:
             torch.nn.utils.clip_grad_norm_(trained, 1.0)

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 from torch._subclasses.fake_tensor import DataDependentOutputException, DynamicOutputShapeException
 from torch.nn.parameter import is_lazy
 
@@ -111,7 +111,7 @@ def _through(model: nn.Module, inputs: Sequence[Any], train: bool, device: str) 
     recorder = Recorder()
     with shapes_only() if device == "meta" else fake_tensors(), recorder:
         give_weights(model, device=device)
-        weights = [one for one in model.parameters() if not is_lazy(one)]
+        weights = _shaped(model)
         found.parameters = sum(one.numel() for one in weights)
         found.parameter_bytes = sum(one.numel() * one.element_size() for one in weights)
         recorder.follow(weights, Category.PARAMETERS)
@@ -147,7 +147,7 @@ def _watch(model: nn.Module, recorder: Recorder, found: Traced, open_rows: list[
     def entering(name: str) -> Any:
         def enter(module: nn.Module, given: Any) -> None:
             row = ModuleRow(name, type(module).__name__, _shapes(given))
-            row.parameters = sum(one.numel() for one in module.parameters() if not is_lazy(one))
+            row.parameters = sum(one.numel() for one in _shaped(module))
             found.rows.append(row)
             open_rows.append((row, recorder.timeline.flops, recorder.alive_bytes(Category.ACTIVATIONS)))
 
@@ -170,6 +170,12 @@ def _watch(model: nn.Module, recorder: Recorder, found: Traced, open_rows: list[
             handle.remove()
 
     return undo
+
+
+def _shaped(module: nn.Module) -> list[Tensor]:
+    """Its parameters, without those that wait for their first input."""
+    given: list[Any] = list(module.parameters())
+    return [one for one in given if not is_lazy(one)]
 
 
 def _tensor(item: Any, device: str) -> Any:

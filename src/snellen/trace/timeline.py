@@ -65,6 +65,7 @@ class Timeline:
         flops: Floating-point operations; one multiply-add counts as two.
         operators: Operations and bytes read and written of every operator, views left out.
         convolution: Bytes read and written by the largest convolution.
+        unreached: Names of parameters that were to be trained and got no gradient.
     """
 
     allocations: list[Allocation] = field(default_factory=list)
@@ -72,6 +73,7 @@ class Timeline:
     flops: int = 0
     operators: list[tuple[int, int]] = field(default_factory=list)
     convolution: int = 0
+    unreached: frozenset[str] = frozenset()
 
     def beside(self, blocks: Sequence[Allocation]) -> Timeline:
         """The same with blocks that are there all the while."""
