@@ -9,7 +9,7 @@ from typing import Final
 
 from snellen.core.facts.data import Box, FolderAudit, ImageRecord
 
-__all__ = ["READINGS", "PlacedBox", "corners", "fault", "other_reading", "placed_boxes"]
+__all__ = ["READINGS", "PlacedBox", "corners", "fault", "impossible", "other_reading", "placed_boxes"]
 
 READINGS: Final = {
     "xyxy": "x1, y1, x2, y2 in pixels",
@@ -93,6 +93,21 @@ def fault(values: Sequence[float], reading: str, size: tuple[int, int]) -> str:
     return "reaches over the edge" if x2 > width + over_x or y2 > height + over_y else ""
 
 
+def impossible(one: PlacedBox) -> str:
+    """What is wrong with a box as its format states it, `""` for nothing.
+
+    Example:
+        >>> image = ImageRecord("a.jpg", 9, height=480, width=640)
+        >>> impossible(PlacedBox(Box("cat", (0.1, 0.2, 0.5, 0.75), "xyxy", "a.xml"), image))
+        'is smaller than a pixel'
+    """
+    stated = one.box.convention
+    if not stated.startswith("relative-") and all(0 <= value <= 1 for value in one.box.values):
+        # Such numbers are shares of the image in any format.
+        return "is smaller than a pixel"
+    return fault(one.box.values, stated, one.size)
+
+
 def other_reading(boxes: Iterable[PlacedBox]) -> tuple[str, int, int] | None:
     """The reading that explains boxes which are wrong in the one that their format states.
 
@@ -103,7 +118,7 @@ def other_reading(boxes: Iterable[PlacedBox]) -> tuple[str, int, int] | None:
         The reading, how many are wrong as stated, and of how many; `None` when nothing else fits.
     """
     placed = list(boxes)
-    stated = [one for one in placed if fault(one.box.values, one.box.convention, one.size)]
+    stated = [one for one in placed if impossible(one)]
     if len(stated) < max(3, 0.05 * len(placed)):
         return None
     # The likeliest first: a convention is mixed up more often than the axes are.

@@ -66,13 +66,16 @@ def _holds_data(path: PathFacts) -> bool:
 
 
 def _read_folder(key: str, folder: Path) -> FolderFacts:
+    around = folder
     if folder.is_file():
-        return FolderFacts(key, str(folder), int(is_image(folder.name)))
-    if not os.access(folder, os.R_OK | os.X_OK):
+        if folder.suffix.lower() not in _TABLES:
+            return FolderFacts(key, str(folder), int(is_image(folder.name)))
+        around = folder.parent  # A table lists the images around it.
+    if not os.access(around, os.R_OK | os.X_OK):
         return FolderFacts(key, str(folder), 0, problem="permission denied")
     images = 0
     others: Counter[str] = Counter()
-    for path in _walk(folder):
+    for path in _walk(around):
         if is_image(path.name):
             images += 1
         else:

@@ -36,12 +36,12 @@ class PathFacts:
 
 @dataclass(frozen=True, slots=True)
 class FolderFacts:
-    """A data folder that exists.
+    """A data folder, or a table of images, that exists.
 
     Args:
         key: Key path, such as `data.train`.
         path: From the root.
-        images: Number of images below it.
+        images: Number of images below it; of a table, around it.
         others: Number of other files by suffix.
         problem: Why it cannot be read, `""` when it can.
     """

@@ -14,9 +14,12 @@ from snellen.data.layouts.tree import Folder, Tree, join, stem_of, suffix_of
 
 __all__ = ["BLUR", "LAYOUT", "SHARP"]
 
-BLUR = ("blur", "blurred", "blur_gamma", "blurry", "input", "lq")
+BLUR = (
+    *("blur", "blurred", "blur_gamma", "blurry", "input", "lq"),
+    *(f"{split}_blur{end}" for split in ("train", "val", "test") for end in ("", "_comp")),  # As REDS has them.
+)
 """Names of folders of blurred frames."""
-SHARP = ("sharp", "gt", "target", "groundtruth", "hq")
+SHARP = ("sharp", "gt", "target", "groundtruth", "hq", "train_sharp", "val_sharp", "test_sharp")
 """Names of folders of sharp frames."""
 _SPIKE = ("spike", "spikes", "spike_vox", "voxel", "voxels")
 _STREAMS = {".dat", ".bin"}

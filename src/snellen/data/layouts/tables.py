@@ -69,12 +69,16 @@ class Index:
     def __init__(self, tree: Tree) -> None:
         self._paths: dict[str, str] = {}
         self._names: dict[str, str | None] = {}
+        self._folded: dict[str, str | None] = {}
         for folder, name in tree.images():
             path = tree.path(folder.rel, name)
             self._paths.setdefault(join(folder.rel, name), path)
             self._paths.setdefault(join(folder.rel, stem_of(name)), path)
             for short in (name, stem_of(name)):
                 self._names[short] = None if short in self._names and self._names[short] != path else path
+        for short, found in self._names.items():
+            folded = short.casefold()
+            self._folded[folded] = None if folded in self._folded and self._folded[folded] != found else found
 
     def find(self, said: str) -> str | None:
         """The image that a text names, `None` without one, or with several of that name."""
@@ -86,6 +90,10 @@ class Index:
                 return self._names.get(said)
             said = said.partition("/")[2]
         return None
+
+    def find_in_other_case(self, said: str) -> str | None:
+        """The only image whose name differs from a text in upper and lower case alone."""
+        return self._folded.get(said.strip().replace("\\", "/").rpartition("/")[2].casefold())
 
 
 def find_table(tree: Tree) -> Table | None:
@@ -200,4 +208,5 @@ def _label_columns(header: list[str], body: list[list[str]], image: int) -> tupl
 
 
 def _hits(rows: list[list[str]], column: int, index: Index) -> int:
-    return sum(column < len(row) and index.find(row[column]) is not None for row in rows)
+    cells = [row[column] for row in rows if column < len(row)]
+    return sum(index.find(cell) is not None or index.find_in_other_case(cell) is not None for cell in cells)

@@ -50,8 +50,14 @@ def read_yolo(path: str) -> tuple[tuple[Box, ...], int]:
         if values is None:
             bad += 1
         else:
-            boxes.append(Box(cells[0], values, "relative-cxcywh", path, number))
+            boxes.append(Box(_label(cells[0]), values, "relative-cxcywh", path, number))
     return tuple(boxes), bad
+
+
+def _label(cell: str) -> str:
+    """The number of a class as it is usually written: programs that save arrays of floats write `15.0`."""
+    number = float(cell)
+    return str(int(number)) if "." in cell and number.is_integer() else cell
 
 
 def _values(cells: list[str]) -> tuple[float, float, float, float] | None:

@@ -21,9 +21,10 @@ Scale the boxes by the ratio of the sizes, which the finding computes, or put th
 
 When it is something else
 -------------------------
-A size of 0 x 0 in the annotation means that the tool did not know it; it is left alone. The size of the image as
-stored, where its EXIF orientation turns it, is `exif-rotation`. Boxes that reach over the edge
-in an annotation of the right size are `invalid-box`.
+A size of 0 x 0 in the annotation means that the tool did not know it. That is a note only: the boxes are right, and a
+program that turns them into shares divides by zero (`ZeroDivisionError`). The size of the image as stored, where its
+EXIF orientation turns it, is `exif-rotation`. Boxes that reach over the edge in an annotation of the right size are
+`invalid-box`.
 
 Sources
 -------
@@ -33,10 +34,10 @@ Sources
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 from snellen.core.audits import audited, file_evidence, share, short
-from snellen.core.facts.data import ImageRecord
+from snellen.core.facts.data import FolderAudit, ImageRecord, Sample
 from snellen.core.finding import Finding, Fix, Level
 from snellen.core.plan import Cost, NotApplicable, Plan, setting_place
 from snellen.core.rule import BeforeFacet, Rule, absent
@@ -48,15 +49,20 @@ def _examine(plan: Plan) -> Iterator[Finding]:
     stated = False
     for folder in audited(plan):
         compared, wrong = 0, list[tuple[str, str, tuple[float, float]]]()
+        without: list[tuple[str, str]] = []
         for sample in folder.samples:
             image = folder.images.get(sample.image)
-            if sample.stated_size is None or 0 in sample.stated_size or image is None or not image.height:
+            if sample.stated_size is None or image is None or not image.height:
                 continue
             stated, compared = True, compared + 1
+            if 0 in sample.stated_size:
+                without.append((_source(sample), f"it says {sample.stated_size[1]} x {sample.stated_size[0]}"))
+                continue
             # The size of the image as stored is `exif-rotation`.
             if sample.stated_size not in (image.upright_size, (image.height, image.width)):
-                source = next((box.path for box in sample.boxes or ()), sample.image)
-                wrong.append((source, *_compared(sample.stated_size, image)))
+                wrong.append((_source(sample), *_compared(sample.stated_size, image)))
+        if without:
+            yield _sizeless(plan, folder, without, compared)
         if not wrong:
             continue
         path, text, _ = wrong[0]
@@ -76,6 +82,23 @@ def _examine(plan: Plan) -> Iterator[Finding]:
         )
     if not stated:
         raise NotApplicable("no annotation states the size of its image")
+
+
+def _source(sample: Sample) -> str:
+    return next((box.path for box in sample.boxes or ()), sample.image)
+
+
+def _sizeless(plan: Plan, folder: FolderAudit, without: Sequence[tuple[str, str]], compared: int) -> Finding:
+    path, text = without[0]
+    return Finding(
+        "annotation-size-mismatch",
+        Level.NOTE,
+        f"{folder.key}: {share(len(without), compared)} annotations say that their image has no pixels: "
+        f"{short(path)}: {text}",
+        setting_place(plan, folder.key),
+        file_evidence(without),
+        Fix("Write the size of the image: programs that convert boxes to shares divide by it."),
+    )
 
 
 def _compared(stated: tuple[int, int], image: ImageRecord) -> tuple[str, tuple[float, float]]:

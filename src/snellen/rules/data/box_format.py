@@ -44,7 +44,7 @@ import re
 from collections.abc import Iterator
 
 from snellen.core.audits import MAX_EVIDENCE, audited, share, short
-from snellen.core.boxes import READINGS, fault, other_reading, placed_boxes
+from snellen.core.boxes import READINGS, impossible, other_reading, placed_boxes
 from snellen.core.code.flow import Flow, Step, Trail
 from snellen.core.code.trails import parts_of
 from snellen.core.finding import Edit, Evidence, Finding, Fix, FixSafety, Level, Location
@@ -364,7 +364,7 @@ def _examine_plan(plan: Plan) -> Iterator[Finding]:
         if found is None:
             continue
         reading, wrong, of = found
-        bad = [(one, why) for one in boxes if (why := fault(one.box.values, one.box.convention, one.size))]
+        bad = [(one, why) for one in boxes if (why := impossible(one))]
         told = [
             f"[{', '.join(f'{value:g}' for value in one.box.values)}] {why} of {one.size[1]} x {one.size[0]}"
             for one, why in bad[:MAX_EVIDENCE]

@@ -36,11 +36,12 @@ Sources
 
 from __future__ import annotations
 
+import math
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 from snellen.core.audits import MAX_EVIDENCE, audited, share, short
-from snellen.core.boxes import PlacedBox, fault, other_reading, placed_boxes
+from snellen.core.boxes import READINGS, PlacedBox, fault, other_reading, placed_boxes
 from snellen.core.finding import Evidence, Finding, Fix, Level, Location
 from snellen.core.plan import Cost, NotApplicable, Plan, setting_place
 from snellen.core.rule import BeforeFacet, Rule, absent
@@ -68,7 +69,7 @@ def _examine(plan: Plan) -> Iterator[Finding]:
             f"({', '.join(f'{count} {kind}' for kind, count in kinds.most_common())}): {_told(one, text)}",
             setting_place(plan, folder.key),
             tuple(Evidence(_told(box, why), Location(box.box.path, box.box.line)) for box, why in wrong[:MAX_EVIDENCE]),
-            Fix(" ".join(_remedies(kinds))),
+            Fix(_another(boxes) if len(wrong) > len(boxes) / 2 else " ".join(_remedies(kinds))),
         )
 
 
@@ -76,6 +77,19 @@ def _told(one: PlacedBox, text: str) -> str:
     numbers = ", ".join(f"{value:g}" for value in one.box.values)
     height, width = one.size
     return f"[{numbers}] of class {one.box.label} in {short(one.image.path)} ({width} x {height}) {text}"
+
+
+def _another(boxes: Sequence[PlacedBox]) -> str:
+    """What to do about boxes that are wrong as a whole."""
+    stated = boxes[0].box.convention
+    largest = max((value for one in boxes for value in one.box.values if math.isfinite(value)), default=0.0)
+    numbers = f"They are read as {READINGS[stated]}"
+    if stated.startswith("relative-") and largest > 1.5:
+        numbers += f", and go up to {largest:g}: they are pixels"
+    return (
+        f"{numbers}. So many are no slips: they are in another format, for other sizes of the images, or beside other "
+        "images. Draw some, and export them again."
+    )
 
 
 def _remedies(kinds: Counter[str]) -> Iterator[str]:

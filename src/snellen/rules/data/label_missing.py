@@ -43,12 +43,18 @@ _KINDS: Mapping[ListingKind, tuple[str, str]] = {
     "label-missing": ("has no class", "Fill in the class of these rows, or take them out of the table."),
 }
 
+_UNLISTED: Mapping[ListingKind, tuple[str, str]] = {
+    "image-without-annotation": ("is in no table", "Add their rows, or move them away: they are not used."),
+}
+
 
 def _examine(plan: Plan) -> Iterator[Finding]:
     folders = plan.fact("audit")
     if not any(folder.layout == "class-csv" for folder in folders):
         raise NotApplicable("no data folder holds labelled rows")
     yield from listing_findings(plan, folders, "label-missing", Level.ERROR, _KINDS)
+    tables = [folder for folder in folders if folder.layout == "class-csv"]
+    yield from listing_findings(plan, tables, "label-missing", Level.NOTE, _UNLISTED)
 
 
 RULE = Rule(

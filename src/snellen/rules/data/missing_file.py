@@ -192,6 +192,8 @@ def _examine_plan(plan: Plan) -> Iterator[Finding]:
 
 
 def _nearest(key: str, given: str, name: str | None) -> Fix:
+    if given.startswith("~") or "$" in given:
+        return _expanded(key, given)
     if name is None:
         return Fix(f"Give {key} the path of something that is there.")
     path = str(PurePosixPath(given).with_name(name))
@@ -199,6 +201,19 @@ def _nearest(key: str, given: str, name: str | None) -> Fix:
         f"Write {key}: {path}, if that is what was meant.",
         FixSafety.UNSAFE,
         "it is only the nearest name",
+        settings=((key, path),),
+    )
+
+
+def _expanded(key: str, given: str) -> Fix:
+    path = os.path.expanduser(os.path.expandvars(given))  # noqa: PTH111 - text, as the setting is
+    if path.startswith("~") or "$" in path:
+        return Fix(f"Write {key} in full: ~ and $NAME stand for something in a shell only, and here not even there.")
+    reason = "nothing else can be meant, but on another machine it is another folder"
+    return Fix(
+        f"Write {key}: {path} (~ and $NAME stand for something in a shell only).",
+        FixSafety.UNSAFE,
+        reason,
         settings=((key, path),),
     )
 
