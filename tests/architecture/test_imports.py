@@ -36,7 +36,6 @@ AT_TOP_LEVEL = {
     "pydantic_core": {"config"},
     "ruamel": {"config", "lint"},
     "typer": {"cli"},
-    "click": {"cli"},
     "rich": {"cli", "report", "engine", "demo"},
     "skimage": set(),
     "sklearn": set(),
@@ -45,11 +44,11 @@ AT_TOP_LEVEL = {
 """Outside package -> parts that may import it at the top of a file. A package that is not named here is not used."""
 
 INSIDE_FUNCTIONS = {
-    "torch": VISION | {"rules", "check", "guard", "web"},
+    "torch": VISION | {"rules", "check", "guard"},
     "torchvision": VISION | {"rules", "check"},
-    "numpy": VISION | {"rules", "check", "report", "web"},
+    "numpy": VISION | {"rules", "check", "report"},
     "cv2": VISION | {"rules", "check", "report"},
-    "PIL": VISION | {"rules", "check", "report", "web"},
+    "PIL": VISION | {"rules", "check", "report"},
     "safetensors": VISION | {"rules", "check"},
     "psutil": VISION | {"check", "guard"},
     "rich": {"cli", "report", "engine", "tasks"},
@@ -57,7 +56,6 @@ INSIDE_FUNCTIONS = {
     "skimage": {"data", "tasks"},
     "sklearn": {"data", "tasks"},
     "IPython": {"", "cli"},
-    "gradio": {"web"},
     "wandb": {"engine"},
     "bitsandbytes": {"engine"},
     "ray": {"engine"},

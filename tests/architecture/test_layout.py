@@ -106,7 +106,7 @@ def test_tasks_use_the_same_file_names() -> None:
 def test_only_known_parts_stand_below_the_package() -> None:
     parts = {
         "authoring", "check", "cli", "config", "core", "data", "demo", "engine", "estimate", "explain", "guard", "lint",
-        "models", "ops", "proving", "rehearsal", "report", "rules", "tasks", "trace", "watch", "web",
+        "models", "ops", "proving", "rehearsal", "report", "rules", "tasks", "trace", "watch",
     }  # fmt: skip
     folders = {path.name for path in PACKAGE.iterdir() if path.is_dir() and path.name != "__pycache__"}
     assert folders <= parts
