@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from snellen.core.files import append_json_line, plain, read_json_lines, write_lines, write_text
+from snellen.core.files import append_json_line, plain, read_json, read_json_lines, write_json, write_lines, write_text
 from snellen.core.lock import FolderLock
 from snellen.core.run_folder import FORMAT, RunFolder
 from snellen.errors import RunFolderError
@@ -28,6 +28,18 @@ def test_a_new_folder_has_the_layout_and_can_be_opened_again(tmp_path):
     for part in (again.tensorboard, again.checkpoints, again.predictions, again.captures):
         assert part.is_dir()
     assert again.read_json("format.json")["format"] == FORMAT
+
+
+def test_a_table_of_numbers_takes_a_line_for_each_row_and_comes_back_as_it_was(tmp_path):
+    record = {"confusion": [[4, 0], [1, 3]], "auc": [0.5, None], "odd": [[], {}, [True], float("nan")], "kind": "ä"}
+    write_json(tmp_path / "evaluation.json", record)
+    assert read_json(tmp_path / "evaluation.json") == {**record, "odd": [[], {}, [True], "nan"]}
+    text = (tmp_path / "evaluation.json").read_text(encoding="utf-8")
+    assert "    [4, 0],\n    [1, 3]\n" in text
+
+    wide = [[0] * 200] * 200
+    write_json(tmp_path / "wide.json", wide)
+    assert (tmp_path / "wide.json").stat().st_size < 3.1 * 200 * 200
 
 
 def test_unnamed_runs_get_names_of_their_own(tmp_path):

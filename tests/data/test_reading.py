@@ -17,6 +17,8 @@ import numpy as np
 import pytest
 from PIL import Image, ImageOps
 
+from snellen.data.masks import read_mask
+from snellen.data.pictures import read_picture
 from snellen.data.reading import probe_image, read_image
 from snellen.errors import DataError
 
@@ -116,12 +118,22 @@ def test_sixteen_bit_colour_keeps_its_upper_bits(tmp_path: Path) -> None:
         ([-1.0, 0.0, 1.0], [0, 128, 255]),
         ([0.0, np.nan, 1.0], [0, 0, 255]),
         ([np.inf, 0.0, 1.0], [0, 0, 255]),
-        ([np.nan, np.nan, np.nan], [0, 0, 0]),
     ],
 )
 def test_floating_point_tiff(tmp_path: Path, values: list[float], expected: list[int]) -> None:
     path = saved(Image.fromarray(np.array([values], dtype=np.float32)), tmp_path / "a.tif")
     assert read_image(path).pixels[0, :, 0].tolist() == expected
+
+
+@pytest.mark.parametrize("read", [read_image, read_picture, read_mask])
+def test_a_picture_without_any_number_is_no_black_picture(read: Callable[[Path], object], tmp_path: Path) -> None:
+    values = np.array([[np.nan, np.inf, -np.inf]], dtype=np.float32)
+    path = saved(Image.fromarray(values), tmp_path / "a.tif")
+    with pytest.raises(
+        DataError, match=r"a\.tif \(3 x 1\) shows nothing: all its values are NaN or infinite"
+    ) as caught:
+        read(path)
+    assert caught.value.slug == "corrupt-image"
 
 
 def test_transparency_is_laid_on_white_whatever_stores_it(tmp_path: Path) -> None:

@@ -154,10 +154,43 @@ def _csv_line(row: Sequence[Any]) -> str:
 def write_json(path: Path, data: Any) -> None:
     """Write data as indented JSON, atomically; see `plain` for what may stand in it.
 
+    A list of numbers stays on one line: a confusion of 1,000 classes is a million of them.
+
     Raises:
         RunFolderError: It cannot be written.
+
+    Example:
+        >>> import tempfile
+        >>> path = Path(tempfile.mkdtemp()) / "a.json"
+        >>> write_json(path, {"confusion": [[3, 1], [0, 4]], "classes": ["a", "b"]})
+        >>> print(path.read_text(), end="")
+        {
+          "confusion": [
+            [3, 1],
+            [0, 4]
+          ],
+          "classes": [
+            "a",
+            "b"
+          ]
+        }
     """
-    write_text(path, json.dumps(plain(data), indent=2, ensure_ascii=False, allow_nan=False) + "\n")
+    write_text(path, _indented(plain(data), "\n") + "\n")
+
+
+def _indented(value: Any, margin: str) -> str:
+    """As `json.dumps` with an indent of two, but for lists of numbers."""
+    within = margin + "  "
+    if isinstance(value, dict) and value:
+        items = (f"{_json(key)}: {_indented(item, within)}" for key, item in value.items())
+        return f"{{{within}{f',{within}'.join(items)}{margin}}}"
+    if isinstance(value, list) and not all(type(item) in {int, float} for item in value):
+        return f"[{within}{f',{within}'.join(_indented(item, within) for item in value)}{margin}]"
+    return _json(value)
+
+
+def _json(value: Any) -> str:
+    return json.dumps(value, ensure_ascii=False, allow_nan=False)
 
 
 def read_json(path: Path) -> Any:

@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO, Any
 
+import numpy as np
 from PIL import ExifTags, Image, ImageFile
 
 from snellen.errors import DataError, SnellenError
@@ -162,13 +163,24 @@ def exif_orientation(image: Image.Image, notes: list[str]) -> int:
 
 
 def load_pixels(opened: OpenImage) -> None:
-    """Decode the pixels; what is wrong behind those of a PNG, such as the frames of an animation, becomes a note."""
+    """Decode the pixels; what is wrong behind those of a PNG, such as the frames of an animation, becomes a note.
+
+    Raises:
+        DataError: No value of a floating-point image is a number: a black picture would be an invention.
+    """
     try:
         opened.image.load()
     except SyntaxError as error:
         if opened.image.format != "PNG" or opened.image.tile:
             raise
         opened.notes.append(f"damaged behind the pixels: {_reason(error)}")
+    if opened.image.mode == "F" and not np.isfinite(np.asarray(opened.image)).any():
+        width, height = opened.image.size
+        raise DataError(
+            f"{opened.path} ({width} x {height}) shows nothing: all its values are NaN or infinite",
+            hint="write it anew where it was computed, or leave it out",
+            slug="corrupt-image",
+        )
 
 
 def stored_size(image: Image.Image, orientation: int) -> tuple[int, int]:
