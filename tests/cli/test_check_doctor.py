@@ -114,7 +114,7 @@ def test_selection_muting_and_cost(snellen, run_file):
 @pytest.mark.parametrize(
     ("text", "words"),
     [
-        (None, "cannot read"),
+        (None, "run.yaml: there is no such file or folder\nhint: give a run file"),
         ("task: [", "not valid YAML"),
         ("seed: 1\n", "no `task`"),
         ("task: forgry\n", "did you mean forgery?"),

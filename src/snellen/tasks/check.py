@@ -26,6 +26,7 @@ from snellen.tasks.catalogue import get
 from snellen.tasks.importing import has_network, importing
 from snellen.tasks.need_facts import need_facts
 from snellen.tasks.overview import forecast, looked_at
+from snellen.tasks.target import runs_beside
 
 __all__ = ["Examined", "FolderOptions", "check_run", "check_target"]
 
@@ -103,6 +104,8 @@ def check_target(
     settings = settings or CheckSettings()
     for problem in problems_of([target]).values():
         raise UsageError(f"{target} cannot be looked at: {problem}")
+    if not target.exists():
+        raise UsageError(f"cannot read {target}: there is no such file or folder", hint=runs_beside(target))
     run_file = target / "run.yaml" if target.is_dir() else target
     if target.is_dir() and not run_file.is_file():
         if overrides:

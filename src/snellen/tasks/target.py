@@ -17,7 +17,7 @@ from snellen.errors import RunFolderError, UsageError
 from snellen.tasks.base import Task
 from snellen.tasks.catalogue import get
 
-__all__ = ["Target", "open_target", "target_of"]
+__all__ = ["Target", "open_target", "runs_beside", "target_of"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,7 +59,7 @@ def open_target(path: Path, overrides: Sequence[str] = ()) -> Target:
         RunFolderError: A folder that is not a run's, or one of another version.
     """
     if not path.exists():
-        raise UsageError(f"there is neither a run file nor a run's folder at {path}", hint=_nearby(path))
+        raise UsageError(f"there is neither a run file nor a run's folder at {path}", hint=runs_beside(path))
     folder = None
     run_file = path
     if path.is_dir():
@@ -90,8 +90,20 @@ def target_of(settings: Mapping[str, Any]) -> Target:
     return Target(task, resolved.config, resolved.table)
 
 
-def _nearby(path: Path) -> str | None:
-    if not path.parent.is_dir():
-        return None
-    files = sorted(entry.name for entry in path.parent.iterdir() if entry.suffix in {".yaml", ".yml"})[:5]
-    return f"in {path.parent}: {', '.join(files)}" if files else None
+def runs_beside(path: Path) -> str:
+    """What to give in place of a path at which there is nothing: run files beside it.
+
+    Args:
+        path: What was given.
+
+    Example:
+        >>> runs_beside(Path("nowhere/run.yaml"))
+        'give a run file, or the folder of a run such as runs/NAME'
+    """
+    try:
+        files = sorted(entry.name for entry in path.parent.iterdir() if entry.suffix in {".yaml", ".yml"})[:5]
+    except OSError:
+        files = []
+    if files:
+        return f"in {path.parent}: {', '.join(files)}"
+    return "give a run file, or the folder of a run such as runs/NAME"

@@ -142,7 +142,9 @@ def read_rows(path: Path) -> Iterator[Row]:
                     raise DataError(f"{path}, line {number}: longer than {_MAX_LINE} characters")
                 yield Row(number, _fields(text.rstrip("\r\n")))
     except FileNotFoundError as error:
-        raise DataError(f"{path} does not exist", slug="missing-file") from error
+        raise DataError(
+            f"{path} does not exist", hint="snellen predict RUN.yaml IMAGES -o OUT writes one", slug="missing-file"
+        ) from error
     except UnicodeDecodeError as error:
         raise DataError(f"{path} is not UTF-8 text: {error.reason} at byte {error.start}") from error
     except OSError as error:
