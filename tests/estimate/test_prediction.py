@@ -390,3 +390,11 @@ def test_far_windows_are_written_out_for_one_sample_at_a_time() -> None:
 @pytest.mark.skipif(torch.ops.mkldnn._is_mkldnn_fp16_supported(), reason="this processor computes in float16")
 def test_a_half_precision_that_the_processor_lacks_is_left_to_torch_which_writes_out_all() -> None:
     assert kernel_bytes(torch.float16, 3) == 3 * 14 * 20 * 64 * 9 * 2
+
+
+def test_the_weights_of_large_patches_are_summed_up_in_parts() -> None:
+    with torch.device("meta"):
+        given, weight, gradient = torch.empty(4, 3, 224, 224), torch.empty(512, 3, 32, 32), torch.empty(4, 512, 7, 7)
+    settings = ([32, 32], [0, 0], [1, 1], False, [0, 0], 1, [False, True, False])
+    held = inside_operator("aten.convolution_backward.default", (gradient, given, weight, None, *settings), None)
+    assert held == 4 * weight.nbytes + 4 * 49 * 3 * 32 * 32  # 24.57 MiB, as an allocator was seen to hold

@@ -28,6 +28,8 @@ _SMALL: Final = 20480
 _SMALL_WINDOW: Final = 3
 _FAR: Final = 8
 """oneDNN's kernels for blocks take no wider margin; beyond it windows are unfolded."""
+_WIDE: Final = 20
+"""Nor a wider window, such as that of large patches, when weights learn."""
 _MIXED: Final = ("aten.add.Tensor", "aten.mul.Tensor", "aten.sub.Tensor", "aten.div.Tensor")
 _VOLUME_COPIES: Final = 4
 _SIDE_BY_SIDE_COPIES: Final = (2, 3)
@@ -140,7 +142,7 @@ def _backward(one: _Convolution, wanted: Sequence[bool]) -> int:
         return one.columns
     if one.side_by_side:
         return _side_by_side(one)
-    if max(one.padding) > _FAR:
+    if max(one.padding) > _FAR or max(one.window) > _WIDE:
         return _far(one, wanted)
     if one.given.ndim == _VOLUME and one.given.shape[2] < one.window[0]:
         return _VOLUME_COPIES * _bytes(one.weight)
