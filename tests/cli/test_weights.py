@@ -27,6 +27,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     state = timm.create_model("resnet18", num_classes=3).state_dict()
     torch.save({"state_dict": state, "epoch": 1}, made / "good.pth")
     torch.save({"state_dict": state, "bad": Evil()}, made / "evil.pth")
+    torch.save({"state_dict": {}, "epoch": 1}, made / "nothing.pth")
     (made / "page.pth").write_bytes(b"<!DOCTYPE html><html>")
     (made / "named-00000000.pth").write_bytes((made / "good.pth").read_bytes())
     return made
@@ -57,6 +58,7 @@ def test_json_holds_the_tensors_and_the_network(folder: Path) -> None:
     ("file", "words"),
     [
         ("evil.pth", ("would run", "system", "snellen explain unsafe-load")),
+        ("nothing.pth", ("it holds no tensor", "snellen explain state-dict-mismatch")),
         ("page.pth", ("a web page", "snellen explain corrupt-checkpoint")),
         ("named-00000000.pth", ("its name states the hash 00000000",)),
     ],

@@ -75,6 +75,8 @@ def weights(
 def _trouble(facts: WeightsFacts) -> list[str]:
     """What is wrong with the file by itself, worst first."""
     found = [facts.problem] if facts.problem else []
+    if not found and not facts.state and not facts.tensors and facts.format in ("safetensors", "torch zip"):
+        found.append("it holds no tensor: there is nothing to load")
     if facts.pickle is not None and facts.pickle.dangerous:
         found.append(f"unpickling it would run {', '.join(facts.pickle.dangerous[:3])}: do not load it")
     refused = facts.pickle is not None and facts.format in ("torch zip", "legacy torch") and not facts.pickle.dangerous
@@ -198,7 +200,7 @@ def _next(facts: WeightsFacts, network: Architecture | None, fit: FitFacts | Non
     slug = slug or ("weights-only-load" if trouble and facts.pickle is not None and facts.pickle.foreign else "")
     if slug or facts.format == "pickle":
         return f"snellen explain {slug or 'weights-only-load'}"
-    if fit is not None and fit.loaded < fit.total:
+    if (fit is not None and fit.loaded < fit.total) or (trouble and not facts.state):
         return "snellen explain state-dict-mismatch"
     if fit is not None or network is None or not network.name:
         return "set model.weights in the run file, then snellen check RUN.yaml"
