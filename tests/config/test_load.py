@@ -61,6 +61,7 @@ def test_all_problems_come_in_one_report_in_the_order_of_the_file(tmp_path):
         ("data: 3", "data is 3, expected the keys train, val"),
         ("precision: fp8", "precision is 'fp8' (text), expected one of auto, fp32, fp16, bf16"),
         ("code: [3]", "code[0] is 3, expected a path"),
+        ("data: {cache: 0}", "data.cache is 0, expected auto or false or the keys size, ahead"),
         ("model: {depth: 3}", "model.depth is not a key that this run knows; model takes no keys"),
         ("lr: 3", "lr is not a key that this run knows; there is optim.lr"),
         ("seed: 1\nseed: 2", "seed is given twice: it stands on line 2 already"),

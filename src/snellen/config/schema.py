@@ -38,6 +38,9 @@ Share = Annotated[float, Field(ge=0, lt=1)]
 
 
 def _sound_cache(value: Any) -> Any:
+    # 0 is equal to `False`, and would be taken as that.
+    if isinstance(value, int | float) and not isinstance(value, bool):
+        raise PydanticCustomError("cache_number", "a number is no cache")
     size = value.get("size") if isinstance(value, Mapping) else None
     if size is not None:
         try:
