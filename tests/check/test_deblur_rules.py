@@ -5,6 +5,7 @@ from __future__ import annotations
 import shutil
 from pathlib import Path
 
+import numpy as np
 import pytest
 from skimage import data as photographs
 
@@ -103,6 +104,28 @@ def test_a_step_cut_off_and_streams_without_a_spike_are_warned_of(streams: list[
     assert "then 188 of 288 bytes" in torn
     assert silent.startswith("WARNING data.train: 1 of 8")
     assert "no spike at all" in silent
+
+
+def smallest_of_the_cache(run: Path) -> str:
+    run.write_text(
+        "task: deblur\ndata: {train: train, cache: {size: 1B}}\nmodel: {name: light, spikes: addition, bins: 4}\n"
+    )
+    (found,) = [finding for finding in check_run(run).findings if finding.slug == "cache-never-filled"]
+    return found.message
+
+
+def test_a_cache_is_reckoned_with_grids_of_the_sensor(streams: list[Path], tmp_path: Path) -> None:
+    frames, half = 6 * 48 * 48, 24 * 24 * 4
+    assert f"{(frames + 4 * 48 * 48) / 1024:.1f} KiB" in smallest_of_the_cache(tmp_path / "run.yaml")
+    for stream in streams:
+        stream.write_bytes(stream.read_bytes()[: 8 * 24 * 24 // 8])
+        (stream.parent / "spike_format.json").write_text('{"height": 24, "width": 24}')
+    assert f"{(frames + half) / 1024:.1f} KiB" in smallest_of_the_cache(tmp_path / "run.yaml")
+    for stream in streams:
+        grids = stream.parent.with_name("spike_vox")
+        grids.mkdir(exist_ok=True)
+        np.save(grids / f"{stream.stem}.npy", np.ones((4, 12, 12), np.uint8))
+    assert f"{(frames + half / 4) / 1024:.1f} KiB" in smallest_of_the_cache(tmp_path / "run.yaml")
 
 
 def test_a_network_without_spikes_asks_for_no_streams(streams: list[Path], tmp_path: Path) -> None:

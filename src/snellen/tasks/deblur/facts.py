@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+from math import prod
+from pathlib import Path
 from typing import Any
 
 from snellen.check.facts.cache import asked_bytes, cache_facts
 from snellen.config.machines import Machine
 from snellen.config.resolve import Resolver
-from snellen.core.facts.data import FolderAudit
+from snellen.core.facts.data import FolderAudit, Sample
 from snellen.core.facts.spikes import SpikeStreams
 from snellen.core.facts.weights import FitFacts
 from snellen.core.plan import NotApplicable, Plan
 from snellen.errors import DataError
-from snellen.tasks.deblur.config import DeblurLoss, DeblurModel, SpikeConfig
+from snellen.tasks.deblur.config import DeblurData, DeblurLoss, DeblurModel, SpikeConfig
 from snellen.tasks.sections import section_of
 
 __all__ = ["FACTS", "RESOLVERS"]
@@ -88,19 +91,53 @@ def _networks(_plan: Plan) -> Any:
 
 
 def _cache(plan: Plan) -> Any:
-    """Frames, their sharp partners and their voxel grids, by the sizes that the audit measured."""
+    """Frames and their sharp partners by the sizes that the audit measured, and their voxel grids."""
     asked = asked_bytes(plan)
     audits: Sequence[FolderAudit] = plan.fact("audit")
-    model = _model(plan)
-    bins = model.bins if model.spikes != "none" else 0
+    grids = _GridSizes(plan)
     sizes: list[int] = []
     folders = [audit for audit in audits if audit.key in ("data.train", "data.val")]
     for audit in folders:
         for sample in audit.samples:
             image = audit.images.get(sample.image)
             if image is not None and image.height and not image.problem and sample.partner is not None:
-                sizes.append((6 + bins) * image.height * image.width)
+                sizes.append(6 * image.height * image.width + grids.bytes_of(sample, (image.height, image.width)))
     return cache_facts(plan, asked, sizes, [audit.key for audit in folders])
+
+
+class _GridSizes:
+    """Bytes of voxel grids, a byte for a count; of the files of one folder the first is looked at."""
+
+    def __init__(self, plan: Plan) -> None:
+        model, data = _model(plan), section_of(plan, DeblurData, "data")
+        self.bins = model.bins if model.spikes != "none" else 0
+        self.motion, self.hints = data.motion, data.spikes.hints()
+        self._known: dict[tuple[Path, tuple[int, int]], int] = {}
+
+    def bytes_of(self, sample: Sample, frame: tuple[int, int]) -> int:
+        """Of the grid of a sample whose frame has this height and width; as large as that where nothing tells."""
+        voxels = sample.voxels if self.motion in ("auto", "voxels") else None
+        path = voxels or (sample.spikes if self.motion in ("auto", "spikes") else None)
+        if not self.bins or path is None:
+            return 0
+        place = (Path(path).parent, frame)
+        if place not in self._known:
+            self._known[place] = self.bins * prod(self._sensor(path, frame, voxels is not None))
+        return self._known[place]
+
+    def _sensor(self, path: str, frame: tuple[int, int], is_grid: bool) -> tuple[int, ...]:
+        from snellen.data.spikes.geometry import find_format  # noqa: PLC0415 - loads numpy
+        from snellen.data.spikes.voxel_files import read_voxel_file  # noqa: PLC0415 - as above
+
+        try:
+            return (
+                read_voxel_file(path).shape[1:]
+                if is_grid
+                else find_format(path, replace(self.hints, frames=frame)).size
+            )
+        except DataError:
+            # What is wrong with it is said by a rule of its own.
+            return frame
 
 
 def _spike_streams(plan: Plan) -> tuple[SpikeStreams, ...]:
