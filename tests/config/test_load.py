@@ -64,6 +64,7 @@ def test_all_problems_come_in_one_report_in_the_order_of_the_file(tmp_path):
         ("data: {cache: 0}", "data.cache is 0, expected auto or false or the keys size, ahead"),
         ("model: {depth: 3}", "model.depth is not a key that this run knows; model takes no keys"),
         ("lr: 3", "lr is not a key that this run knows; there is optim.lr"),
+        ("data: {validation: x}", "data.validation is not a key that this run knows; the nearest is val"),
         ("seed: 1\nseed: 2", "seed is given twice: it stands on line 2 already"),
         ("name: 2024-01-01\nseed: x", "seed is 'x' (text)"),
         ("machine: kaggle-t5", "machine is 'kaggle-t5' (text), expected one of auto, kaggle-t4"),

@@ -73,11 +73,15 @@ def validate(
         raise UsageError(f"--order is {order!r}, expected columns or rows")
     sizes = image_sizes(find_images([images], recursive=True).files) if images else None
     problems = validate_submission(submission, images=sizes, order="columns" if order == "columns" else "rows")
+    unread = sorted(name for name, size in (sizes or {}).items() if size is None)
     if as_json:
-        print_json({"problems": [str(problem) for problem in problems]})
+        print_json({"problems": [str(problem) for problem in problems], "images_not_read": unread})
     else:
         for problem in problems:
             typer.echo(str(problem))
+        if unread:
+            few = ", ".join(unread[:5]) + (", ..." if len(unread) > 5 else "")
+            typer.echo(f"note: of {len(unread)} images the size cannot be read, so their ranges are not checked: {few}")
         typer.echo(f"{submission}: {len(problems)} problems" if problems else f"{submission}: no problems")
         if problems:
             typer.echo("next: mend these, then the same command again")

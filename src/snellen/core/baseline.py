@@ -61,7 +61,7 @@ def read_baseline(path: Path, *, verb: str) -> Known:
         ) from error
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise UsageError(
-            f"{path} is not a baseline: {error}", hint=f"write it anew: snellen {verb} --write-baseline {path}"
+            f"{path} is not a baseline: {error}", hint=f"write one: snellen {verb} --write-baseline NEW_FILE.json"
         ) from error
 
 

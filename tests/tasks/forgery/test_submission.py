@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import json
 import os
 import tracemalloc
 from pathlib import Path
@@ -10,7 +11,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 from PIL import Image
+from typer.testing import CliRunner
 
+from snellen.cli.main import app
 from snellen.errors import DataError, RunFolderError
 from snellen.tasks.forgery.submission import (
     PixelOrder,
@@ -231,6 +234,22 @@ def test_memory_does_not_grow_with_the_number_of_lines(tmp_path: Path) -> None:
 def test_sizes_come_from_headers(tmp_path: Path) -> None:
     Image.new("L", (7, 5)).save(tmp_path / "a.png")
     assert image_sizes([tmp_path / "a.png"]) == {"a": (5, 7)}
+
+
+def test_an_image_that_cannot_be_read_must_be_answered_all_the_same(tmp_path: Path) -> None:
+    Image.new("L", (7, 5)).save(tmp_path / "a.png")
+    (tmp_path / "b.png").write_bytes(b"no image")
+    path = tmp_path / "submission.csv"
+    write_submission(path, [("a", np.eye(5, 7, dtype=bool)), ("b", np.eye(50, dtype=bool))])
+    validated = CliRunner().invoke(app, ["forgery", "validate", str(path), "--images", str(tmp_path)])
+    assert (validated.exit_code, "no problems" in validated.output) == (0, True), validated.output
+    assert "of 1 images the size cannot be read, so their ranges are not checked: b" in validated.output
+    write_submission(path, [("a", np.eye(5, 7, dtype=bool))])
+    refused = json.loads(
+        CliRunner().invoke(app, ["forgery", "validate", str(path), "--images", str(tmp_path), "--json"]).stdout
+    )
+    assert refused["images_not_read"] == ["b"]
+    assert "1 of 2 images is missing: b" in refused["problems"][0]
 
 
 def test_a_name_that_is_no_text_is_written_and_found_again(tmp_path: Path) -> None:

@@ -133,13 +133,19 @@ def read_submission(path: str | Path) -> Iterator[tuple[str, list[str]]]:
         yield case_id, [] if annotation.strip() == "authentic" else annotation.split(";")
 
 
-def image_sizes(paths: Iterable[str | Path]) -> dict[str, tuple[int, int]]:
+def image_sizes(paths: Iterable[str | Path]) -> dict[str, tuple[int, int] | None]:
     """Ids (file names without suffix) and sizes `(height, width)` of images, as `validate_submission` takes them.
 
-    Raises:
-        DataError: An image is missing or its header cannot be read.
+    An image whose header cannot be read has the size `None`: a submission must hold it all the same.
     """
-    return {Path(path).stem.encode(errors=_BYTES).decode(): probe_image(path).upright_size for path in paths}
+    return {Path(path).stem.encode(errors=_BYTES).decode(): _size_of(path) for path in paths}
+
+
+def _size_of(path: str | Path) -> tuple[int, int] | None:
+    try:
+        return probe_image(path).upright_size
+    except DataError:
+        return None
 
 
 def _quoted(field: str) -> str:
