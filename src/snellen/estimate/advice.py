@@ -107,7 +107,7 @@ def _in_eight_bits(workload: Workload) -> Variant | None:
     if not states or not all(group.get("momentum", 1.0) for group in now.param_groups):
         return None
     text = f"an optimiser whose states take 8 bits (bitsandbytes.optim.{name})"
-    price = "one more package; sizes by the layout of its versions 0.45 to 0.50"
+    price = "one more package; sizes by the layout of its version 0.50"
     return Variant(text, price, replace(workload, optimiser=partial(EightBitStates, states=states)))
 
 

@@ -1,7 +1,7 @@
 """The states of an optimiser in eight bits, laid out as bitsandbytes does, without the library and its kernels.
 
-From `bitsandbytes/optim/optimizer.py` (`init_state` of `Optimizer2State` and `Optimizer1State`, the same in versions
-0.45 to 0.50): a state is one byte a value and one float32, its largest, for each block of 256 values; tensors with
+From `bitsandbytes/optim/optimizer.py` (`init_state` of `Optimizer2State` and `Optimizer1State`, version
+0.50): a state is one byte a value and one float32, its largest, for each block of 256 values; tensors with
 fewer than 4,096 values keep float32. Two tables of 256 float32 values that tell what a byte means are there once.
 """
 
@@ -24,7 +24,7 @@ _WRITTEN_OUT: Final = {1: 2, 2: 5}
 
 EIGHT_BIT_LAYOUT: Final = (
     f"states of the optimiser: a byte a value and a float32 for each {_BLOCK}; tensors of fewer than {_LEAST:,} values "
-    f"in float32 (the layout of bitsandbytes 0.45 to 0.50, init_state in optim/optimizer.py)"
+    f"in float32 (the layout of bitsandbytes 0.50, init_state in optim/optimizer.py)"
 )
 """For people: what is assumed, and where it is from."""
 
