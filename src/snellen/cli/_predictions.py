@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 __all__ = ["print_outcome"]
 
 _SHOWN = 10
+_NEXT = "next: "
 
 
 def print_outcome(outcome: Outcome, files: Sequence[Path], notes: Sequence[str], *, out: Path, as_json: bool) -> None:
@@ -27,13 +28,17 @@ def print_outcome(outcome: Outcome, files: Sequence[Path], notes: Sequence[str],
     if as_json:
         print_json({**outcome.to_dict(), "files": [str(path) for path in files], "notes": list(notes)})
     else:
-        for line in outcome.lines(limit=_SHOWN):
-            say(line)
+        lines = outcome.lines(limit=_SHOWN)
+        for line in lines:
+            if not line.startswith(_NEXT):
+                say(line)
         for note in notes:
             say(f"note: {note}")
         for path in files:
             say(f"wrote {path}")
         pictures = out / "overlays"
-        say(f"next: look into {pictures if pictures.is_dir() else files[-1]}")
+        # What a task itself knows to do next comes before a look at what was written.
+        looks = f"{_NEXT}look into {pictures if pictures.is_dir() else files[-1]}"
+        say(next((line for line in lines if line.startswith(_NEXT)), looks))
     if outcome.failed:
         raise typer.Exit(1)

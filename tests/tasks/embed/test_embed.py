@@ -100,10 +100,12 @@ def test_what_had_to_be_changed_in_pictures_is_said(photos: list[Path], tmp_path
     Image.fromarray(np.arange(4096, dtype=np.uint16).reshape(64, 64)).save(odd / "deep.png")
     Image.fromarray(np.full((64, 64), np.nan, np.float32)).save(odd / "nothing.tiff")
     result = snellen("embed", odd, photos[2], "-o", tmp_path / "out", "--backbone", "hog", "--cache", "off")
-    assert result.exit_code == 0, result.output
+    assert result.exit_code == 1, result.output
     assert "2 images, CMYK converted to RGB" in result.output
     assert "1 image, values of 12 bits scaled to 8" in result.output
-    assert "NaN" in result.output
+    assert "nothing.tiff (64 x 64) shows nothing: all its values are NaN or infinite" in result.output
+    assert [line.partition(":")[0] for line in result.output.splitlines()].count("next") == 1
+    assert result.output.splitlines()[-1].startswith("next: mend these files")
     summary = json.loads((tmp_path / "out" / "summary.json").read_text(encoding="utf-8"))
     assert summary["conversions"]["CMYK converted to RGB"] == 2
     assert "CMYK converted to RGB" in (tmp_path / "out" / "report.html").read_text(encoding="utf-8")
