@@ -65,6 +65,21 @@ def test_videos_with_masks_and_clips(tmp_path: Path) -> None:
     assert kinds(listing) == {"image-without-mask": 1}
 
 
+def test_a_copy_among_the_frames_does_not_unmake_the_video(tmp_path: Path) -> None:
+    touch(tmp_path, *(f"bear{end}/{number:05}.png" for end in ("", "_mask") for number in range(12)))
+    touch(tmp_path, "bear/00003 (1).png")
+    listing = read(tmp_path)
+    assert listing.layout == "frames"
+    assert [(Path(one.image).name, one.index) for one in listing.samples if one.index is None] == [
+        ("00003 (1).png", None)
+    ]
+    assert kinds(listing) == {"image-without-mask": 1}
+    # Where many images are no frames, a folder is no video.
+    touch(tmp_path, *(f"bear/cover_{letter}.png" for letter in "abcd"))
+    assert "frames" not in {sample.role for sample in read(tmp_path).samples}
+    assert all(one.group != "bear" or one.index is None for one in read(tmp_path).samples)
+
+
 def test_classes_with_numbered_images_stay_classes_and_the_doubt_is_said(tmp_path: Path) -> None:
     listing = read(touch(tmp_path, *(f"{name}/{number:05}.png" for name in ("cat", "dog") for number in range(4))))
     assert listing.layout == "class-folders"

@@ -154,10 +154,11 @@ def mask_lost(folder: Path, rng: random.Random) -> Sequence[Path]:
     samples = [one for one in samples_of(folder, "image-masks", "forged-masks", "frames") if len(one.masks) == 1]
     if len(samples) < 3 or listing_of(folder).layout == "frames":
         raise CannotPlant("too few pairs: without its mask nothing says that the image had one")
-    lost = [Path(one.masks[0]) for one in few_of(samples, rng)]
-    for path in lost:
-        path.unlink()
-    return lost
+    bereft = few_of(samples, rng)
+    for one in bereft:
+        Path(one.masks[0]).unlink()
+    # The image is what is left to be named.
+    return [Path(path) for one in bereft for path in (one.image, one.masks[0])]
 
 
 @plants("unpaired-mask")

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import pairwise
 
 from snellen.core.facts.data import ListingProblem, Sample
 from snellen.data.layouts.base import Contents, Layout, Match, not_there
@@ -11,28 +14,38 @@ from snellen.data.layouts.pairing import pair
 from snellen.data.layouts.problems import counted, shown
 from snellen.data.layouts.tree import Folder, Tree, join, stem_of
 
-__all__ = ["LAYOUT", "numbered"]
+__all__ = ["LAYOUT"]
 
 _MIN_FRAMES = 3
+_STRANGERS = 0.25
+"""Share of other images that a folder of frames may hold."""
 _MASK_ENDINGS = ("_mask", "_masks", "-mask", "_gt", "_seg")
 _MASK_ROOTS = ("annotations", "masks", "mask", "gt")
 _VIDEO_WORDS = ("video", "clip", "seq", "frames", "gopr", "scene")
 
 
-def numbered(folder: Folder) -> bool:
-    """Whether all images of a folder are numbered in one row, hardly any number missing."""
-    numbers: list[int] = []
-    first = frame_of(stem_of(folder.images[0])) if len(folder.images) >= _MIN_FRAMES else None
-    for name in folder.images if first else ():
-        found = frame_of(stem_of(name))
-        if first is None or found is None or found[0] != first[0]:
-            return False
-        numbers.append(found[1])
-    if not numbers:
-        return False
-    values = set(numbers)
-    step = min(b - a for a, b in zip(sorted(values), sorted(values)[1:], strict=False)) if len(values) > 1 else 1
-    return len(values) == len(numbers) and max(values) - min(values) < 2 * step * len(values)
+@dataclass(frozen=True, slots=True)
+class _Video:
+    folder: Folder
+    frames: tuple[str, ...]
+    masks: Folder | None = None
+
+
+def _frames_in(folder: Folder) -> tuple[str, ...]:
+    """The images of a folder that are numbered in one row, hardly any number missing; `()` if most are not.
+
+    A copy or a cover among them does not unmake the video.
+    """
+    found = {name: frame_of(stem_of(name)) for name in folder.images}
+    rows = Counter(one[0] for one in found.values() if one is not None)
+    first, count = rows.most_common(1)[0] if rows else ("", 0)
+    if count < _MIN_FRAMES or len(found) - count > _STRANGERS * len(found):
+        return ()
+    row = {name: one[1] for name, one in found.items() if one is not None and one[0] == first}
+    values = sorted(set(row.values()))
+    step = min((b - a for a, b in pairwise(values)), default=1)
+    whole = len(values) == len(row) and values[-1] - values[0] < 2 * step * len(values)
+    return tuple(row) if whole else ()
 
 
 def _masks(tree: Tree) -> dict[str, Folder]:
@@ -51,25 +64,26 @@ def _masks(tree: Tree) -> dict[str, Folder]:
     return masks
 
 
-def _videos(tree: Tree) -> list[tuple[Folder, Folder | None]]:
+def _videos(tree: Tree) -> list[_Video]:
     """Folders of numbered frames, and those of their masks."""
-    rows = [folder for folder in tree.walk() if folder.rel and numbered(folder)]
     masks = _masks(tree)
     taken = {folder.rel for folder in masks.values()}
     videos = []
-    for row in rows:
-        if row.rel not in taken:
-            _, _, inner = row.rel.partition("/")
-            videos.append((row, masks.get(row.rel.casefold()) or (masks.get(inner.casefold()) if inner else None)))
+    for folder in tree.walk():
+        frames = _frames_in(folder) if folder.rel and folder.rel not in taken else ()
+        if frames:
+            _, _, inner = folder.rel.partition("/")
+            beside = masks.get(folder.rel.casefold()) or (masks.get(inner.casefold()) if inner else None)
+            videos.append(_Video(folder, frames, beside))
     return videos
 
 
-def _cut_short(tree: Tree, videos: Sequence[tuple[Folder, Folder | None]]) -> list[tuple[Folder, None]]:
+def _cut_short(tree: Tree, videos: Sequence[_Video]) -> list[_Video]:
     """Folders of one or two numbered images beside videos: what is left of a video."""
-    known = {video.rel for video, _ in videos} | {folder.rel for folder in _masks(tree).values()}
-    parents = {video.rel.rpartition("/")[0] for video, _ in videos}
+    known = {video.folder.rel for video in videos} | {folder.rel for folder in _masks(tree).values()}
+    parents = {video.folder.rel.rpartition("/")[0] for video in videos}
     return [
-        (folder, None)
+        _Video(folder, tuple(folder.images))
         for folder in tree.walk()
         if folder.rel
         and folder.rel not in known
@@ -81,8 +95,8 @@ def _cut_short(tree: Tree, videos: Sequence[tuple[Folder, Folder | None]]) -> li
 
 def _recognise(tree: Tree) -> Match | None:
     videos = _videos(tree)
-    frames = sum(len(video.images) for video, _ in videos)
-    masked = sum(masks is not None for _, masks in videos)
+    frames = sum(len(video.frames) for video in videos)
+    masked = sum(video.masks is not None for video in videos)
     marks = {folder.rel for folder in _masks(tree).values()}
     images = sum(len(folder.images) for folder in tree.walk() if folder.rel not in marks)
     if not videos or 2 * frames < images:
@@ -90,13 +104,10 @@ def _recognise(tree: Tree) -> Match | None:
     why = f"{len(videos)} folder{'s' if len(videos) > 1 else ''} of numbered frames"
     if masked:
         return Match(80, f"{why}, {masked} with masks beside")
-    said = [video for video, _ in videos if any(word in video.rel.casefold() for word in _VIDEO_WORDS)]
-    named = [
-        video
-        for video, _ in videos
-        if (frame_of(stem_of(video.images[0])) or ("",))[0] or "frame" in video.images[0].casefold()
-    ]
-    if 2 * len(said) >= len(videos) or ("frame" in "".join(video.images[0].casefold() for video in named[:3])):
+    said = [video for video in videos if any(word in video.folder.rel.casefold() for word in _VIDEO_WORDS)]
+    firsts = [video.frames[0].casefold() for video in videos]
+    named = [name for name in firsts if (frame_of(stem_of(name)) or ("",))[0] or "frame" in name]
+    if 2 * len(said) >= len(videos) or "frame" in "".join(named[:3]):
         return Match(78, why)
     # Numbers alone count the pictures of a class as often.
     return Match(50, why)
@@ -109,18 +120,20 @@ def _read(tree: Tree) -> Contents:
     videos += _cut_short(tree, videos)
     samples: list[Sample] = []
     problems: list[ListingProblem] = []
-    for video, masks in videos:
-        images = [(stem_of(name), tree.path(video.rel, name)) for name in video.images]
-        marks = [(stem_of(name), tree.path(masks.rel, name)) for name in masks.images] if masks is not None else []
+    for video in videos:
+        rel, masks = video.folder.rel, video.masks
+        images = [(stem_of(name), tree.path(rel, name)) for name in video.folder.images]
+        row = {tree.path(rel, name) for name in video.frames}
         masks_of: dict[str, tuple[str, ...]] = {}
         if masks is not None:
+            marks = [(stem_of(name), tree.path(masks.rel, name)) for name in masks.images]
             pairs = pair(images, marks, where=shown(masks.name))
             problems += pairs.problems
             masks_of = dict(pairs.found)
         for stem, path in images:
-            index = (frame_of(stem) or ("", None))[1]
-            samples.append(Sample(path, "frame", group=video.rel, index=index, masks=masks_of.get(path, ())))
-    taken = {folder.rel for pair_of in videos for folder in pair_of if folder is not None}
+            index = (frame_of(stem) or ("", None))[1] if path in row else None
+            samples.append(Sample(path, "frame", group=rel, index=index, masks=masks_of.get(path, ())))
+    taken = {folder.rel for video in videos for folder in (video.folder, video.masks) if folder is not None}
     loose = [tree.path(folder.rel, name) for folder, name in tree.images() if folder.rel not in taken]
     problems += counted("stray-file", loose, len(samples) + len(loose), "images {is} in no video and left out")
     return Contents(samples, problems=tuple(problems))

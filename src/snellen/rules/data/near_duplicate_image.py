@@ -63,10 +63,18 @@ def _examine(plan: Plan) -> Iterator[Finding]:
         images = {path for twin in pairs for path in (twin.one, twin.other)}
         message = f"{seen(folder, len(images))} nearly equal another one, in {len(pairs)} pair{'s' * (len(pairs) > 1)}"
         files = [
-            (twin.other, f"shows the same as {short(twin.one)}: {twin.distance} of 64 bits differ") for twin in pairs
+            (copy, f"shows the same as {short(original)}: {twin.distance} of 64 bits differ")
+            for twin in pairs
+            for original, copy in (_in_order(samples[twin.one], samples[twin.other]),)
         ]
         fix = "Look at the pairs; keep one of each, or keep them on one side of every split."
         yield image_finding(plan, folder, "near-duplicate-image", Level.NOTE, message, files, fix)
+
+
+def _in_order(one: Sample, other: Sample) -> tuple[str, str]:
+    """The original and its copy, as far as anything tells: a frame of a video comes before what lies among them."""
+    stray = one.group and one.index is None and other.index is not None
+    return (other.image, one.image) if stray else (one.image, other.image)
 
 
 def _counts(folder: FolderAudit, twin: Twin, samples: Mapping[str, Sample]) -> bool:
@@ -75,7 +83,7 @@ def _counts(folder: FolderAudit, twin: Twin, samples: Mapping[str, Sample]) -> b
     one, other = samples.get(twin.one), samples.get(twin.other)
     if one is None or other is None or one.role != other.role:
         return False
-    if one.group and one.group == other.group and one.index is not None:
+    if one.group and one.group == other.group and None not in (one.index, other.index):
         return False
     pixels = (folder.images[twin.one].pixels, folder.images[twin.other].pixels)
     return all(found is None or found.entropy >= _TELLING for found in pixels)

@@ -7,8 +7,8 @@ goes forwards and backwards; left out, a sequence is missing from training, and 
 
 Why
 ---
-The frames were exported under times, hashes or words (`first.png`, `a.png`), or a tool put something behind the number
-(`00012_restored.png`).
+The frames were exported under times, hashes or words (`first.png`, `a.png`), a tool put something behind the number
+(`00012_restored.png`), or a copy or a cover lies among them (`00012 (1).png`).
 
 How to confirm
 --------------
@@ -16,7 +16,8 @@ List one folder of frames: every name ends with a number before its suffix, and 
 
 Fix
 ---
-Rename the frames in the order of time, `00000.png`, `00001.png` and so on, their partners and spikes alike.
+Rename the frames in the order of time, `00000.png`, `00001.png` and so on, their partners, masks and spikes alike. Move
+away what is no frame.
 
 When it is something else
 -------------------------
@@ -33,32 +34,43 @@ from collections import Counter
 from collections.abc import Iterator
 
 from snellen.core.audits import clips, file_evidence, listed, share
+from snellen.core.facts.data import Sample
 from snellen.core.finding import Finding, Fix, Level
-from snellen.core.plan import Cost, NotApplicable, Plan, setting_place
+from snellen.core.plan import Cost, Plan, setting_place
 from snellen.core.rule import BeforeFacet, Rule, absent
 
 __all__ = ["RULE"]
 
+_PAIRED = ("have no number in their names", "no number before the suffix")
+_ALONE = ("are not numbered as those beside them", "no number in the row of the others")
+
 
 def _examine(plan: Plan) -> Iterator[Finding]:
-    pairs = [folder for folder in clips(plan) if folder.layout == "frame-pairs"]
-    if not pairs:
-        raise NotApplicable("no data folder holds pairs of blurred and sharp frames")
-    for folder in pairs:
-        frames = [sample for sample in folder.samples if sample.partner is not None and not sample.role]
+    for folder in clips(plan):
+        paired = folder.layout == "frame-pairs"
+        frames = [
+            sample
+            for sample in folder.samples
+            if sample.role == ("" if paired else "frame") and _counts(sample, paired)
+        ]
         odd = [sample for sample in frames if sample.index is None]
         if not odd:
             continue
         groups = Counter(sample.group or "frames" for sample in odd)
+        have, why = _PAIRED if paired else _ALONE
         yield Finding(
             "frame-without-number",
             Level.WARNING,
-            f"{folder.key}: {share(len(odd), len(frames))} frames have no number in their names, so that their order "
-            f"is not known: {listed(list(groups))}",
+            f"{folder.key}: {share(len(odd), len(frames))} frames {have}, so that their order is not known: "
+            f"{listed(list(groups))}",
             setting_place(plan, folder.key),
-            file_evidence((sample.image, "no number before the suffix") for sample in odd),
-            Fix("Rename them in the order of time, 00000.png and so on, their partners and spikes alike."),
+            file_evidence((sample.image, why) for sample in odd),
+            Fix("Rename them in the order of time, 00000.png and so on, with what belongs to them; or move them away."),
         )
+
+
+def _counts(sample: Sample, paired: bool) -> bool:
+    return sample.partner is not None or not paired
 
 
 RULE = Rule(
