@@ -249,9 +249,9 @@ def test_a_giant_is_refused_by_its_header_with_numbers(tmp_path: Path) -> None:
 def test_150_megapixels_stay_within_two_gigabytes(tmp_path: Path) -> None:
     # Not ru_maxrss: a child inherits there what its parent, this test run, has taken.
     program = (
-        "import re, sys; from PIL import Image; from snellen.data.reading import read_image\n"
+        "import re, sys; from pathlib import Path; from snellen.data.reading import read_image\n"
         "image = read_image(sys.argv[1]); assert image.pixels.shape == (10000, 15000, 3) and not image.notes\n"
-        "print(re.search(r'VmHWM:\\s+(\\d+)', open('/proc/self/status').read())[1])"
+        "print(re.search(r'VmHWM:\\s+(\\d+)', Path('/proc/self/status').read_text())[1])"
     )
     path = saved(Image.new("RGB", (15000, 10000), (4, 5, 6)), tmp_path / "big.png")
     result = subprocess.run(
