@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from snellen.errors import UsageError
@@ -13,27 +14,25 @@ if TYPE_CHECKING:
 
     from snellen.models.backbones.named import NamedModel
 
-__all__ = ["built_without_weights", "parse_shape", "wide_console"]
+__all__ = ["parse_shape", "reporting", "wide_console"]
 
 _SHAPE = re.compile(r"\d{1,9}(?:[x,]\d{1,9})*")
 _LARGEST = 1 << 40
 _WIDE = 160
 
 
-def built_without_weights(named: NamedModel) -> nn.Module:
-    """The model without weights.
+def reporting(named: NamedModel) -> NamedModel:
+    """The same model, whose building fails in our own words: a `UsageError` that says what was raised."""
 
-    Raises:
-        UsageError: It cannot be built.
-    """
-    from snellen.trace.fake import build_without_weights
+    def build() -> nn.Module:
+        try:
+            return named.build()
+        except UsageError:
+            raise
+        except Exception as error:
+            raise UsageError(f"{named.name} cannot be built: {type(error).__name__}: {error}") from error
 
-    try:
-        return build_without_weights(named.build)
-    except UsageError:
-        raise
-    except Exception as error:
-        raise UsageError(f"{named.name} cannot be built: {type(error).__name__}: {error}") from error
+    return replace(named, build=build)
 
 
 def parse_shape(text: str) -> tuple[int, ...]:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from snellen.cli._models import built_without_weights, parse_shape, wide_console
+from snellen.cli._models import parse_shape, reporting, wide_console
 from snellen.cli._output import print_json
 from snellen.errors import UsageError
 
@@ -148,8 +148,7 @@ def _model(target: str, overrides: Sequence[str], sample: str | None, optimiser:
             f"{target} is a model, which has no setting {overrides[0]!r}",
             hint="give a run file, or the options of a model: --input, --batch-size, --precision, --optimiser",
         )
-    named = named_model(target)
-    built_without_weights(named)
+    named = reporting(named_model(target))
     shape = parse_shape(sample) if sample else named.input_size or (3, 224, 224)
     if sample and len(shape) > 4 and shape[0] == 1:
         raise UsageError(f"{sample} has a batch", hint="give the shape of one sample, as 3x224x224")

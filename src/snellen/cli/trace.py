@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from snellen.cli._models import built_without_weights, parse_shape, wide_console
+from snellen.cli._models import parse_shape, reporting, wide_console
 from snellen.cli._output import print_json
 
 if TYPE_CHECKING:
@@ -52,13 +52,14 @@ def trace(
 ) -> None:
     """Show shape, dtype, parameters, activation memory and operations of every module; no weights, no GPU."""
     from snellen.models.backbones.named import named_model
+    from snellen.trace.fake import build_without_weights
     from snellen.trace.table import trace as traced_through
 
-    named = named_model(model)
+    named = reporting(named_model(model))
     shapes: list[Any] = [parse_shape(text) for text in inputs or ()] or [_default_shape(named)]
     if named.takes_list:
         shapes = [[shape[1:] for shape in shapes for _ in range(shape[0])]]
-    built = built_without_weights(named)
+    built = build_without_weights(named.build)
     train = not (evaluate or named.takes_list)
     traced = traced_through(built, shapes, train=train)
     remark = ""

@@ -34,7 +34,6 @@ from collections import Counter
 from collections.abc import Iterator
 
 from snellen.core.audits import clips, file_evidence, listed, share
-from snellen.core.facts.data import Sample
 from snellen.core.finding import Finding, Fix, Level
 from snellen.core.plan import Cost, Plan, setting_place
 from snellen.core.rule import BeforeFacet, Rule, absent
@@ -48,11 +47,8 @@ _ALONE = ("are not numbered as those beside them", "no number in the row of the 
 def _examine(plan: Plan) -> Iterator[Finding]:
     for folder in clips(plan):
         paired = folder.layout == "frame-pairs"
-        frames = [
-            sample
-            for sample in folder.samples
-            if sample.role == ("" if paired else "frame") and _counts(sample, paired)
-        ]
+        # Of pairs, those that have both; of a video, all.
+        frames = [one for one in folder.samples if (one.partner is not None and not one.role if paired else one.role)]
         odd = [sample for sample in frames if sample.index is None]
         if not odd:
             continue
@@ -67,10 +63,6 @@ def _examine(plan: Plan) -> Iterator[Finding]:
             file_evidence((sample.image, why) for sample in odd),
             Fix("Rename them in the order of time, 00000.png and so on, with what belongs to them; or move them away."),
         )
-
-
-def _counts(sample: Sample, paired: bool) -> bool:
-    return sample.partner is not None or not paired
 
 
 RULE = Rule(

@@ -130,11 +130,9 @@ class _GridSizes:
         from snellen.data.spikes.voxel_files import read_voxel_file  # noqa: PLC0415 - as above
 
         try:
-            return (
-                read_voxel_file(path).shape[1:]
-                if is_grid
-                else find_format(path, replace(self.hints, frames=frame)).size
-            )
+            if is_grid:
+                return read_voxel_file(path).shape[1:]
+            return find_format(path, replace(self.hints, frames=frame)).size
         except DataError:
             # What is wrong with it is said by a rule of its own.
             return frame
